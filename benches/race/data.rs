@@ -1,0 +1,260 @@
+//! The data: sets of three images, made when a race needs them and deleted when none does any more.
+
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind, Read},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use super::machine::{self, Outcome};
+
+/// One image each.
+pub type Trio = [PathBuf; 3];
+
+/// The unit of damage.
+const SECTOR_BYTES: u64 = 512;
+/// How many sectors of a damaged set are bad, all images together.
+pub const BAD_SECTORS: u64 = 1000;
+/// Large writes: the page cache then holds large folios, the best case for whoever maps.
+const WRITE_BYTES: usize = 8 << 20;
+/// How much longer than a full image a sparse one is.
+const SPARSE_TIMES: u64 = 4;
+/// In a sparse image one extent of data ...
+const EXTENT_BYTES: u64 = 1 << 20;
+/// ... stands somewhere in each stretch of this length: 10 % data.
+const STRETCH_BYTES: u64 = 10 << 20;
+
+/// The sets there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Three alike, full of pseudo-random data, by large writes.
+    LargeWrites,
+    /// The same bytes by `cp`: smaller folios (where the file system clones, those of its read-ahead).
+    Copied,
+    /// As `LargeWrites`, with bad sectors, never two at one offset.
+    Damaged,
+    /// Four times as long, 10 % of it data.
+    Sparse,
+    /// Full, with as much data as `Sparse` has.
+    SparseAsFull,
+}
+
+impl Kind {
+    /// The folder's name.
+    fn name(self) -> &'static str {
+        match self {
+            Self::LargeWrites => "race-large-writes",
+            Self::Copied => "race-cp",
+            Self::Damaged => "race-damaged",
+            Self::Sparse => "race-sparse",
+            Self::SparseAsFull => "race-sparse-as-full",
+        }
+    }
+}
+
+/// The sets on the disk. They are deleted with this, unless they are to be kept.
+pub struct Sets {
+    dir: PathBuf,
+    size_bytes: u64,
+    keep: bool,
+    built: Vec<Kind>,
+}
+
+impl Sets {
+    /// None yet, in an existing folder.
+    pub fn new(dir: PathBuf, size_bytes: u64, keep: bool) -> Self {
+        Self { dir, size_bytes, keep, built: Vec::new() }
+    }
+
+    /// The folder of all the sets.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The images of a set.
+    pub fn trio(&self, kind: Kind) -> Trio {
+        trio_in(&self.dir.join(kind.name()))
+    }
+
+    /// Makes a set, unless it is there. What an earlier race left under its name is overwritten: its pages are not as ours.
+    pub fn build(&mut self, kind: Kind) -> Outcome<()> {
+        if self.built.contains(&kind) {
+            return Ok(());
+        }
+        eprintln!("[making {}]", kind.name());
+        self.built.push(kind); // before it is complete: half a set must be deleted too
+        let folder = self.dir.join(kind.name());
+        fs::create_dir_all(&folder)?;
+        for path in trio_in(&folder) {
+            remove_if_there(&path)?;
+        }
+        match kind {
+            Kind::LargeWrites => write_full(&folder, self.size_bytes, 0),
+            Kind::Damaged => write_full(&folder, self.size_bytes, BAD_SECTORS),
+            Kind::SparseAsFull => write_full(&folder, self.stretches() * EXTENT_BYTES, 0),
+            Kind::Sparse => self.write_sparse(&folder),
+            Kind::Copied => {
+                let [original, ..] = self.trio(Kind::LargeWrites);
+                for path in trio_in(&folder) {
+                    machine::go_on()?;
+                    machine::run("cp", [&original, &path])?;
+                    File::open(&path)?.sync_all()?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Deletes the sets that aren't named; where they are to be kept, they leave at least the page cache to the others.
+    pub fn keep_only(&mut self, needed: &[Kind]) -> Outcome<()> {
+        for kind in self.built.clone() {
+            if self.keep && !needed.contains(&kind) {
+                machine::drop_cached(&self.trio(kind))?;
+            } else if !needed.contains(&kind) {
+                self.delete(kind)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the files that we made, and no other.
+    fn delete(&mut self, kind: Kind) -> io::Result<()> {
+        for path in self.trio(kind) {
+            remove_if_there(&path)?;
+        }
+        self.built.retain(|&built| built != kind);
+        fs::remove_dir(self.dir.join(kind.name()))
+    }
+
+    /// How many extents a sparse image has.
+    fn stretches(&self) -> u64 {
+        (self.size_bytes * SPARSE_TIMES / STRETCH_BYTES).max(1)
+    }
+
+    /// Three sparse images, alike.
+    fn write_sparse(&self, folder: &Path) -> Outcome<()> {
+        let files = create(folder)?;
+        let mut random = Random::new();
+        let mut extent = vec![0; EXTENT_BYTES as usize];
+        for stretch in 0..self.stretches() {
+            machine::go_on()?;
+            // 4 KiB: a finer start would make file systems write the rest of the block as data.
+            let offset = stretch * STRETCH_BYTES + (random.next() % (STRETCH_BYTES - EXTENT_BYTES)) / 4096 * 4096;
+            random.fill(&mut extent);
+            for file in &files {
+                file.write_all_at(&extent, offset)?;
+            }
+        }
+        for file in &files {
+            file.set_len((self.size_bytes * SPARSE_TIMES).max(self.stretches() * STRETCH_BYTES))?;
+            file.sync_all()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Sets {
+    fn drop(&mut self) {
+        if self.keep {
+            eprintln!("[the data stays in {}]", self.dir.display());
+            return;
+        }
+        for kind in self.built.clone() {
+            if let Err(error) = self.delete(kind) {
+                eprintln!("race: {}: {error}", self.dir.join(kind.name()).display());
+            }
+        }
+    }
+}
+
+/// The three images' names in a folder.
+pub fn trio_in(folder: &Path) -> Trio {
+    ["a.img", "b.img", "c.img"].map(|name| folder.join(name))
+}
+
+/// Deletes a file; that it isn't there is no error.
+pub fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Three new files.
+fn create(folder: &Path) -> io::Result<Vec<File>> {
+    trio_in(folder).iter().map(File::create_new).collect()
+}
+
+/// Three full images, alike but for so many bad sectors, which are spread evenly and fall to the images in turn.
+pub fn write_full(folder: &Path, size_bytes: u64, bad_sectors: u64) -> Outcome<()> {
+    let files = create(folder)?;
+    let mut random = Random::new();
+    let mut places = Random::new();
+    // One bad sector a stretch, so no two meet.
+    let stretch = (size_bytes / SECTOR_BYTES).checked_div(bad_sectors).unwrap_or(0);
+    let bad: Vec<u64> = (0..bad_sectors).map(|index| (index * stretch + places.next() % stretch) * SECTOR_BYTES).collect();
+    let mut clean = vec![0; WRITE_BYTES];
+    let mut copy = Vec::new();
+    for offset in (0..size_bytes).step_by(WRITE_BYTES) {
+        machine::go_on()?;
+        clean.truncate((size_bytes - offset) as usize);
+        random.fill(&mut clean);
+        let end = offset + clean.len() as u64;
+        let within = bad.partition_point(|&at| at < offset)..bad.partition_point(|&at| at < end);
+        for (number, file) in files.iter().enumerate() {
+            copy.clone_from(&clean);
+            for index in within.clone().filter(|index| index % files.len() == number) {
+                let start = (bad[index] - offset) as usize;
+                copy[start..start + SECTOR_BYTES as usize].iter_mut().for_each(|byte| *byte = !*byte);
+            }
+            file.write_all_at(&copy, offset)?;
+        }
+    }
+    files.iter().try_for_each(File::sync_all)?;
+    Ok(())
+}
+
+/// Whether a file holds what [`write_full`] writes without damage.
+pub fn holds_clean(path: &Path, size_bytes: u64) -> Outcome<bool> {
+    let mut file = File::open(path)?;
+    if file.metadata()?.len() != size_bytes {
+        return Ok(false);
+    }
+    let mut random = Random::new();
+    let (mut clean, mut found) = (vec![0; WRITE_BYTES], vec![0; WRITE_BYTES]);
+    for offset in (0..size_bytes).step_by(WRITE_BYTES) {
+        let count = WRITE_BYTES.min((size_bytes - offset) as usize);
+        random.fill(&mut clean[..count]);
+        file.read_exact(&mut found[..count])?;
+        if clean[..count] != found[..count] {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Marsaglia's xorshift: no file system can compress it or find it twice, and it costs less than writing it.
+struct Random(u64);
+
+impl Random {
+    /// Always the same numbers: races must be comparable.
+    fn new() -> Self {
+        Self(0x9E37_79B9_7F4A_7C15)
+    }
+
+    /// The next number.
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// Fills a buffer, whose length is a multiple of 8.
+    fn fill(&mut self, buffer: &mut [u8]) {
+        for word in buffer.chunks_exact_mut(8) {
+            word.copy_from_slice(&self.next().to_le_bytes());
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What members are called.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fmt::{self, Write as _},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
+
+/// A name as the user gave it. Shown with control characters escaped, so that no name can write on a terminal.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct MemberName(OsString);
+
+impl MemberName {
+    /// The name `given` by the user.
+    #[must_use]
+    pub fn new(given: &OsStr) -> Self {
+        Self(given.to_owned())
+    }
+
+    /// As given.
+    #[must_use]
+    pub fn as_os_str(&self) -> &OsStr {
+        &self.0
+    }
+
+    /// The name's bytes in hex where it isn't UTF-8, and a report can't say it otherwise.
+    #[must_use]
+    pub fn hex(&self) -> Option<String> {
+        self.0.to_str().is_none().then(|| {
+            self.0.as_bytes().iter().fold(String::new(), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}"); // a String takes all
+                hex
+            })
+        })
+    }
+}
+
+impl fmt::Display for MemberName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&escaped(&self.0.to_string_lossy()))
+    }
+}
+
+impl fmt::Debug for MemberName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<&Path> for MemberName {
+    fn from(path: &Path) -> Self {
+        Self::new(path.as_os_str())
+    }
+}
+
+/// Text from outside, fit for a terminal and for one line: control characters, and what turns the writing direction, as `\u{..}`.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        let turns =
+            matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
+        match character {
+            '\\' => shown.push('\\'),
+            _ if character.is_control() || turns => shown.extend(character.escape_default()),
+            _ => shown.push(character),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MemberName, escaped};
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+    #[test]
+    fn nothing_reaches_the_terminal_as_a_command() {
+        assert_eq!(escaped("a\x1b[31m\nb\u{9b}c\u{202e}"), "a\\u{1b}[31m\\nb\\u{9b}c\\u{202e}");
+        assert_eq!(escaped("Größe 大 \\x"), "Größe 大 \\x");
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf8_is_told_in_hex() {
+        let name = MemberName::new(OsStr::from_bytes(b"a\xffb"));
+        assert_eq!(name.hex().as_deref(), Some("61ff62"));
+        assert_eq!(name.to_string(), "a\u{fffd}b");
+        assert_eq!(MemberName::new(OsStr::new("a")).hex(), None);
+    }
+}

@@ -1,0 +1,239 @@
+//! Raw images: regular files and block devices.
+
+use std::{
+    fs::{self, File, Metadata, OpenOptions},
+    io,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
+    },
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    time::SystemTime,
+};
+
+use super::{Cache, Extent, Member, MemberName, ReadError};
+use crate::{
+    sys::{
+        buffer::{ALIGNMENT, Buffer},
+        device, direct, holes,
+        mapping::{self, Window},
+        prefetch,
+        storage::Storage,
+    },
+    vote::ByteRange,
+};
+
+/// A member that can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// What the system said.
+    #[error("{member}: can't be opened: {error}\nhint: {hint}")]
+    Open {
+        /// Which one.
+        member: MemberName,
+        /// The system's word.
+        error: io::Error,
+        /// The way out.
+        hint: &'static str,
+    },
+    /// Not a file that can hold a disk.
+    #[error("{member}: is {kind}, not a disk image\nhint: members are regular files and block devices")]
+    Kind {
+        /// Which one.
+        member: MemberName,
+        /// What it is.
+        kind: &'static str,
+    },
+}
+
+/// A regular file or a block device, byte for byte.
+pub struct RawMember {
+    name: MemberName,
+    path: PathBuf,
+    file: File,
+    /// For direct reading, where that was asked for and works.
+    direct: Option<File>,
+    meta: Metadata,
+    size: u64,
+    mappable: bool,
+    /// Block devices and file systems without holes: not asked again.
+    no_holes: AtomicBool,
+    read_ahead: Option<u64>,
+}
+
+impl RawMember {
+    /// Opens `path` for reading, without ever waiting for it.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(name: MemberName, path: &Path, cache: Cache) -> Result<Self, OpenError> {
+        let failed = |error: io::Error| {
+            let hint = match error.kind() {
+                io::ErrorKind::NotFound => {
+                    "check the spelling; a copy that is lost is left out, and the threshold is set for those that are left"
+                }
+                io::ErrorKind::PermissionDenied => "run it as a user who may read the image",
+                _ => "leave this copy out, or make it readable first",
+            };
+            OpenError::Open { member: name.clone(), error, hint }
+        };
+        // Looked at before it is opened: opening a tape or a serial line can already do something.
+        if let Some(kind) = foreign_kind(&fs::metadata(path).map_err(failed)?) {
+            return Err(OpenError::Kind { member: name, kind });
+        }
+        // O_NONBLOCK: should it have become a FIFO meanwhile, opening doesn't wait for a writer.
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).map_err(failed)?;
+        let meta = file.metadata().map_err(failed)?;
+        if let Some(kind) = foreign_kind(&meta) {
+            return Err(OpenError::Kind { member: name, kind });
+        }
+        let device = meta.file_type().is_block_device();
+        let size = if device { device::size_bytes(&file).map_err(failed)? } else { meta.len() };
+        let direct = (cache == Cache::None).then(|| direct::reopen(&file).ok()).flatten();
+        let mappable = cache == Cache::Writeback && mapping::mappable(&file, size);
+        let read_ahead = prefetch::small_read_ahead(&file);
+        Ok(Self { name, path: path.to_owned(), file, direct, meta, size, mappable, no_holes: AtomicBool::new(device), read_ahead })
+    }
+
+    /// The open file.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// What the file system said of it when it was opened.
+    #[must_use]
+    pub fn metadata(&self) -> &Metadata {
+        &self.meta
+    }
+
+    /// Where it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is a block device.
+    #[must_use]
+    pub fn is_device(&self) -> bool {
+        self.meta.file_type().is_block_device()
+    }
+
+    /// The path that the name means: `raw:` is taken off, `./` keeps a file that is really called so.
+    #[must_use]
+    pub fn path_of(given: &std::ffi::OsStr) -> &Path {
+        let bytes = given.as_bytes();
+        Path::new(std::ffi::OsStr::from_bytes(bytes.strip_prefix(b"raw:").unwrap_or(bytes)))
+    }
+}
+
+fn foreign_kind(meta: &Metadata) -> Option<&'static str> {
+    let kind = meta.file_type();
+    if kind.is_file() || kind.is_block_device() {
+        None
+    } else if kind.is_dir() {
+        Some("a folder")
+    } else if kind.is_fifo() {
+        Some("a FIFO")
+    } else if kind.is_socket() {
+        Some("a socket")
+    } else {
+        Some("a character device")
+    }
+}
+
+impl Member for RawMember {
+    fn name(&self) -> &MemberName {
+        &self.name
+    }
+
+    fn format(&self) -> &'static str {
+        "raw"
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn modified(&self) -> Option<SystemTime> {
+        // A device node's own time says nothing of its contents.
+        (!self.is_device()).then(|| self.meta.modified().ok()).flatten()
+    }
+
+    fn extent(&self, offset: u64) -> Result<Extent, ReadError> {
+        if self.no_holes.load(Ordering::Relaxed) {
+            return Ok(Extent::Data(self.size));
+        }
+        let end = |found: Option<u64>| found.map_or(self.size, |at| at.min(self.size));
+        let data = end(holes::next_data(&self.file, offset).map_err(ReadError::of)?);
+        if data > offset {
+            return Ok(Extent::Zero(data));
+        }
+        match holes::next_hole(&self.file, offset).map_err(ReadError::of)? {
+            // Shrunk meanwhile: reading will show it.
+            Some(hole) if hole > offset => Ok(Extent::Data(hole.min(self.size))),
+            _ => {
+                self.no_holes.store(true, Ordering::Relaxed);
+                Ok(Extent::Data(self.size))
+            }
+        }
+    }
+
+    fn read(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
+        let read = match &self.direct {
+            Some(direct) => direct::read(direct, offset, bytes, bounce),
+            None => Storage::read(&self.file, offset, bytes),
+        };
+        match read {
+            Ok(count) if count == bytes.len() => Ok(()),
+            Ok(_) => Err(ReadError::Ended),
+            Err(error) => Err(ReadError::of(error)),
+        }
+    }
+
+    fn window(&self, range: ByteRange) -> Option<Window> {
+        let length = usize::try_from(range.length()).ok()?;
+        self.mappable.then(|| Window::new(&self.file, range.start, length).ok()).flatten()
+    }
+
+    fn prefetch(&self, range: ByteRange) {
+        if let (Some(read_ahead), true) = (self.read_ahead, self.direct.is_none()) {
+            let end = range.end.min(self.size);
+            prefetch::start(&self.file, ByteRange::new(range.start.min(end), end), read_ahead);
+        }
+    }
+
+    fn read_unit(&self) -> u64 {
+        // Direct reads come in aligned blocks: an error can't be narrowed down further.
+        if self.direct.is_some() { ALIGNMENT as u64 } else { u64::from(crate::vote::SECTOR_MIN) }
+    }
+
+    fn reads_medium(&self) -> bool {
+        self.direct.is_some()
+    }
+
+    fn changed(&self) -> Option<String> {
+        let now = match self.file.metadata() {
+            Ok(now) => now,
+            Err(error) => return Some(format!("it can't be looked at any more: {error}")),
+        };
+        if self.is_device() {
+            return match device::size_bytes(&self.file) {
+                Ok(size) if size != self.size => Some(format!("its size went from {} to {size} bytes", self.size)),
+                _ => None,
+            };
+        }
+        if now.len() != self.size {
+            return Some(format!("its size went from {} to {} bytes", self.size, now.len()));
+        }
+        if (now.mtime(), now.mtime_nsec()) != (self.meta.mtime(), self.meta.mtime_nsec()) {
+            return Some("it was written to (its modification time moved)".into());
+        }
+        match fs::metadata(&self.path) {
+            Ok(there) if (there.dev(), there.ino()) != (self.meta.dev(), self.meta.ino()) => Some("its name now means another file".into()),
+            Err(error) => Some(format!("its name is gone: {error}")),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The engine.
+
+mod extents;
+mod ranges;
+
+pub use ranges::CoarseRanges;

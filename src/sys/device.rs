@@ -1,0 +1,143 @@
+//! Block devices: size, block sizes, and what lies beneath them (by /sys, see Linux' Documentation/ABI/stable/sysfs-block).
+
+use std::{
+    fs::{self, File},
+    io,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+};
+
+use nix::sys::stat::{major, minor};
+
+mod ioctls {
+    nix::ioctl_read!(blkgetsize64, 0x12, 114, u64);
+    nix::ioctl_read_bad!(blksszget, 0x1268, i32);
+    nix::ioctl_read_bad!(blkpbszget, 0x127b, u32);
+}
+
+/// A block device's size in bytes.
+///
+/// # Errors
+/// Where the ioctl fails.
+pub fn size_bytes(file: &File) -> io::Result<u64> {
+    let mut size = 0;
+    // SAFETY: BLKGETSIZE64 writes 8 bytes, whatever the type in its number says.
+    unsafe { ioctls::blkgetsize64(file.as_raw_fd(), &raw mut size) }?;
+    Ok(size)
+}
+
+/// Logical block size in bytes: the smallest read that the device does.
+///
+/// # Errors
+/// Where the ioctl fails.
+pub fn logical_block_bytes(file: &File) -> io::Result<u32> {
+    let mut size = 0;
+    // SAFETY: BLKSSZGET writes an int.
+    unsafe { ioctls::blksszget(file.as_raw_fd(), &raw mut size) }?;
+    u32::try_from(size).map_err(io::Error::other)
+}
+
+/// Physical block size in bytes: what the device writes at a time without reading first.
+///
+/// # Errors
+/// Where the ioctl fails.
+pub fn physical_block_bytes(file: &File) -> io::Result<u32> {
+    let mut size = 0;
+    // SAFETY: BLKPBSZGET writes an unsigned int.
+    unsafe { ioctls::blkpbszget(file.as_raw_fd(), &raw mut size) }?;
+    Ok(size)
+}
+
+/// Where the kernel shows its devices; tests put a folder of their own in its place.
+#[derive(Clone, Debug)]
+pub struct Sysfs {
+    root: PathBuf,
+}
+
+impl Default for Sysfs {
+    fn default() -> Self {
+        Self { root: PathBuf::from("/sys") }
+    }
+}
+
+/// What a block device rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Beneath {
+    /// Part of the device `rdev`, or of a file: `start` bytes in, and so long.
+    Part {
+        /// The device beneath.
+        rdev: u64,
+        /// Bytes from its start.
+        start: u64,
+        /// Length in bytes.
+        length: u64,
+    },
+    /// A loop device's file, `start` bytes in; `length` 0 means up to its end.
+    File {
+        /// The file's path as the kernel knows it.
+        path: PathBuf,
+        /// Bytes from its start.
+        start: u64,
+        /// Length in bytes, 0 for all the rest.
+        length: u64,
+    },
+    /// Somewhere on the device (device-mapper, md): which part can't be seen here.
+    Somewhere {
+        /// The device beneath.
+        rdev: u64,
+    },
+}
+
+impl Sysfs {
+    /// A tree of another root, for tests.
+    #[must_use]
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The device's folder, for instance `/sys/dev/block/7:0`.
+    fn folder(&self, rdev: u64) -> PathBuf {
+        self.root.join(format!("dev/block/{}:{}", major(rdev), minor(rdev)))
+    }
+
+    /// A line that the kernel shows of the device, for instance `queue/rotational`.
+    #[must_use]
+    pub fn fact(&self, rdev: u64, name: &str) -> Option<String> {
+        let text = fs::read_to_string(self.folder(rdev).join(name)).ok()?;
+        let text = text.trim_end_matches('\n').to_owned();
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// What the device rests on, one step down; empty for a disk.
+    #[must_use]
+    pub fn beneath(&self, rdev: u64) -> Vec<Beneath> {
+        let folder = self.folder(rdev);
+        let number = |name| self.fact(rdev, name).and_then(|text| text.parse::<u64>().ok());
+        if let Some(path) = self.fact(rdev, "loop/backing_file") {
+            let (start, length) = (number("loop/offset").unwrap_or(0), number("loop/sizelimit").unwrap_or(0));
+            return vec![Beneath::File { path: PathBuf::from(path), start, length }];
+        }
+        if number("partition").is_some() {
+            // "start" and "size" count 512-byte units, whatever the device's blocks are.
+            let bytes = |name| number(name).unwrap_or(0).saturating_mul(512);
+            let parent = fs::canonicalize(&folder).ok().and_then(|folder| self.number_in(folder.parent()?));
+            return parent.map(|rdev| Beneath::Part { rdev, start: bytes("start"), length: bytes("size") }).into_iter().collect();
+        }
+        let slaves = fs::read_dir(folder.join("slaves")).into_iter().flatten().flatten();
+        slaves.filter_map(|slave| Some(Beneath::Somewhere { rdev: self.number_in(&slave.path())? })).collect()
+    }
+
+    /// The device number that a device's folder tells in its file `dev`.
+    fn number_in(&self, folder: &Path) -> Option<u64> {
+        let text = fs::read_to_string(folder.join("dev")).ok()?;
+        let (major, minor) = text.trim().split_once(':')?;
+        Some(nix::sys::stat::makedev(major.parse().ok()?, minor.parse().ok()?))
+    }
+
+    /// Programs' view of what holds the device: file systems and devices above it that the kernel knows of.
+    #[must_use]
+    pub fn holders(&self, rdev: u64) -> Vec<String> {
+        let holders = fs::read_dir(self.folder(rdev).join("holders")).into_iter().flatten().flatten();
+        holders.map(|holder| holder.file_name().to_string_lossy().into_owned()).collect()
+    }
+}

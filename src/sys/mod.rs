@@ -1,0 +1,14 @@
+//! The operating system: mapped windows that survive I/O errors, direct reads, holes, devices, and the one seam through which all
+//! is written. Nearly all of the program's `unsafe` stands here.
+
+#![allow(unsafe_code)] // the one place for it; each block says why it is sound
+
+pub mod buffer;
+pub mod device;
+pub mod direct;
+pub mod fiemap;
+mod guard;
+pub mod holes;
+pub mod mapping;
+pub mod prefetch;
+pub mod storage;

@@ -1,0 +1,241 @@
+//! The seam through which everything is written, so that tests can put a disk in its place that fails on purpose.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, File, OpenOptions},
+    io::{self, Read},
+    os::{
+        fd::AsRawFd,
+        unix::{
+            ffi::OsStringExt,
+            fs::{FileExt, OpenOptionsExt},
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{AtFlags, PosixFadviseAdvice, RenameFlags, posix_fadvise, renameat2},
+    unistd::linkat,
+};
+
+/// What is written to, whatever it lies on.
+pub trait Storage: Send + Sync {
+    /// Reads from `offset` on; less than asked for only at the end.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize>;
+    /// Writes all of `bytes` at `offset`.
+    ///
+    /// # Errors
+    /// What the system says; how much was written is unknown then.
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Length in bytes.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn length(&self) -> io::Result<u64>;
+    /// Cuts or extends; what is added reads as zeros.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn set_length(&self, length: u64) -> io::Result<()>;
+    /// Returns when all that was written is on stable storage.
+    ///
+    /// # Errors
+    /// What the system says. What was written before a failed sync may be lost, whatever a later sync says (Linux).
+    fn sync(&self) -> io::Result<()>;
+    /// Lets the next reads come from the medium rather than from the page cache, as far as the system allows.
+    fn forget_cached(&self);
+}
+
+impl Storage for File {
+    fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.read_at(&mut bytes[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(read) => done += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_all()
+    }
+
+    fn forget_cached(&self) {
+        let _ = posix_fadvise(self, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED); // advice is all it is
+    }
+}
+
+nix::ioctl_write_int_bad!(ficlone, 0x4004_9409);
+
+/// A file that has no name yet, or a random one, beside the place where it is to appear. Dropped unpublished, it is gone.
+pub struct NewFile {
+    file: File,
+    folder: PathBuf,
+    /// The random name, where the file system can't do without.
+    name: Option<OsString>,
+}
+
+impl NewFile {
+    /// Creates it in `folder`, mode 0600: without a name (`O_TMPFILE`) where that works.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn create(folder: &Path) -> io::Result<Self> {
+        let unnamed = OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC).open(folder);
+        match unnamed {
+            Ok(file) => Ok(Self { file, folder: folder.to_owned(), name: None }),
+            // EISDIR: kernels without the flag; EOPNOTSUPP: file systems without it, NFS for one (open(2)).
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT | libc::EINVAL)) => {
+                let (file, name) = Self::create_named(folder)?;
+                Ok(Self { file, folder: folder.to_owned(), name: Some(name) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn create_named(folder: &Path) -> io::Result<(File, OsString)> {
+        loop {
+            let name = random_name()?;
+            match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(folder.join(&name)) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                created => return Ok((created?, name)),
+            }
+        }
+    }
+
+    /// The file itself.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Makes it a copy of `source` that shares all of its extents (`FICLONE`: XFS, btrfs and others).
+    ///
+    /// # Errors
+    /// Where the file system can't, or the source lies on another.
+    pub fn clone_from(&self, source: &File) -> io::Result<()> {
+        // SAFETY: FICLONE takes a descriptor by value.
+        unsafe { ficlone(self.file.as_raw_fd(), source.as_raw_fd()) }?;
+        Ok(())
+    }
+
+    /// Gives it its name `to` in its folder, and syncs the folder. With `replace` it takes the place of what stands there, in
+    /// one step; else nothing is ever replaced.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where something stands there and `replace` is false; else what the system says. The file is gone then.
+    pub fn publish(mut self, to: &OsStr, replace: bool) -> io::Result<()> {
+        let target = self.folder.join(to);
+        if self.name.is_none() && !replace {
+            self.link(&target)?;
+        } else {
+            if self.name.is_none() {
+                let name = random_name()?;
+                self.link(&self.folder.join(&name))?;
+                self.name = Some(name);
+            }
+            let from = self.folder.join(self.name.as_ref().expect("it was given one above"));
+            if replace {
+                fs::rename(&from, &target)?;
+            } else {
+                rename_new(&from, &target)?;
+            }
+            self.name = None;
+        }
+        File::open(&self.folder)?.sync_all()
+    }
+
+    fn link(&self, to: &Path) -> io::Result<()> {
+        // By way of /proc, since AT_EMPTY_PATH asks for CAP_DAC_READ_SEARCH (linkat(2)).
+        let from = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        Ok(linkat(nix::fcntl::AT_FDCWD, from.as_str(), nix::fcntl::AT_FDCWD, to, AtFlags::AT_SYMLINK_FOLLOW)?)
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            let _ = fs::remove_file(self.folder.join(name)); // nothing more can be done about it here
+        }
+    }
+}
+
+/// Renames without replacing anything.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat2(nix::fcntl::AT_FDCWD, from, nix::fcntl::AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+        // File systems without the flag, NFS for one: a second link does the same in two steps.
+        Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
+        }
+        renamed => Ok(renamed?),
+    }
+}
+
+fn random_name() -> io::Result<OsString> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(OsString::from_vec(format!(".quorum-img-{:016x}.tmp", u64::from_le_bytes(bytes)).into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::ErrorKind};
+
+    use super::{NewFile, Storage};
+
+    fn new_file(folder: &std::path::Path, named: bool) -> NewFile {
+        if named {
+            let (file, name) = NewFile::create_named(folder).expect("it can be created");
+            NewFile { file, folder: folder.to_owned(), name: Some(name) }
+        } else {
+            NewFile::create(folder).expect("it can be created")
+        }
+    }
+
+    #[test]
+    fn appears_only_when_published_and_replaces_only_when_told() {
+        for named in [false, true] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let listed = || fs::read_dir(folder.path()).expect("it can be listed").count();
+            new_file(folder.path(), named).file().write(0, b"gone").expect("it can be written");
+            assert_eq!(listed(), 0, "dropped unpublished, it is gone");
+
+            let first = new_file(folder.path(), named);
+            first.file().write(0, b"first").expect("it can be written");
+            first.publish("out".as_ref(), false).expect("it appears");
+            let second = new_file(folder.path(), named);
+            second.file().write(0, b"second").expect("it can be written");
+            assert_eq!(second.publish("out".as_ref(), false).expect_err("never replaced").kind(), ErrorKind::AlreadyExists);
+            assert_eq!(fs::read(folder.path().join("out")).expect("it is there"), b"first");
+            assert_eq!(listed(), 1);
+
+            let third = new_file(folder.path(), named);
+            third.file().write(0, b"third").expect("it can be written");
+            third.publish("out".as_ref(), true).expect("it replaces");
+            assert_eq!(fs::read(folder.path().join("out")).expect("it is there"), b"third");
+            assert_eq!(listed(), 1);
+        }
+    }
+}

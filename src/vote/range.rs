@@ -1,0 +1,82 @@
+//! Half-open ranges of bytes.
+
+use std::fmt;
+
+/// The bytes from `start` up to, not including, `end`; offsets in bytes, `start <= end`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ByteRange {
+    /// First byte.
+    pub start: u64,
+    /// One past the last byte.
+    pub end: u64,
+}
+
+impl ByteRange {
+    /// The range from `start` to `end`.
+    ///
+    /// # Panics
+    /// Where `end` lies before `start`.
+    #[must_use]
+    pub fn new(start: u64, end: u64) -> Self {
+        assert!(start <= end, "a range of bytes ends at {end}, before its start at {start}");
+        Self { start, end }
+    }
+
+    /// `length` bytes from `start` on; none where the end would pass 2^64.
+    #[must_use]
+    pub fn at(start: u64, length: u64) -> Option<Self> {
+        Some(Self { start, end: start.checked_add(length)? })
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn length(self) -> u64 {
+        self.end - self.start
+    }
+
+    /// Whether it holds no byte.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    /// What both hold; none where they share no byte.
+    #[must_use]
+    pub fn and(self, other: Self) -> Option<Self> {
+        let (start, end) = (self.start.max(other.start), self.end.min(other.end));
+        (start < end).then_some(Self { start, end })
+    }
+
+    /// The smallest range of whole `unit`s that holds this one, cut at `limit` bytes.
+    #[must_use]
+    pub fn widened(self, unit: u64, limit: u64) -> Self {
+        let start = self.start - self.start % unit;
+        let end = self.end.checked_next_multiple_of(unit).unwrap_or(u64::MAX).min(limit);
+        Self { start: start.min(end), end }
+    }
+}
+
+impl fmt::Debug for ByteRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}..{:#x}", self.start, self.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ByteRange;
+
+    #[test]
+    fn widening_keeps_to_units_and_the_limit() {
+        assert_eq!(ByteRange::new(513, 514).widened(512, 4096), ByteRange::new(512, 1024));
+        assert_eq!(ByteRange::new(0, 1000).widened(512, 1000), ByteRange::new(0, 1000));
+        assert_eq!(ByteRange::new(u64::MAX - 1, u64::MAX).widened(512, u64::MAX).end, u64::MAX);
+        assert_eq!(ByteRange::new(5000, 6000).widened(512, 4096), ByteRange::new(4096, 4096));
+    }
+
+    #[test]
+    fn an_end_past_64_bits_is_no_range() {
+        assert_eq!(ByteRange::at(u64::MAX, 1), None);
+        assert_eq!(ByteRange::at(u64::MAX - 1, 1), Some(ByteRange::new(u64::MAX - 1, u64::MAX)));
+    }
+}
