@@ -121,7 +121,14 @@ pub trait Member: Send + Sync {
     fn read(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError>;
 
     /// Maps `range` (starting at a multiple of the page size) where this member can be mapped.
-    fn window(&self, range: ByteRange) -> Option<Window>;
+    fn window(&self, _range: ByteRange) -> Option<Window> {
+        None
+    }
+
+    /// Whether [`window`](Self::window) has anything to offer.
+    fn mappable(&self) -> bool {
+        false
+    }
 
     /// Starts reading `range` without waiting, where the system wouldn't by itself.
     fn prefetch(&self, _range: ByteRange) {}

@@ -197,6 +197,10 @@ impl Member for RawMember {
         self.mappable.then(|| Window::new(&self.file, range.start, length).ok()).flatten()
     }
 
+    fn mappable(&self) -> bool {
+        self.mappable
+    }
+
     fn prefetch(&self, range: ByteRange) {
         if let (Some(read_ahead), true) = (self.read_ahead, self.direct.is_none()) {
             let end = range.end.min(self.size);

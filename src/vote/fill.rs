@@ -18,6 +18,33 @@ pub enum Fill {
     Bytes,
 }
 
+impl Fill {
+    /// Puts into `sector`, which starts at `offset` bytes, what this way to fill says; `false`, and `sector` is of no use, where it
+    /// has nothing to say.
+    #[must_use]
+    pub fn apply(self, offset: u64, ballots: &[Ballot], threshold: usize, sector: &mut [u8]) -> bool {
+        match self {
+            Self::Fail => false,
+            Self::First => match ballots.iter().find_map(|ballot| if let Ballot::Data(bytes) = ballot { Some(bytes) } else { None }) {
+                Some(bytes) => {
+                    sector.copy_from_slice(bytes);
+                    true
+                }
+                None => false,
+            },
+            Self::Zero => {
+                sector.fill(0);
+                true
+            }
+            Self::Marker => {
+                marker(offset, sector);
+                true
+            }
+            Self::Bytes => vote_bytes(ballots, threshold, sector),
+        }
+    }
+}
+
 /// Fills `sector` with a text that says what it is, its offset in bytes included, so that a later look tells it from data.
 pub fn marker(offset: u64, sector: &mut [u8]) {
     let text = format!("QUORUM-IMG: UNDECIDED SECTOR at byte {offset:#018x}\n");

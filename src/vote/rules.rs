@@ -11,6 +11,9 @@ pub enum Rule {
     Member(usize),
     /// Only what all members agree on is settled; the rest is undecided.
     Unanimity,
+    /// The lowest-numbered member that holds data is taken at its word, and nobody after it is asked (read pattern fifo). Nothing is
+    /// found there as long as that is member 0.
+    First,
 }
 
 impl Rule {
@@ -20,6 +23,11 @@ impl Rule {
             return Verdict::Unanimous;
         }
         match self {
+            Self::First => match grouping.versions().next() {
+                Some(0) => Verdict::Unanimous,
+                Some(winner) => Verdict::Decided { winner },
+                None => Verdict::Undecided,
+            },
             Self::Member(member) => match grouping.version(member) {
                 Some(winner) => Verdict::Decided { winner },
                 None => Verdict::Undecided,

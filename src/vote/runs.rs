@@ -11,6 +11,14 @@ pub struct Run {
     pub vote: Vote,
 }
 
+impl Run {
+    /// Its sectors, of `sector` bytes each; a short last one counts.
+    #[must_use]
+    pub fn sectors(&self, sector: u32) -> u64 {
+        self.range.length().div_ceil(u64::from(sector))
+    }
+}
+
 /// Collects votes in ascending order and hands out the divergences among them.
 #[derive(Debug, Default)]
 pub struct Runs {

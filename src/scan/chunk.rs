@@ -1,0 +1,362 @@
+//! One chunk: alike at a glance, or narrowed down to the sectors that aren't.
+
+use super::{
+    ScanError,
+    extents::State,
+    private::{Copy, Flaw},
+    worker::{Slot, Worker},
+};
+use crate::{
+    vote::{Ballot, ByteRange, MEMBERS_MAX, Rule, Run, Verdict, Vote},
+};
+
+/// Why a chunk didn't come to its end.
+enum Interruption {
+    /// A window lost a page, or a member failed. Both are remembered, so going through the chunk again is another matter.
+    Again,
+    /// The output took no more.
+    Output(ScanError),
+}
+
+/// A chunk and how its members stand in it.
+struct Chunk<'c> {
+    range: ByteRange,
+    states: &'c [State],
+    rule: Rule,
+    /// Members whose copy holds the whole chunk, and those whose copy was begun, as masks.
+    filled: u64,
+    begun: u64,
+    /// Whether `Worker::voted` holds the chunk's voted bytes.
+    voted: bool,
+}
+
+impl<'c> Chunk<'c> {
+    fn with_state<F: Fn(State) -> bool>(&self, wanted: F) -> impl Iterator<Item = usize> + use<'c, F> {
+        self.states.iter().enumerate().filter(move |&(_, &state)| wanted(state)).map(|(member, _)| member)
+    }
+
+    fn has_filled(&self, member: usize) -> bool {
+        self.filled >> member & 1 == 1
+    }
+
+    fn at(&self, offset: u64) -> usize {
+        (offset - self.range.start) as usize
+    }
+}
+
+impl Worker<'_> {
+    /// Votes on a chunk in which every member's state is the same all along, and hands on its bytes.
+    pub(super) fn chunk(&mut self, range: ByteRange, states: &mut [State], rule: Rule) -> Result<(), ScanError> {
+        let mark = self.found.mark();
+        loop {
+            for (state, failure) in states.iter_mut().zip(&self.shared.failures) {
+                if failure.get().is_some() {
+                    *state = State::Failed;
+                }
+            }
+            let mut chunk = Chunk { range, states, rule, filled: 0, begun: 0, voted: false };
+            match self.attempt(&mut chunk) {
+                Ok(()) => return Ok(()),
+                Err(Interruption::Output(error)) => return Err(error),
+                Err(Interruption::Again) => self.found.go_back(&mark),
+            }
+        }
+    }
+
+    fn attempt(&mut self, chunk: &mut Chunk) -> Result<(), Interruption> {
+        if chunk.rule == Rule::First {
+            return self.take_first(chunk);
+        }
+        let Some(reference) = chunk.with_state(|state| state == State::Data).next() else {
+            let known = chunk.with_state(|state| state == State::Partial).next().is_none();
+            return if known { self.known_zeros(chunk) } else { self.by_sectors(chunk) };
+        };
+        if chunk.with_state(|state| state == State::Partial).next().is_some() {
+            return self.by_sectors(chunk);
+        }
+        for member in chunk.with_state(|state| state == State::Data) {
+            let wanted = member == reference && self.shared.job.output.is_some();
+            if !self.map(member) || wanted {
+                self.copy_chunk(chunk, member)?;
+            }
+        }
+        let flawed = (0..chunk.states.len()).any(|member| chunk.has_filled(member) && !self.copies[member].whole());
+        if flawed {
+            return self.by_sectors(chunk);
+        }
+        let vote = uniform_vote(chunk);
+        if self.alike(chunk, reference, chunk.range) {
+            self.alike_range(chunk, &vote, chunk.range)?;
+        } else {
+            self.narrow(chunk, reference, &vote, chunk.range)?;
+        }
+        self.heed_spoilt_windows()?;
+        let length = chunk.range.length() as usize;
+        if chunk.voted {
+            self.write_voted(chunk)
+        } else {
+            let bytes = if chunk.has_filled(reference) { self.copies[reference].bytes(0, length) } else { &[] };
+            self.write(chunk.range.start, bytes)
+        }
+    }
+
+    /// No member's bytes need to be read: all are known zeros, absent or failed.
+    fn known_zeros(&mut self, chunk: &mut Chunk) -> Result<(), Interruption> {
+        let vote = uniform_vote(chunk);
+        let Some((output, _)) = self.shared.job.output else {
+            self.found.push(Run { range: chunk.range, vote });
+            return Ok(());
+        };
+        if vote.verdict == Verdict::Undecided {
+            return self.by_sectors(chunk);
+        }
+        self.found.push(Run { range: chunk.range, vote });
+        output.zeros(chunk.range).map_err(|error| write_error(chunk.range.start, chunk.range.length(), error))
+    }
+
+    /// Takes the first member's bytes, and the next one's only where they can't be had.
+    fn take_first(&mut self, chunk: &mut Chunk) -> Result<(), Interruption> {
+        let mut asked = chunk.states.len();
+        for (member, &state) in chunk.states.iter().enumerate() {
+            match state {
+                State::Absent | State::Failed => continue,
+                State::Zero => {}
+                State::Data | State::Partial => self.copy_chunk(chunk, member)?,
+            }
+            if state == State::Zero || (state == State::Data && self.copies[member].whole()) {
+                asked = member;
+                break;
+            }
+        }
+        if chunk.filled == 0 && chunk.with_state(|state| state != State::Absent && state != State::Failed).next() == Some(asked) {
+            // Zeros without a read, from the first who has anything to say.
+            let vote = uniform_vote(chunk);
+            self.found.push(Run { range: chunk.range, vote });
+            return match self.shared.job.output {
+                Some((output, _)) => {
+                    output.zeros(chunk.range).map_err(|error| write_error(chunk.range.start, chunk.range.length(), error))
+                }
+                None => Ok(()),
+            };
+        }
+        let clean = asked < chunk.states.len() && chunk.filled == 1 << asked;
+        if clean {
+            let vote = uniform_vote(chunk);
+            self.found.push(Run { range: chunk.range, vote });
+            let length = chunk.range.length() as usize;
+            return self.write(chunk.range.start, self.copies[asked].bytes(0, length));
+        }
+        self.by_sectors(chunk)
+    }
+
+    /// Votes on all of the chunk sector by sector.
+    fn by_sectors(&mut self, chunk: &mut Chunk) -> Result<(), Interruption> {
+        chunk.voted = true;
+        self.sectors(chunk, chunk.range)?;
+        self.heed_spoilt_windows()?;
+        self.write_voted(chunk)
+    }
+
+    /// Halves a range that isn't alike until its parts are, or are small.
+    fn narrow(&mut self, chunk: &mut Chunk, reference: usize, vote: &Vote, range: ByteRange) -> Result<(), Interruption> {
+        let middle = (range.start + range.length() / 2).next_multiple_of(self.block());
+        if middle <= range.start || middle >= range.end {
+            if !chunk.voted && self.shared.job.output.is_some() {
+                let length = chunk.range.length() as usize;
+                self.voted[..length].copy_from_slice(self.copies[reference].bytes(0, length));
+                chunk.voted = true;
+            }
+            return self.sectors(chunk, range);
+        }
+        let (left, right) = (ByteRange::new(range.start, middle), ByteRange::new(middle, range.end));
+        if self.alike(chunk, reference, left) {
+            self.alike_range(chunk, vote, left)?;
+            // Then the difference is on the right, or was for a moment only: the sectors tell.
+            return self.narrow(chunk, reference, vote, right);
+        }
+        self.narrow(chunk, reference, vote, left)?;
+        if self.alike(chunk, reference, right) {
+            self.alike_range(chunk, vote, right)
+        } else {
+            self.narrow(chunk, reference, vote, right)
+        }
+    }
+
+    /// A range in which all data is alike: one verdict for all of it.
+    fn alike_range(&mut self, chunk: &mut Chunk, vote: &Vote, range: ByteRange) -> Result<(), Interruption> {
+        if vote.verdict == Verdict::Undecided && self.shared.job.output.is_some() {
+            chunk.voted = true;
+            return self.sectors(chunk, range);
+        }
+        self.found.push(Run { range, vote: *vote });
+        Ok(())
+    }
+
+    /// Whether all members with data (zeros are data) hold the same bytes in `range`.
+    fn alike(&self, chunk: &Chunk, reference: usize, range: ByteRange) -> bool {
+        let (in_chunk, length) = (chunk.at(range.start), range.length() as usize);
+        let in_window = (range.start - self.mapped.start) as usize;
+        let bytes = chunk.has_filled(reference).then(|| self.copies[reference].bytes(in_chunk, length));
+        let window = |member: usize| match &self.slots[member] {
+            Slot::Mapped(window) => window,
+            Slot::Unknown | Slot::Read => unreachable!("member {member} is neither mapped nor copied"),
+        };
+        chunk.states.iter().enumerate().skip(reference_or_zero(chunk, reference)).all(|(member, &state)| {
+            let other = match state {
+                _ if member == reference => return true,
+                State::Zero => Some(&self.zeros[..length]),
+                State::Data => chunk.has_filled(member).then(|| self.copies[member].bytes(in_chunk, length)),
+                State::Partial | State::Absent | State::Failed => return true,
+            };
+            match (bytes, other) {
+                (Some(bytes), Some(other)) => bytes == other,
+                (Some(bytes), None) => window(member).alike_bytes(in_window, bytes),
+                (None, Some(other)) => window(reference).alike_bytes(in_window, other),
+                (None, None) => window(reference).alike(window(member), in_window..in_window + length),
+            }
+        })
+    }
+
+    /// Copies what isn't copied yet of `range`, and votes on each of its sectors.
+    fn sectors(&mut self, chunk: &mut Chunk, range: ByteRange) -> Result<(), Interruption> {
+        let job = self.shared.job;
+        let first_only = chunk.rule == Rule::First;
+        for member in chunk.with_state(|state| matches!(state, State::Data | State::Partial)) {
+            // Under fifo the one who was asked last is the last one needed.
+            if !chunk.has_filled(member) && !first_only {
+                self.copy(chunk, member, range)?;
+            }
+        }
+        let Self { copies, zeros, voted, found, .. } = self;
+        let mut at = range.start;
+        while at < range.end {
+            let sector = ByteRange::new(at, at.saturating_add(u64::from(job.sector)).min(range.end));
+            let (in_chunk, length) = (chunk.at(at), sector.length() as usize);
+            let mut ballots = [Ballot::Unasked; MEMBERS_MAX];
+            let ballots = &mut ballots[..chunk.states.len()];
+            for (member, ballot) in ballots.iter_mut().enumerate() {
+                *ballot = match chunk.states[member] {
+                    State::Failed => Ballot::Failed,
+                    State::Absent => Ballot::Absent,
+                    State::Zero => Ballot::Data(&zeros[..length]),
+                    State::Data => of_copy(&copies[member], sector, in_chunk),
+                    State::Partial if sector.end > job.members[member].size() => Ballot::Absent,
+                    State::Partial => of_copy(&copies[member], sector, in_chunk),
+                };
+                if first_only && matches!(ballot, Ballot::Data(_)) {
+                    break;
+                }
+            }
+            let vote = Vote::of(ballots, chunk.rule);
+            if let Some((_, fill)) = job.output {
+                let to = &mut voted[in_chunk..in_chunk + length];
+                match (vote.verdict, vote.grouping.versions().next()) {
+                    (Verdict::Decided { winner }, _) | (Verdict::Unanimous, Some(winner)) => {
+                        let Ballot::Data(bytes) = ballots[winner] else { unreachable!("only data wins") };
+                        to.copy_from_slice(bytes);
+                    }
+                    _ => {
+                        if !fill.apply(at, ballots, job.threshold, to) {
+                            to.fill(0);
+                            found.unfilled += 1;
+                        }
+                    }
+                }
+            }
+            found.push(Run { range: sector, vote });
+            at = sector.end;
+        }
+        Ok(())
+    }
+
+    /// Maps the window of a member unless that was done; whether its bytes can be compared there.
+    fn map(&mut self, index: usize) -> bool {
+        if let Slot::Unknown = self.slots[index] {
+            let member = self.shared.job.members[index];
+            let range = ByteRange::new(self.mapped.start, self.mapped.end.min(member.size()));
+            self.slots[index] = member.window(range).map_or(Slot::Read, Slot::Mapped);
+        }
+        matches!(self.slots[index], Slot::Mapped(_))
+    }
+
+    /// A window that lost a page is given up, and what was said of it too.
+    fn heed_spoilt_windows(&mut self) -> Result<(), Interruption> {
+        let mut spoilt = false;
+        for slot in &mut self.slots {
+            if matches!(slot, Slot::Mapped(window) if window.spoilt()) {
+                *slot = Slot::Read;
+                spoilt = true;
+            }
+        }
+        if spoilt { Err(Interruption::Again) } else { Ok(()) }
+    }
+
+    fn copy_chunk(&mut self, chunk: &mut Chunk, member: usize) -> Result<(), Interruption> {
+        self.copy(chunk, member, chunk.range)?;
+        chunk.filled |= 1 << member;
+        Ok(())
+    }
+
+    /// Copies the sectors of `range` that the member holds.
+    fn copy(&mut self, chunk: &mut Chunk, member: usize, range: ByteRange) -> Result<(), Interruption> {
+        if chunk.begun >> member & 1 == 0 {
+            self.copies[member].begin(self.shared.chunk_bytes);
+            chunk.begun |= 1 << member;
+        }
+        let held = match chunk.states[member] {
+            State::Partial => {
+                let size = self.shared.job.members[member].size();
+                ByteRange::new(range.start, (size - size % u64::from(self.shared.job.sector)).clamp(range.start, range.end))
+            }
+            _ => range,
+        };
+        if held.is_empty() {
+            return Ok(());
+        }
+        self.copies[member].fill(self.shared, member, held, chunk.at(held.start)).map_err(|_| Interruption::Again)
+    }
+
+    fn write_voted(&self, chunk: &Chunk) -> Result<(), Interruption> {
+        self.write(chunk.range.start, &self.voted[..chunk.range.length() as usize])
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Interruption> {
+        match self.shared.job.output {
+            Some((output, _)) => output.write(offset, bytes).map_err(|error| write_error(offset, bytes.len() as u64, error)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn write_error(offset: u64, length: u64, error: std::io::Error) -> Interruption {
+    Interruption::Output(ScanError::Write { offset, length, error })
+}
+
+/// Members before the reference hold no data; zeros among them still have to be compared.
+fn reference_or_zero(chunk: &Chunk, reference: usize) -> usize {
+    chunk.states[..reference].iter().position(|&state| state == State::Zero).unwrap_or(reference)
+}
+
+fn of_copy(copy: &Copy, sector: ByteRange, in_chunk: usize) -> Ballot<'_> {
+    match copy.flaw(sector) {
+        None => Ballot::Data(copy.bytes(in_chunk, sector.length() as usize)),
+        Some(Flaw::Unreadable) => Ballot::Unreadable,
+        Some(Flaw::Absent) => Ballot::Absent,
+    }
+}
+
+/// The vote where all who hold data hold the same; under fifo the first of them is heard alone.
+fn uniform_vote(chunk: &Chunk) -> Vote {
+    let mut ballots = [Ballot::Unasked; MEMBERS_MAX];
+    for (ballot, &state) in ballots.iter_mut().zip(chunk.states) {
+        *ballot = match state {
+            State::Data | State::Zero | State::Partial => Ballot::Data(&[]),
+            State::Absent => Ballot::Absent,
+            State::Failed => Ballot::Failed,
+        };
+        if chunk.rule == Rule::First && matches!(ballot, Ballot::Data(_)) {
+            break;
+        }
+    }
+    Vote::of(&ballots[..chunk.states.len()], chunk.rule)
+}

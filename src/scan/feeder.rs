@@ -1,0 +1,113 @@
+//! Gives out windows, and skips what every member holds as a hole.
+
+use super::{Job, Shared, WINDOW_ALIGNMENT, WINDOW_BYTES};
+use crate::{
+    member::{Extent, Member},
+    vote::ByteRange,
+};
+
+/// A part of the image for one thread.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WindowTask {
+    /// Counted from 0 in the order of the image.
+    pub(super) index: u64,
+    /// Where.
+    pub(super) range: ByteRange,
+    /// Bytes of the job's ranges before it.
+    pub(super) before: u64,
+}
+
+/// Where the scan stands.
+pub(super) struct Feeder<'a> {
+    job: &'a Job<'a>,
+    /// The range being given out, its rest, and the bytes of all before it.
+    range: usize,
+    at: u64,
+    before: u64,
+    given: u64,
+    /// For each member the last extent it told.
+    known: Vec<Option<(u64, Extent)>>,
+}
+
+impl<'a> Feeder<'a> {
+    pub(super) fn new(job: &'a Job<'a>) -> Self {
+        let at = job.ranges.first().map_or(0, |range| range.start);
+        Self { job, range: 0, at, before: 0, given: 0, known: vec![None; job.members.len()] }
+    }
+
+    /// Whether all was given out.
+    pub(super) fn exhausted(&self) -> bool {
+        self.range >= self.job.ranges.len()
+    }
+
+    /// The next window; none at the end, or where the scan was stopped.
+    pub(super) fn next(&mut self, shared: &Shared) -> Option<WindowTask> {
+        loop {
+            let range = *self.job.ranges.get(self.range)?;
+            if self.at >= range.end {
+                self.before += range.length();
+                self.range += 1;
+                self.at = self.job.ranges.get(self.range).map_or(0, |next| next.start);
+                continue;
+            }
+            if shared.stopped() {
+                return None;
+            }
+            let zeros_end = if self.skips() { self.shared_zeros(shared).min(range.end) } else { self.at };
+            let skip_to = if zeros_end == range.end { zeros_end } else { zeros_end - zeros_end % WINDOW_ALIGNMENT };
+            if skip_to > self.at {
+                self.job.watch.advanced(skip_to - self.at);
+                self.at = skip_to;
+                continue;
+            }
+            let end = (self.at - self.at % WINDOW_BYTES).saturating_add(WINDOW_BYTES).min(range.end);
+            let task =
+                WindowTask { index: self.given, range: ByteRange::new(self.at, end), before: self.before + (self.at - range.start) };
+            self.given += 1;
+            self.at = end;
+            self.prefetch(range);
+            return Some(task);
+        }
+    }
+
+    /// Asks for the bytes after the ones just given out, where the system wouldn't by itself.
+    fn prefetch(&self, range: ByteRange) {
+        let ahead = ByteRange::new(self.at, self.at.saturating_add(WINDOW_BYTES).min(range.end).max(self.at));
+        if !ahead.is_empty() {
+            self.job.members.iter().for_each(|member| member.prefetch(ahead));
+        }
+    }
+
+    fn skips(&self) -> bool {
+        self.job.output.is_none_or(|(output, _)| !output.wants_all_zeros())
+    }
+
+    /// Up to where every member is known to hold zeros from here on; here, where one doesn't.
+    fn shared_zeros(&mut self, shared: &Shared) -> u64 {
+        let at = self.at;
+        let mut end = u64::MAX;
+        for (index, member) in self.job.members.iter().enumerate() {
+            if shared.failures[index].get().is_some() || at >= member.size() {
+                return at;
+            }
+            match extent_at(*member, at, &mut self.known[index]) {
+                // The image's end is no place where a longer member's zeros have to stop, nor does a shorter one go on.
+                Some(Extent::Zero(zeros)) if zeros > at => end = end.min(zeros),
+                _ => return at,
+            }
+        }
+        end
+    }
+}
+
+/// The extent that holds `at`, from memory where it was told before.
+fn extent_at(member: &dyn Member, at: u64, known: &mut Option<(u64, Extent)>) -> Option<Extent> {
+    if let Some((start, extent)) = *known
+        && (start..extent.end()).contains(&at)
+    {
+        return Some(extent);
+    }
+    let extent = member.extent(at).ok()?; // what it means is for whoever reads there
+    *known = Some((at, extent));
+    Some(extent)
+}

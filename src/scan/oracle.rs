@@ -1,0 +1,268 @@
+//! The engine against a naive reading, sector by sector, of members that are held in memory or in real files.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    path::Path,
+    sync::Mutex,
+};
+
+use proptest::{collection::vec, prelude::*};
+
+use super::{Job, Outcome, Output, Tally, scan};
+use crate::{
+    member::{Cache, Extent, Member, MemberName, RawMember, ReadError},
+    sys::buffer::Buffer,
+    vote::{Ballot, ByteRange, Fill, Rule, Rules, Run, Runs, Verdict, Vote},
+};
+
+const SECTOR: usize = 512;
+
+/// A member in memory: its sectors, of which some can't be read, and which may fail as a whole from a place on.
+#[derive(Clone, Debug)]
+struct Memory {
+    name: MemberName,
+    bytes: Vec<u8>,
+    unreadable: Vec<usize>,
+    fails: bool,
+}
+
+impl Member for Memory {
+    fn name(&self) -> &MemberName {
+        &self.name
+    }
+    fn format(&self) -> &'static str {
+        "raw"
+    }
+    fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+    fn modified(&self) -> Option<std::time::SystemTime> {
+        None
+    }
+    fn extent(&self, offset: u64) -> Result<Extent, ReadError> {
+        // Whole zero blocks of 4 KiB are holes, as in a file.
+        let zero = |block: usize| {
+            let bytes = &self.bytes[block * 4096..self.bytes.len().min((block + 1) * 4096)];
+            bytes.iter().all(|&byte| byte == 0) && !self.unreadable.iter().any(|sector| sector * SECTOR / 4096 == block)
+        };
+        let first = offset as usize / 4096;
+        let blocks = self.bytes.len().div_ceil(4096);
+        let end = (first..blocks).find(|&block| zero(block) != zero(first)).unwrap_or(blocks);
+        let end = ((end * 4096) as u64).min(self.size());
+        Ok(if zero(first) { Extent::Zero(end) } else { Extent::Data(end) })
+    }
+    fn read(&self, offset: u64, bytes: &mut [u8], _bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
+        let (start, end) = (offset as usize, offset as usize + bytes.len());
+        if self.fails {
+            return Err(ReadError::Member(io::Error::from_raw_os_error(libc::ESTALE)));
+        }
+        if end > self.bytes.len() {
+            return Err(ReadError::Ended);
+        }
+        if self.unreadable.iter().any(|sector| sector * SECTOR < end && start < (sector + 1) * SECTOR) {
+            return Err(ReadError::Medium(io::Error::from_raw_os_error(libc::EIO)));
+        }
+        bytes.copy_from_slice(&self.bytes[start..end]);
+        Ok(())
+    }
+    fn changed(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Collects what is written.
+#[derive(Default)]
+struct Collected(Mutex<BTreeMap<u64, Vec<u8>>>);
+
+impl Output for Collected {
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        assert!(self.0.lock().expect("no panics").insert(offset, bytes.to_vec()).is_none(), "{offset} is written twice");
+        Ok(())
+    }
+    fn zeros(&self, range: ByteRange) -> io::Result<()> {
+        self.write(range.start, &vec![0; range.length() as usize])
+    }
+    fn wants_all_zeros(&self) -> bool {
+        true
+    }
+}
+
+/// What a test expects.
+struct Expected {
+    runs: Vec<Run>,
+    tally: Tally,
+    bytes: Vec<u8>,
+    unfilled: u64,
+}
+
+fn expected(members: &[Memory], size: usize, rules: &Rules, fill: Fill, threshold: usize) -> Expected {
+    let (mut collector, mut runs, mut bytes, mut unfilled) = (Runs::default(), Vec::new(), vec![0; size], 0);
+    for start in (0..size).step_by(SECTOR) {
+        let end = (start + SECTOR).min(size);
+        let rule = rules.at(start as u64);
+        let mut ballots: Vec<Ballot> = members
+            .iter()
+            .map(|member| match () {
+                () if member.fails => Ballot::Failed,
+                () if end > member.bytes.len() => Ballot::Absent,
+                () if member.unreadable.contains(&(start / SECTOR)) => Ballot::Unreadable,
+                () => Ballot::Data(&member.bytes[start..end]),
+            })
+            .collect();
+        if rule == Rule::First
+            && let Some(first) = ballots.iter().position(|ballot| matches!(ballot, Ballot::Data(_)))
+        {
+            ballots[first + 1..].fill(Ballot::Unasked);
+        }
+        let vote = Vote::of(&ballots, rule);
+        let winner = match vote.verdict {
+            Verdict::Unanimous => vote.grouping.versions().next(),
+            Verdict::Decided { winner } => Some(winner),
+            Verdict::Undecided => None,
+        };
+        if let Some(winner) = winner {
+            bytes[start..end].copy_from_slice(&members[winner].bytes[start..end]);
+        } else if !fill.apply(start as u64, &ballots, threshold, &mut bytes[start..end]) {
+            bytes[start..end].fill(0);
+            unfilled += 1;
+        }
+        runs.extend(collector.push(Run { range: ByteRange::new(start as u64, end as u64), vote }));
+    }
+    runs.extend(collector.finish());
+    let mut tally = Tally::new(members.len());
+    runs.iter().for_each(|run| tally.add(run, SECTOR as u32));
+    Expected { runs, tally, bytes, unfilled }
+}
+
+/// Scans and compares with what is expected.
+fn compare(members: &[&dyn Member], size: usize, rules: &Rules, fill: Fill, threshold: usize, threads: usize, expected: &Expected) {
+    for with_output in [false, true] {
+        let collected = Collected::default();
+        let ranges = [ByteRange::new(0, size as u64)];
+        let job = Job {
+            members,
+            size: size as u64,
+            sector: SECTOR as u32,
+            ranges: &ranges,
+            rules,
+            threshold,
+            threads,
+            output: with_output.then_some((&collected, fill)),
+            watch: &(),
+        };
+        let mut runs = Vec::new();
+        let outcome: Outcome = scan(&job, &mut |run| {
+            runs.push(*run);
+            Ok(())
+        })
+        .expect("nothing fails here");
+        assert_eq!(runs, expected.runs);
+        assert_eq!(outcome.tally, expected.tally);
+        assert!(outcome.complete && outcome.scanned_bytes == size as u64);
+        if with_output {
+            let mut bytes = Vec::new();
+            for (offset, part) in collected.0.into_inner().expect("no panics") {
+                assert_eq!(offset, bytes.len() as u64, "a gap in the output");
+                bytes.extend(part);
+            }
+            assert!(bytes == expected.bytes, "the output differs");
+            assert_eq!(outcome.unfilled_sectors, expected.unfilled);
+        }
+    }
+}
+
+/// Sectors by their kind: 0 is zeros.
+fn image(kinds: &[u8], tail: usize) -> Vec<u8> {
+    let mut bytes: Vec<u8> = kinds.iter().flat_map(|&kind| vec![kind; SECTOR]).collect();
+    bytes.truncate(bytes.len().saturating_sub(tail));
+    bytes
+}
+
+/// A few members that mostly agree: a common image, and changes to it.
+fn members() -> impl Strategy<Value = Vec<Memory>> {
+    let run = (0u8..4, 1usize..40);
+    let change = (any::<prop::sample::Index>(), 1usize..12, 0u8..4);
+    let one = (vec(change, 0..4), vec(any::<prop::sample::Index>(), 0..3), prop::option::weighted(0.3, 0usize..3000), prop::bool::weighted(0.05));
+    (vec(run, 1..12), vec(one, 2..6), 0usize..600).prop_map(|(runs, ones, tail)| {
+        let common: Vec<u8> = runs.iter().flat_map(|&(kind, count)| vec![kind; count]).collect();
+        ones.into_iter()
+            .enumerate()
+            .map(|(index, (changes, unreadable, cut, fails))| {
+                let mut kinds = common.clone();
+                for (at, count, kind) in changes {
+                    let at = at.index(kinds.len());
+                    let end = (at + count).min(kinds.len());
+                    kinds[at..end].fill(kind);
+                }
+                let bytes = image(&kinds, tail.min(SECTOR - 1) + cut.unwrap_or(0));
+                let held = bytes.len() / SECTOR;
+                let unreadable = unreadable.iter().filter(|_| held > 0).map(|at| at.index(held.max(1))).collect();
+                Memory { name: MemberName::from(Path::new(&index.to_string())), bytes, unreadable, fails }
+            })
+            .collect()
+    })
+}
+
+fn fill() -> impl Strategy<Value = Fill> {
+    prop::sample::select(&[Fill::Fail, Fill::First, Fill::Zero, Fill::Marker, Fill::Bytes][..])
+}
+
+fn rules(threshold: usize) -> impl Strategy<Value = Rules> {
+    let rule = prop_oneof![Just(Rule::Member(0)), Just(Rule::Member(1)), Just(Rule::Unanimity), Just(Rule::First)];
+    let general = prop_oneof![6 => Just(Rule::Threshold(threshold)), 1 => Just(Rule::First), 1 => Just(Rule::Member(1))];
+    (general, vec((0u64..300, 0u64..20, rule), 0..3)).prop_map(|(general, exceptions)| {
+        let mut rules = Rules::new(general);
+        for (start, count, rule) in exceptions {
+            rules.except(ByteRange::new(start * SECTOR as u64, (start + count) * SECTOR as u64), rule);
+        }
+        rules
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn agrees_with_a_naive_reading(members in members(), rules in rules(2), fill in fill(), threads in 1usize..4) {
+        // Under fifo a member that isn't asked doesn't fail either: when it does is a matter of the rule, tested through the binary.
+        prop_assume!(!members.iter().any(|member| member.fails) || !format!("{rules:?}").contains("First"));
+        // A member that holds holes alone is never read, and so can't fail.
+        prop_assume!(members.iter().all(|member| !member.fails || member.bytes.first().is_some_and(|&byte| byte != 0)));
+        let size = members.iter().map(|member| member.bytes.len()).max().unwrap_or(0);
+        let expected = expected(&members, size, &rules, fill, 2);
+        // A member fails when it is first read: at its first data, before which it is all that it was.
+        prop_assume!(!members.iter().any(|member| member.fails) || threads == 1);
+        let listed: Vec<&dyn Member> = members.iter().map(|member| member as &dyn Member).collect();
+        compare(&listed, size, &rules, fill, 2, threads, &expected);
+    }
+
+    /// The same with real files: mapped, with real holes where the file system makes them.
+    #[test]
+    fn agrees_on_files(members in members(), rules in rules(2), fill in fill(), threads in 1usize..4, direct in any::<bool>()) {
+        let members: Vec<Memory> =
+            members.into_iter().map(|member| Memory { fails: false, unreadable: Vec::new(), ..member }).collect();
+        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
+        let files: Vec<RawMember> = members
+            .iter()
+            .map(|member| {
+                let path = folder.path().join(member.name.as_os_str());
+                let mut file = std::fs::File::create(&path).expect("it can be created");
+                for block in member.bytes.chunks(4096) {
+                    if block.iter().any(|&byte| byte != 0) {
+                        file.write_all(block).expect("it can be written");
+                    } else {
+                        io::Seek::seek(&mut file, io::SeekFrom::Current(block.len() as i64)).expect("it can be sought");
+                    }
+                }
+                file.set_len(member.bytes.len() as u64).expect("it can grow");
+                let cache = if direct { Cache::None } else { Cache::Writeback };
+                RawMember::open(member.name.clone(), &path, cache).expect("it can be opened")
+            })
+            .collect();
+        let size = members.iter().map(|member| member.bytes.len()).max().unwrap_or(0);
+        let expected = expected(&members, size, &rules, fill, 2);
+        let listed: Vec<&dyn Member> = files.iter().map(|file| file as &dyn Member).collect();
+        compare(&listed, size, &rules, fill, 2, threads, &expected);
+    }
+}

@@ -1,0 +1,104 @@
+//! Private copies: read once, with care for what can't be read.
+
+use super::Shared;
+use crate::{
+    member::{Member, ReadError},
+    sys::buffer::Buffer,
+    vote::ByteRange,
+};
+
+/// Why a part of a copy holds no bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// The medium can't read it.
+    Unreadable,
+    /// The member became shorter since it was opened.
+    Absent,
+}
+
+/// A member's bytes of one chunk.
+#[derive(Default)]
+pub(super) struct Copy {
+    bytes: Option<Buffer>,
+    bounce: Option<Buffer>,
+    /// Parts without bytes, ascending, in bytes of the image.
+    flaws: Vec<(ByteRange, Flaw)>,
+}
+
+/// The member failed as a whole while it was read.
+pub(super) struct MemberFailed;
+
+impl Copy {
+    /// The bytes from `start` (relative to the chunk) on.
+    pub(super) fn bytes(&self, start: usize, length: usize) -> &[u8] {
+        &self.buffer()[start..start + length]
+    }
+
+    fn buffer(&self) -> &Buffer {
+        self.bytes.as_ref().expect("filled before it is used")
+    }
+
+    /// Whether all of it could be read.
+    pub(super) fn whole(&self) -> bool {
+        self.flaws.is_empty()
+    }
+
+    /// What is wrong with `range`, if anything.
+    pub(super) fn flaw(&self, range: ByteRange) -> Option<Flaw> {
+        self.flaws.iter().find(|(flawed, _)| flawed.and(range).is_some()).map(|&(_, flaw)| flaw)
+    }
+
+    /// Allocates, and forgets the flaws of the chunk before.
+    pub(super) fn begin(&mut self, chunk_bytes: usize) {
+        self.bytes.get_or_insert_with(|| Buffer::new(chunk_bytes));
+        self.flaws.clear();
+    }
+
+    /// Reads `range` of the member to the place `at` in this copy.
+    ///
+    /// What can't be read is narrowed down to the larger of the sector and the smallest read, tried once more, and noted as a flaw.
+    pub(super) fn fill(&mut self, shared: &Shared, index: usize, range: ByteRange, at: usize) -> Result<(), MemberFailed> {
+        let member = shared.job.members[index];
+        let unit = member.read_unit().max(u64::from(shared.job.sector));
+        let bytes = &mut self.bytes.as_mut().expect("begun before it is filled")[at..at + range.length() as usize];
+        let read = fill(member, range, bytes, &mut self.bounce, unit, &mut self.flaws);
+        read.map_err(|error| {
+            let _ = shared.failures[index].set(error.to_string()); // the first word counts
+            MemberFailed
+        })
+    }
+}
+
+fn fill(
+    member: &dyn Member,
+    range: ByteRange,
+    bytes: &mut [u8],
+    bounce: &mut Option<Buffer>,
+    unit: u64,
+    flaws: &mut Vec<(ByteRange, Flaw)>,
+) -> Result<(), std::io::Error> {
+    let mut again = false;
+    loop {
+        let flaw = match member.read(range.start, bytes, bounce) {
+            Ok(()) => return Ok(()),
+            Err(ReadError::Member(error)) => return Err(error),
+            Err(ReadError::Medium(_)) => Flaw::Unreadable,
+            Err(ReadError::Ended) => Flaw::Absent,
+        };
+        let middle = (range.start + range.length() / 2).next_multiple_of(unit);
+        if middle < range.end && middle > range.start {
+            let (left, right) = bytes.split_at_mut((middle - range.start) as usize);
+            fill(member, ByteRange::new(range.start, middle), left, bounce, unit, flaws)?;
+            return fill(member, ByteRange::new(middle, range.end), right, bounce, unit, flaws);
+        }
+        if flaw == Flaw::Absent || again {
+            bytes.fill(0);
+            match flaws.last_mut() {
+                Some((last, same)) if last.end == range.start && *same == flaw => last.end = range.end,
+                _ => flaws.push((range, flaw)),
+            }
+            return Ok(());
+        }
+        again = true; // only an error that repeats is believed
+    }
+}

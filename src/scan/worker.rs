@@ -1,0 +1,161 @@
+//! One thread's work: a window, piece by piece, chunk by chunk.
+
+use super::{
+    ScanError, Shared, WINDOW_ALIGNMENT,
+    extents::{Piece, State, Track, pieces, track},
+    feeder::WindowTask,
+    ordered::WindowResult,
+    private::Copy,
+};
+use crate::{
+    member::ReadError,
+    sys::{buffer::Buffer, mapping::Window},
+    vote::{ByteRange, Run, Verdict},
+};
+
+/// A member's window, as far as it is known.
+pub(super) enum Slot {
+    /// Not asked for yet.
+    Unknown,
+    /// Mapped.
+    Mapped(Window),
+    /// Can't be mapped, or lost a page: it is read instead.
+    Read,
+}
+
+/// One thread with its memory, which it keeps from window to window.
+pub(super) struct Worker<'a> {
+    pub(super) shared: &'a Shared<'a>,
+    pub(super) copies: Vec<Copy>,
+    pub(super) slots: Vec<Slot>,
+    /// Where the slots' mappings start, and where the window ends.
+    pub(super) mapped: ByteRange,
+    /// A chunk of zeros, to compare with.
+    pub(super) zeros: Buffer,
+    /// The voted bytes of a chunk that isn't alike in all members.
+    pub(super) voted: Buffer,
+    pub(super) found: Found,
+}
+
+/// What was found in the window so far.
+#[derive(Default)]
+pub(super) struct Found {
+    runs: Vec<Run>,
+    pub(super) unfilled: u64,
+}
+
+/// A place to go back to.
+pub(super) struct Mark {
+    runs: usize,
+    last: Option<Run>,
+    unfilled: u64,
+}
+
+impl Found {
+    /// Takes a vote; neighbours of one kind join.
+    pub(super) fn push(&mut self, run: Run) {
+        if run.vote.verdict == Verdict::Unanimous {
+            return;
+        }
+        match self.runs.last_mut() {
+            Some(last) if last.range.end == run.range.start && last.vote == run.vote => last.range.end = run.range.end,
+            _ => self.runs.push(run),
+        }
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark { runs: self.runs.len(), last: self.runs.last().copied(), unfilled: self.unfilled }
+    }
+
+    pub(super) fn go_back(&mut self, mark: &Mark) {
+        self.runs.truncate(mark.runs);
+        if let (Some(last), Some(then)) = (self.runs.last_mut(), mark.last) {
+            *last = then;
+        }
+        self.unfilled = mark.unfilled;
+    }
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(shared: &'a Shared<'a>) -> Self {
+        let members = shared.job.members.len();
+        Self {
+            shared,
+            copies: (0..members).map(|_| Copy::default()).collect(),
+            slots: (0..members).map(|_| Slot::Unknown).collect(),
+            mapped: ByteRange::new(0, 0),
+            zeros: Buffer::new(shared.chunk_bytes),
+            voted: Buffer::new(shared.chunk_bytes),
+            found: Found::default(),
+        }
+    }
+
+    /// Works through a window.
+    pub(super) fn window(&mut self, task: &WindowTask) -> WindowResult {
+        let range = task.range;
+        self.mapped = ByteRange::new(range.start - range.start % WINDOW_ALIGNMENT, range.end);
+        let tracks: Vec<Track> = (0..self.shared.job.members.len()).map(|member| self.track(member, range)).collect();
+        let mut reached = range.start;
+        for mut piece in pieces(range, &tracks) {
+            match self.piece(&mut piece) {
+                Ok(to) => reached = to,
+                Err(error) => self.shared.fail(error),
+            }
+            if reached < piece.range.end {
+                break;
+            }
+        }
+        self.slots.iter_mut().for_each(|slot| *slot = Slot::Unknown);
+        let found = std::mem::take(&mut self.found);
+        WindowResult {
+            runs: found.runs,
+            unfilled: found.unfilled,
+            scanned: task.before + (reached - range.start),
+            complete: reached == range.end,
+        }
+    }
+
+    fn track(&self, index: usize, range: ByteRange) -> Track {
+        let job = self.shared.job;
+        let member = job.members[index];
+        let block = self.block();
+        if self.shared.failures[index].get().is_some() {
+            return vec![(range.end, State::Failed)];
+        }
+        match track(range, block, job.size, member.size(), |at| member.extent(at)) {
+            Ok(track) => track,
+            Err(ReadError::Member(error)) => {
+                let _ = self.shared.failures[index].set(error.to_string()); // the first word counts
+                vec![(range.end, State::Failed)]
+            }
+            // Where it can't tell its holes, reading tells all.
+            Err(ReadError::Medium(_) | ReadError::Ended) => {
+                let all_data = |_| Ok::<_, std::convert::Infallible>(crate::member::Extent::Data(member.size()));
+                let Ok(track) = track(range, block, job.size, member.size(), all_data);
+                track
+            }
+        }
+    }
+
+    /// What differs is narrowed down to this before it is voted on sector by sector.
+    pub(super) fn block(&self) -> u64 {
+        super::BLOCK_BYTES.max(u64::from(self.shared.job.sector))
+    }
+
+    /// Works through a piece; returns how far it came.
+    fn piece(&mut self, piece: &mut Piece) -> Result<u64, ScanError> {
+        let job = self.shared.job;
+        let readers = piece.states.iter().filter(|&&state| matches!(state, State::Data | State::Partial)).count() as u64;
+        let chunk_bytes = self.shared.chunk_bytes as u64;
+        let mut at = piece.range.start;
+        while at < piece.range.end && !self.shared.stopped() {
+            let chunk_end = if readers == 0 && job.output.is_none() { u64::MAX } else { at - at % chunk_bytes + chunk_bytes };
+            let end = chunk_end.min(piece.range.end).min(job.rules.next_change(at));
+            job.watch.spend((end - at) * readers);
+            self.chunk(ByteRange::new(at, end), &mut piece.states, job.rules.at(at))?;
+            job.watch.advanced(end - at);
+            at = end;
+        }
+        Ok(at)
+    }
+}
