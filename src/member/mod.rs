@@ -12,7 +12,7 @@ use std::{io, time::SystemTime};
 pub use filesystems::{FileSystem, find_file_system};
 pub use identity::{DependenceError, check_independence, device_conflict};
 pub use name::{MemberName, escaped};
-pub use partitions::{Partition, PartitionTable, read_partitions};
+pub use partitions::{Partition, PartitionTable, read_partitions, voted_partitions};
 pub use probe::{FormatError, looks_like_qcow2};
 pub use raw::{OpenError, RawMember};
 

@@ -24,6 +24,32 @@ impl MemberName {
         &self.0
     }
 
+    /// As a shell takes it: in quotes where it must be, in `$'..'` where it holds what a terminal must not see.
+    #[must_use]
+    pub fn quoted(&self) -> String {
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./+:@%,=".contains(byte);
+        let bytes = self.0.as_bytes();
+        // What starts with a dash would be an option.
+        let prefix = if bytes.first() == Some(&b'-') { "./" } else { "" };
+        match self.0.to_str() {
+            Some(text) if !text.is_empty() && bytes.iter().all(plain) => format!("{prefix}{text}"),
+            Some(text) if escaped(text) == text => format!("{prefix}'{}'", text.replace('\'', "'\\''")),
+            _ => {
+                let mut quoted = format!("{prefix}$'");
+                for &byte in bytes {
+                    match byte {
+                        b'\'' | b'\\' => quoted.extend(['\\', byte as char]),
+                        b' '..=b'~' => quoted.push(byte as char),
+                        _ => {
+                            let _ = write!(quoted, "\\x{byte:02x}"); // a String takes all
+                        }
+                    }
+                }
+                quoted + "'"
+            }
+        }
+    }
+
     /// The name's bytes in hex where it isn't UTF-8, and a report can't say it otherwise.
     #[must_use]
     pub fn hex(&self) -> Option<String> {
@@ -79,6 +105,24 @@ mod tests {
     fn nothing_reaches_the_terminal_as_a_command() {
         assert_eq!(escaped("a\x1b[31m\nb\u{9b}c\u{202e}"), "a\\u{1b}[31m\\nb\\u{9b}c\\u{202e}");
         assert_eq!(escaped("Größe 大 \\x"), "Größe 大 \\x");
+    }
+
+    #[test]
+    fn a_shell_takes_a_quoted_name_back() {
+        for (name, quoted) in [
+            (b"/vm/a-1.img".as_slice(), "/vm/a-1.img"),
+            (b"-f", "./-f"),
+            (b"my disk.img", "'my disk.img'"),
+            (b"it's", "'it'\\''s'"),
+            (b"a\x1b[31m\n'", "$'a\\x1b[31m\\x0a\\''"),
+            (b"\xff", "$'\\xff'"),
+        ] {
+            assert_eq!(MemberName::new(OsStr::from_bytes(name)).quoted(), quoted);
+            let said = std::process::Command::new("bash").arg("-c").arg(format!("printf %s {quoted}")).output();
+            if let Ok(said) = said {
+                assert_eq!(said.stdout.strip_prefix(b"./").unwrap_or(&said.stdout), name, "{quoted}");
+            }
+        }
     }
 
     #[test]

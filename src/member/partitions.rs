@@ -60,6 +60,15 @@ pub fn read_partitions(member: &dyn Member) -> Option<PartitionTable> {
     (!partitions.is_empty()).then_some(PartitionTable { kind: "mbr", primary: true, partitions })
 }
 
+/// The partition table that most members hold; the first of them where that is a tie.
+#[must_use]
+pub fn voted_partitions(members: &[&dyn Member]) -> Option<PartitionTable> {
+    let tables: Vec<PartitionTable> = members.iter().filter_map(|&member| read_partitions(member)).collect();
+    let alike = |table: &PartitionTable| tables.iter().filter(|other| other.partitions == table.partitions).count();
+    // `max_by_key` would take the last of several.
+    tables.iter().rev().max_by_key(|table| alike(table)).cloned()
+}
+
 fn bytes_at(member: &dyn Member, offset: u64, length: usize) -> Option<Vec<u8>> {
     let end = offset.checked_add(length as u64)?;
     let mut bytes = vec![0; length];

@@ -1,6 +1,7 @@
 //! Raw images: regular files and block devices.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, Metadata, OpenOptions},
     io,
     os::unix::{
@@ -23,6 +24,9 @@ use crate::{
     },
     vote::ByteRange,
 };
+
+/// Says that what follows is the path of a raw image.
+const RAW_PREFIX: &[u8] = b"raw:";
 
 /// A member that can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +118,19 @@ impl RawMember {
         &self.path
     }
 
+    /// Whether the file at `path` is this member.
+    ///
+    /// # Errors
+    /// Where the path can't be looked at.
+    pub fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let there = fs::metadata(path)?;
+        Ok(if self.is_device() {
+            there.file_type().is_block_device() && there.rdev() == self.meta.rdev()
+        } else {
+            (there.dev(), there.ino()) == (self.meta.dev(), self.meta.ino())
+        })
+    }
+
     /// Whether it is a block device.
     #[must_use]
     pub fn is_device(&self) -> bool {
@@ -122,9 +139,15 @@ impl RawMember {
 
     /// The path that the name means: `raw:` is taken off, `./` keeps a file that is really called so.
     #[must_use]
-    pub fn path_of(given: &std::ffi::OsStr) -> &Path {
+    pub fn path_of(given: &OsStr) -> &Path {
         let bytes = given.as_bytes();
-        Path::new(std::ffi::OsStr::from_bytes(bytes.strip_prefix(b"raw:").unwrap_or(bytes)))
+        Path::new(OsStr::from_bytes(bytes.strip_prefix(RAW_PREFIX).unwrap_or(bytes)))
+    }
+
+    /// Whether the name itself says that the member is raw.
+    #[must_use]
+    pub fn is_named_raw(given: &OsStr) -> bool {
+        given.as_bytes().starts_with(RAW_PREFIX)
     }
 }
 

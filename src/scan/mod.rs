@@ -1,12 +1,15 @@
 //! The engine: walks a range of the members in parallel, compares them at a glance, narrows down what differs, and delivers the
 //! divergences in order.
 
+mod check;
 mod chunk;
+mod composed;
 mod extents;
 mod feeder;
+mod findings;
 mod ordered;
+mod poll;
 mod private;
-mod ranges;
 mod tally;
 mod worker;
 
@@ -21,7 +24,9 @@ use std::{
     },
 };
 
-pub use ranges::CoarseRanges;
+pub use check::{Checked, Listener, check, make_report};
+pub use findings::{Findings, Limits};
+pub use poll::{Poll, Question, QuestionError, majority};
 pub use tally::{MemberTally, Tally};
 
 use crate::{

@@ -130,6 +130,17 @@ impl NewFile {
         &self.file
     }
 
+    /// The file for as long as it is open: it never gets a name.
+    ///
+    /// # Errors
+    /// Where its random name can't be removed.
+    pub fn into_unnamed(mut self) -> io::Result<File> {
+        if let Some(name) = self.name.take() {
+            fs::remove_file(self.folder.join(name))?;
+        }
+        self.file.try_clone()
+    }
+
     /// Makes it a copy of `source` that shares all of its extents (`FICLONE`: XFS, btrfs and others).
     ///
     /// # Errors

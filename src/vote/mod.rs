@@ -1,5 +1,6 @@
 //! The vote itself: ballots in, verdicts out. No I/O, no clock, no threads, and no allocation for a sector.
 
+mod coarse;
 mod fill;
 mod range;
 mod rules;
@@ -9,6 +10,7 @@ mod size;
 #[cfg(test)]
 mod properties;
 
+pub use coarse::CoarseRanges;
 pub use fill::{Fill, marker, vote_bytes};
 pub use range::ByteRange;
 pub use rules::{Rule, Rules};
@@ -169,6 +171,19 @@ impl Vote {
     pub fn of(ballots: &[Ballot], rule: Rule) -> Self {
         let grouping = Grouping::of(ballots);
         Self { verdict: rule.judge(&grouping), grouping }
+    }
+
+    /// Bytes that tell this vote from others.
+    #[must_use]
+    pub fn digest(&self) -> [u8; MEMBERS_MAX + 1] {
+        let mut bytes = [0; MEMBERS_MAX + 1];
+        bytes[..MEMBERS_MAX].copy_from_slice(&self.grouping.labels);
+        bytes[MEMBERS_MAX] = match self.verdict {
+            Verdict::Unanimous => UNASKED,
+            Verdict::Decided { winner } => winner as u8,
+            Verdict::Undecided => ABSENT,
+        };
+        bytes
     }
 
     /// The members whose data lost, as a mask; none where nothing was decided.

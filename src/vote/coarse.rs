@@ -1,6 +1,6 @@
 //! Lists of ranges that never outgrow their memory.
 
-use crate::vote::ByteRange;
+use super::ByteRange;
 
 /// Ranges kept at most: 4 MiB of memory.
 const RANGES_MAX: usize = 1 << 18;

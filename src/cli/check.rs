@@ -1,0 +1,54 @@
+//! `quorum-img check`: vote, write nothing, report.
+
+use std::sync::Mutex;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::{
+    args::{MemberArgs, ShowArgs, VoteArgs},
+    next,
+    open::open_voters,
+    present::Presenter,
+    progress::Control,
+    texts,
+};
+use crate::{
+    report::Look,
+    scan::{Limits, Poll, check, make_report},
+};
+
+/// Vote on every sector, write nothing, report
+///
+/// Reads all members, lets them vote on each sector, and reports where they differ and who is outvoted. Holes that all members share
+/// are not read. Nothing is written to any member.
+#[derive(Args, Debug)]
+#[command(after_long_help = texts::CHECK)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    members: MemberArgs,
+    #[command(flatten)]
+    vote: VoteArgs,
+    #[command(flatten)]
+    show: ShowArgs,
+}
+
+pub(super) fn run(args: &CheckArgs) -> Result<u8> {
+    let opened = open_voters(&args.members)?;
+    let members = opened.listed();
+    let question = args.vote.question(&members)?;
+    let sizes: Vec<_> = members.iter().map(|member| (member.name(), member.size())).collect();
+    let poll = Poll::new(&sizes, &question)?;
+    let presenter = Mutex::new(Presenter::new(&args.show, &opened.members)?);
+    let mut control = Control::new(&args.show)?;
+    control.begin("checking", poll.range.length());
+    let limits = Limits { divergences: args.show.max_divergences as usize, ..Limits::default() };
+    let checked = check(&members, &question, &poll, limits, &control, &mut |run, findings| {
+        presenter.lock().expect("no panics").divergence(run, findings)
+    })?;
+    control.end();
+    let warnings = opened.warnings.iter().chain(&poll.warnings).cloned().collect();
+    let report = make_report("check", &members, &question, &poll, checked, warnings);
+    let look = Look { next: next::after_check(&report, &args.members, &args.vote) };
+    presenter.into_inner().expect("no panics").finish(report, &look)
+}

@@ -1,0 +1,134 @@
+//! The command line: the only place that prints, reads the clock or the environment.
+
+mod args;
+mod check;
+mod completions;
+mod info;
+mod next;
+mod open;
+mod present;
+mod progress;
+mod repair;
+mod texts;
+
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal, Write},
+    panic::{self, AssertUnwindSafe},
+};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
+
+/// What everything that could not be done ends with.
+const FAILED: u8 = 3;
+
+/// Verify and rebuild replicated disk images by majority vote, offline
+#[derive(Debug, Parser)]
+#[command(name = "quorum-img", version, max_term_width = 100, after_help = texts::OVERVIEW, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Commands,
+}
+
+#[derive(Debug, Subcommand)]
+enum Commands {
+    Check(check::CheckArgs),
+    Repair(repair::RepairArgs),
+    Info(info::InfoArgs),
+    Completions(completions::CompletionsArgs),
+}
+
+/// The command line as clap knows it, for man pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the program with these arguments, the first being its own name; returns its exit code.
+#[must_use]
+pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
+    panic::catch_unwind(AssertUnwindSafe(|| parse_and_run(args))).unwrap_or_else(|_| {
+        complain("this is a bug in quorum-img; nothing was written after it. Please report it with the lines above");
+        FAILED
+    })
+}
+
+fn parse_and_run(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let parsed = command().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print(); // a closed pipe is nobody's trouble
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
+                _ => FAILED,
+            };
+        }
+    };
+    let result = match cli.command {
+        Commands::Check(args) => check::run(&args),
+        Commands::Repair(args) => repair::run(&args),
+        Commands::Info(args) => info::run(&args),
+        Commands::Completions(args) => completions::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        complain(&format!("{error:#}"));
+        FAILED
+    })
+}
+
+/// Says on standard error what went wrong.
+fn complain(text: &str) {
+    let mut to = anstream::stderr().lock();
+    let style = anstyle::AnsiColor::Red.on_default().bold();
+    let _ = writeln!(to, "{style}quorum-img:{style:#} {text}"); // where standard error is gone, nobody listens
+}
+
+/// Says on standard error what the user should know.
+fn warn(text: &str) {
+    let mut to = anstream::stderr().lock();
+    let style = anstyle::AnsiColor::Yellow.on_default().bold();
+    let _ = writeln!(to, "{style}warning:{style:#} {text}"); // as in `complain`
+}
+
+/// Standard output. Whoever closes the pipe has seen enough: that is no error.
+struct Output {
+    closed: bool,
+}
+
+impl Output {
+    fn new() -> Self {
+        Self { closed: false }
+    }
+
+    /// The same with styles where they are wanted.
+    fn styled(self) -> anstream::AutoStream<Box<dyn Write>> {
+        let choice = if io::stdout().is_terminal() { anstream::AutoStream::choice(&io::stdout()) } else { anstream::ColorChoice::Never };
+        anstream::AutoStream::new(Box::new(self), choice)
+    }
+
+    fn heed(&mut self, written: io::Result<()>) -> io::Result<()> {
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.closed {
+            let written = io::stdout().lock().write_all(bytes);
+            self.heed(written)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = io::stdout().lock().flush();
+        self.heed(flushed)
+    }
+}

@@ -1,0 +1,66 @@
+//! The command that the user would run next.
+
+use super::args::{MemberArgs, Pattern, VoteArgs};
+use super::args::Format;
+use crate::{
+    member::MemberName,
+    report::{Overall, Report},
+};
+
+/// What to run after a check; none where there is nothing to do.
+pub(super) fn after_check(report: &Report, members: &MemberArgs, vote: &VoteArgs) -> Option<String> {
+    if report.exit_code == 0 || report.exit_code == 3 {
+        return None;
+    }
+    let mut words = vec!["quorum-img".to_owned()];
+    let mut comment = "";
+    if report.partial {
+        let range = report.range.map_or((0, report.size), |range| (range.offset, range.length));
+        let scanned = report.scanned_bytes.unwrap_or(0);
+        words.extend(["check".into(), "--range".into(), format!("{:#x}:{}", range.0 + scanned, range.1 - scanned)]);
+        comment = "   # the rest";
+    } else {
+        words.push("repair".into());
+    }
+    if members.format == Format::Raw {
+        words.extend(["-f".into(), "raw".into()]);
+    }
+    if let Some(threshold) = vote.threshold {
+        words.extend(["--threshold".into(), threshold.to_string()]);
+    }
+    if vote.sector_size != 512 {
+        words.extend(["--sector-size".into(), vote.sector_size.to_string()]);
+    }
+    if vote.read_pattern == Pattern::Fifo {
+        words.extend(["--read-pattern".into(), "fifo".into()]);
+    }
+    if let Some(size) = vote.size {
+        words.extend(["--size".into(), size.to_string()]);
+    }
+    if let Some(trust) = &vote.trust {
+        words.extend(["--trust".into(), MemberName::new(trust).quoted()]);
+    }
+    if !report.partial {
+        if report.verdict == Overall::Undecided {
+            comment = undecided(report, &mut words);
+        }
+        words.extend(["-o".into(), "fixed.img".into()]);
+    }
+    words.extend(report.members.iter().map(|member| member.shell_name.clone()));
+    Some(words.join(" ") + comment)
+}
+
+/// Where nobody won a person has to say who is right, or what to write.
+fn undecided(report: &Report, words: &mut Vec<String>) -> &'static str {
+    let first = report.divergences.divergences().find(|divergence| divergence.verdict == Overall::Undecided);
+    match first {
+        Some(first) if report.sectors.undecided > 0 => {
+            words.extend(["--pick".into(), format!("{:#x}:{}='#N'", first.offset, first.length)]);
+            "   # N: who is right there; or --undecided zero, marker, first, bytes"
+        }
+        _ => {
+            words.extend(["--size".into(), report.size.to_string()]);
+            "   # or another size: the members don't agree on one"
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Shows a report: on standard output, and in a file.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{
+    Output,
+    args::{OutputFormat, ShowArgs},
+    warn,
+};
+use crate::{
+    member::{MemberName, RawMember},
+    report::{self, Look, Report, Spool, events_of, last_events},
+    scan::Findings,
+    sys::storage::NewFile,
+    vote::Run,
+};
+
+/// Takes divergences as they are found, and the report at the end.
+pub(super) struct Presenter<'a> {
+    show: &'a ShowArgs,
+    names: Vec<String>,
+    file: Option<ReportFile>,
+    events: Output,
+}
+
+/// A report file in the making.
+struct ReportFile {
+    target: PathBuf,
+    new: NewFile,
+    spool: Spool,
+}
+
+impl<'a> Presenter<'a> {
+    /// Refuses a report file that can't be written, or would take the place of something else, before anything is read.
+    pub(super) fn new(show: &'a ShowArgs, members: &[RawMember]) -> Result<Self> {
+        let file = show.report.as_deref().map(|target| ReportFile::new(target, members)).transpose();
+        let file = file.with_context(|| format!("--report {}", shown(show.report.as_deref())))?;
+        let names = members.iter().map(|member| crate::member::Member::name(member).to_string()).collect();
+        Ok(Self { show, names, file, events: Output::new() })
+    }
+
+    /// Takes a divergence.
+    pub(super) fn divergence(&mut self, run: &Run, findings: &Findings) -> io::Result<()> {
+        if let Some(file) = &mut self.file {
+            file.spool.add(&findings.described(run))?;
+        }
+        if self.show.format == OutputFormat::Events && !self.show.quiet {
+            for event in events_of(run, &self.names) {
+                writeln!(self.events, "{}", event.line(now()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows the report and returns its exit code.
+    pub(super) fn finish(mut self, mut report: Report, look: &Look) -> Result<u8> {
+        for warning in report.warnings.iter().filter(|_| !self.show.quiet) {
+            warn(warning);
+        }
+        if !self.show.quiet {
+            let printed = match self.show.format {
+                OutputFormat::Human => {
+                    let mut to = io::BufWriter::new(Output::new().styled());
+                    report::render(&report, look, &mut to).and_then(|()| to.flush())
+                }
+                OutputFormat::Json => {
+                    let mut to = io::BufWriter::new(Output::new());
+                    report::write(&report, &mut to).and_then(|()| to.flush())
+                }
+                OutputFormat::Events => {
+                    last_events(&report).iter().try_for_each(|event| writeln!(self.events, "{}", event.line(now())))
+                }
+            };
+            printed.context("standard output")?;
+        }
+        if let Some(file) = self.file {
+            let target = file.target.clone();
+            file.publish(&mut report).with_context(|| format!("--report {}", shown(Some(&target))))?;
+        }
+        Ok(report.exit_code)
+    }
+}
+
+fn shown(path: Option<&Path>) -> String {
+    path.map_or_else(String::new, |path| MemberName::from(path).to_string())
+}
+
+/// Seconds and microseconds since 1970.
+fn now() -> (u64, u32) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (now.as_secs(), now.subsec_micros())
+}
+
+impl ReportFile {
+    fn new(target: &Path, members: &[RawMember]) -> Result<Self> {
+        let target = if target.is_symlink() { fs::canonicalize(target)? } else { target.to_owned() };
+        if target.exists() {
+            for member in members {
+                ensure!(!member.is_at(&target)?, "this is the member {}", crate::member::Member::name(member));
+            }
+            ensure!(
+                is_report(&target)?,
+                "there is something else than a report under that name\nhint: remove it, or choose another name"
+            );
+        }
+        let folder = match target.parent() {
+            Some(parent) if parent != Path::new("") => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        ensure!(target.file_name().is_some(), "this is no file's name");
+        let new = NewFile::create(&folder)?;
+        let spool = Spool::new(NewFile::create(&folder)?.into_unnamed()?);
+        Ok(Self { target, new, spool })
+    }
+
+    fn publish(self, report: &mut Report) -> Result<()> {
+        let capped = std::mem::replace(&mut report.divergences, self.spool.finish()?);
+        let omitted = std::mem::take(&mut report.divergences_omitted);
+        let mut to = io::BufWriter::with_capacity(1 << 16, self.new.file());
+        report::write(report, &mut to)?;
+        to.flush()?;
+        drop(to);
+        crate::sys::storage::Storage::sync(self.new.file())?;
+        make_readable(self.new.file());
+        let name = self.target.file_name().context("it has a name")?;
+        // An earlier report may stand there, and nothing else (looked at when we began).
+        self.new.publish(name, self.target.exists())?;
+        (report.divergences, report.divergences_omitted) = (capped, omitted);
+        Ok(())
+    }
+}
+
+/// As files are that programs create: readable, less what the user's mask takes away.
+fn make_readable(file: &File) {
+    use std::os::unix::fs::PermissionsExt;
+    // umask(2) can only tell the mask by changing it.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
+    let _ = file.set_permissions(fs::Permissions::from_mode(0o666 & !mask.unwrap_or(0o077))); // else it stays private
+}
+
+/// Whether an earlier report stands there, or an empty file.
+fn is_report(path: &Path) -> Result<bool> {
+    if !fs::metadata(path)?.is_file() {
+        return Ok(false);
+    }
+    let mut start = Vec::new();
+    File::open(path)?.take(64).read_to_end(&mut start)?;
+    let text = String::from_utf8_lossy(&start);
+    Ok(start.is_empty() || (text.trim_start().starts_with('{') && text.contains("\"schema\":")))
+}
+

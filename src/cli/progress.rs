@@ -1,0 +1,167 @@
+//! Progress, the rate limit, and the signals that a long run heeds.
+
+use std::{
+    io::{self, IsTerminal},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use signal_hook::{consts, flag};
+
+use super::args::ShowArgs;
+use crate::{report::human_size, scan::Watch};
+
+/// How often signals and the clock are looked at.
+const TICK: Duration = Duration::from_millis(50);
+/// How often progress is printed where there is no terminal to redraw it on.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// What a run looks at while it works.
+pub(super) struct Control {
+    state: Arc<State>,
+    ticker: Option<JoinHandle<()>>,
+}
+
+struct State {
+    stop: Arc<AtomicBool>,
+    show: Arc<AtomicBool>,
+    done: AtomicU64,
+    ended: AtomicBool,
+    /// What is going on, and how many bytes of it there are.
+    phase: Mutex<(&'static str, u64, Instant)>,
+    bar: ProgressBar,
+    rate: Option<Rate>,
+}
+
+/// No more than so many bytes a second.
+struct Rate {
+    bytes_per_second: u64,
+    /// When all that was spent so far is paid for.
+    paid_until: Mutex<Instant>,
+}
+
+impl Control {
+    /// Takes the signals, and starts to show progress where that is wanted.
+    pub(super) fn new(show: &ShowArgs) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked = Arc::new(AtomicBool::new(false));
+        for signal in [consts::SIGINT, consts::SIGTERM, consts::SIGHUP] {
+            // The first asks to stop; whoever asks twice doesn't want to wait for a server that never answers.
+            flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop)).context("signals")?;
+            flag::register(signal, Arc::clone(&stop)).context("signals")?;
+        }
+        flag::register(consts::SIGUSR1, Arc::clone(&asked)).context("signals")?;
+        let terminal = io::stderr().is_terminal();
+        let bar = if terminal && !show.quiet {
+            ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5))
+        } else {
+            ProgressBar::hidden()
+        };
+        let style = ProgressStyle::with_template("{msg} {bar:30} {percent:>3} %  {binary_bytes_per_sec}  {eta} to go")
+            .context("the progress bar's template")?;
+        bar.set_style(style);
+        let rate = show.rate_limit.filter(|&rate| rate > 0);
+        let rate = rate.map(|bytes_per_second| Rate { bytes_per_second, paid_until: Mutex::new(Instant::now()) });
+        let state = Arc::new(State {
+            stop,
+            show: asked,
+            done: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            phase: Mutex::new(("starting", 0, Instant::now())),
+            bar,
+            rate,
+        });
+        let lines = show.progress && !show.quiet && !terminal;
+        let ticker = thread::Builder::new().name("progress".into()).spawn({
+            let state = Arc::clone(&state);
+            move || state.tick(lines)
+        });
+        Ok(Self { state, ticker: Some(ticker.context("a thread for progress")?) })
+    }
+
+    /// Begins the next part of the work.
+    pub(super) fn begin(&self, what: &'static str, bytes: u64) {
+        *self.state.phase.lock().expect("no panics") = (what, bytes, Instant::now());
+        self.state.done.store(0, Relaxed);
+        self.state.bar.reset();
+        self.state.bar.set_length(bytes);
+        self.state.bar.set_message(what);
+    }
+
+    /// Takes the bar away.
+    pub(super) fn end(&mut self) {
+        self.state.ended.store(true, Relaxed);
+        if let Some(ticker) = self.ticker.take() {
+            ticker.thread().unpark();
+            let _ = ticker.join(); // it has nothing to say
+        }
+        self.state.bar.finish_and_clear();
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl State {
+    fn tick(&self, lines: bool) {
+        let mut last_line = Instant::now();
+        let mut last_phase = "";
+        while !self.ended.load(Relaxed) {
+            thread::park_timeout(TICK);
+            self.bar.set_position(self.done.load(Relaxed));
+            let asked = self.show.swap(false, Relaxed);
+            let (phase, ..) = *self.phase.lock().expect("no panics");
+            let due = lines && phase != "starting" && (phase != last_phase || last_line.elapsed() >= LINE_EVERY);
+            if asked || due {
+                (last_line, last_phase) = (Instant::now(), phase);
+                self.bar.suspend(|| eprintln!("{}", self.line()));
+            }
+        }
+        if lines {
+            eprintln!("{}", self.line());
+        }
+    }
+
+    fn line(&self) -> String {
+        let (what, bytes, since) = *self.phase.lock().expect("no panics");
+        let done = self.done.load(Relaxed).min(bytes);
+        let percent = if bytes == 0 { 100.0 } else { done as f64 / bytes as f64 * 100.0 };
+        let seconds = since.elapsed().as_secs_f64().max(1e-3);
+        let speed = done as f64 / seconds;
+        let left = if speed > 0.0 && done < bytes { format!(", {:.0} s to go", (bytes - done) as f64 / speed) } else { String::new() };
+        format!("{what}: {percent:.2} % ({} of {}), {}/s{left}", human_size(done), human_size(bytes), human_size(speed as u64))
+    }
+}
+
+impl Watch for Control {
+    fn stopped(&self) -> bool {
+        self.state.stop.load(Relaxed)
+    }
+
+    fn spend(&self, bytes: u64) {
+        let Some(rate) = &self.state.rate else { return };
+        let cost = Duration::from_secs_f64(bytes as f64 / rate.bytes_per_second as f64);
+        let until = {
+            let mut paid_until = rate.paid_until.lock().expect("no panics");
+            *paid_until = (*paid_until).max(Instant::now()) + cost;
+            *paid_until
+        };
+        while !self.stopped() {
+            let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else { return };
+            thread::sleep(left.min(TICK));
+        }
+    }
+
+    fn advanced(&self, bytes: u64) {
+        self.state.done.fetch_add(bytes, Relaxed);
+    }
+}

@@ -1,0 +1,64 @@
+//! Texts that stand in `--help` and in the man pages alike. A line that ends with a colon and stands at the margin is a heading.
+
+pub(super) const OVERVIEW: &str = "\
+Exit status:
+  0    all is well: every sector unanimous, or the result is whole
+  1    differences, all decided by the vote: repairable
+  2    some sectors are undecided
+  3    not completed: bad usage, an I/O error, a bad image
+  130  interrupted; what was found so far is reported as partial
+
+See also:
+  qemu-img(1), cmp(1), ddrescue(1)";
+
+pub(super) const CHECK: &str = "\
+Examples:
+  Check three replicas:
+    quorum-img check a.img b.img c.img
+  The medium itself, at 100 MiB a second, for a cron job:
+    quorum-img check -q -T none -r 100M --report last.json a.img b.img c.img
+  Every divergence, for a program:
+    quorum-img check --output events a.img b.img c.img
+
+Exit status:
+  0    every sector unanimous, all members of one length
+  1    differences, all decided: repairable
+  2    some sectors are undecided, or the virtual size is
+  3    not completed: bad usage, a bad image, a member changed meanwhile
+  130  interrupted (INT, TERM, HUP); what was found is reported as partial
+
+See also:
+  quorum-img-repair(1), quorum-img-info(1), qemu-img(1), cmp(1)";
+
+pub(super) const REPAIR: &str = "\
+Examples:
+  Write the image that the majority holds:
+    quorum-img repair -o fixed.img a.img b.img c.img
+  Two copies differ and a third is lost; b is known to be good:
+    quorum-img repair --trust b.img -o fixed.img a.img b.img
+  A person decides for one sector, the vote for the rest:
+    quorum-img repair --pick 0x1b400:512='#1' -o fixed.img a.img b.img d.img
+  Scan today, repair tonight:
+    quorum-img check --report report.json a.img b.img c.img
+    quorum-img repair --from report.json -o fixed.img a.img b.img c.img
+
+Exit status:
+  0    the output is whole
+  2    some sectors stayed undecided: there is no output, unless --undecided says what to write there
+  3    not completed: bad usage, an I/O error, a bad image, a member changed meanwhile; there is no output
+  130  interrupted (INT, TERM, HUP); there is no output
+
+See also:
+  quorum-img-check(1), quorum-img-info(1), qemu-img(1), ddrescue(1)";
+
+pub(super) const INFO: &str = "\
+Examples:
+  What are these, and which was written last?
+    quorum-img info a.img b.img /dev/vg/c
+
+Exit status:
+  0  all could be looked at
+  3  one could not
+
+See also:
+  quorum-img-check(1), qemu-img(1), blkid(8), lsblk(8)";

@@ -1,0 +1,249 @@
+//! The report for people: first what matters, then who, then where, then what to do next.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::{Divergence, MemberReport, Overall, ReadPattern, RepairReport, Report, Sectors, Status, human_size};
+
+/// What is shown around the report.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    /// The command that the user would run next.
+    pub next: Option<String>,
+}
+
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const MEND: Style = AnsiColor::Yellow.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// Writes the report, with ANSI styles: what takes it strips them where they aren't wanted.
+///
+/// # Errors
+/// What writing says.
+pub fn render(report: &Report, look: &Look, to: &mut dyn Write) -> io::Result<()> {
+    let style = match (report.exit_code, report.verdict) {
+        (0, _) => GOOD,
+        (_, Overall::Undecided) | (3.., _) => BAD,
+        _ => MEND,
+    };
+    writeln!(to, "{style}{}{style:#}", headline(report))?;
+    for line in details(report) {
+        writeln!(to, "{line}")?;
+    }
+    if let Some(repair) = &report.repair {
+        writeln!(to, "{}", repaired(repair))?;
+    }
+    writeln!(to, "\n{}", members_table(report))?;
+    divergences(report, to)?;
+    if let Some(next) = &look.next {
+        writeln!(to, "\nnext: {next}")?;
+    }
+    Ok(())
+}
+
+/// The verdict in a sentence.
+fn headline(report: &Report) -> String {
+    let Sectors { total, decided, undecided, .. } = report.sectors;
+    let bytes = human_size(report.range.map_or(report.size, |range| range.length));
+    let so_far = if report.partial {
+        format!("Interrupted after {} of {bytes}; so far: ", human_size(report.scanned_bytes.unwrap_or(0)))
+    } else {
+        String::new()
+    };
+    if report.read_pattern == ReadPattern::Fifo {
+        return match (decided, undecided) {
+            (0, 0) => format!("{so_far}All {} could be read from the first member; nothing was compared.", sectors(total)),
+            (_, 0) => format!("{so_far}{} could not be read from the first member, but from another.", sectors(decided)),
+            _ => format!("{so_far}{} could be read from no member.", sectors(undecided)),
+        };
+    }
+    let judge = match report.trust {
+        Some(member) => format!("member #{member}, which is trusted,"),
+        None => "the vote".into(),
+    };
+    let lengths = report.members.iter().filter(|member| member.surplus_bytes > 0).count();
+    match (decided, undecided) {
+        (0, 0) if lengths > 0 => {
+            let verb = if lengths == 1 { "is" } else { "are" };
+            format!("{so_far}All members agree up to {}, but {lengths} of them {verb} longer: repairable.", human_size(report.size))
+        }
+        (0, 0) if report.members.iter().any(|member| member.status == Status::Failed) => {
+            format!("{so_far}The members that can be read agree in all {}.", sectors(total))
+        }
+        (0, 0) => format!("{so_far}All {} members agree: {} of {bytes}.", report.members.len(), sectors(total)),
+        (_, 0) => format!("{so_far}{decided} of {} differ, and {judge} decides all of them: repairable.", sectors(total)),
+        (0, _) => format!("{so_far}{undecided} of {} have no winner.", sectors(total)),
+        _ => format!("{so_far}{undecided} of {} have no winner; {decided} more differ and are decided.", sectors(total)),
+    }
+}
+
+/// "1 sector", "2 sectors".
+fn sectors(count: u64) -> String {
+    format!("{count} sector{}", if count == 1 { "" } else { "s" })
+}
+
+/// What else matters at first sight.
+fn details(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    let whole: Vec<String> = report.members.iter().filter(|member| member.whole).map(name_of).collect();
+    let part = if report.partial || report.range.is_some() { " in the part looked at" } else { " as they stand" };
+    if report.exit_code != 0 && report.read_pattern == ReadPattern::Quorum {
+        lines.push(match whole.len() {
+            0 => "No member is whole.".into(),
+            _ => format!("Whole{part}: {}.", whole.join(", ")),
+        });
+    }
+    for member in report.members.iter().filter(|member| member.status == Status::Failed) {
+        lines.push(format!("Failed: {}: {}.", name_of(member), member.error.as_deref().unwrap_or("it can't be read")));
+    }
+    if report.members.iter().all(|member| member.read_from == "medium") {
+        lines.push("Read from the medium, past this machine's page cache.".into());
+    }
+    lines
+}
+
+fn name_of(member: &MemberReport) -> String {
+    format!("#{} {}", member.index, member.name)
+}
+
+/// What a repair did, in a sentence or two.
+fn repaired(repair: &RepairReport) -> String {
+    let mut text = if repair.written {
+        let how = match (repair.method, repair.base) {
+            (Some("clone"), Some(base)) => format!("a clone of #{base} with {} rewritten", human_size(repair.bytes_written)),
+            _ => format!("{} written", human_size(repair.bytes_written)),
+        };
+        let verified = if repair.verified { ", read back and found right" } else { ", not read back" };
+        format!("Repaired image: {} ({how}{verified}).", repair.output)
+    } else {
+        format!("No output was made: {} is not there.", repair.output)
+    };
+    if let (Some(fill), 1..) = (repair.fill, repair.filled_sectors) {
+        text += &format!("\nFilled by --undecided {fill}: {}; look at them before you trust the image.", sectors(repair.filled_sectors));
+    }
+    if repair.unfilled_sectors > 0 {
+        text += &format!("\n{} had nothing to be filled with.", sectors(repair.unfilled_sectors));
+    }
+    for picked in &repair.picked {
+        text += &format!("\nPicked: {:#x}, {}: #{}.", picked.span.offset, human_size(picked.span.length), picked.member);
+    }
+    if repair.composed_blocks > 0 {
+        let count = repair.composed_blocks;
+        let (block, is) = if count == 1 { ("block", "is") } else { ("blocks", "are") };
+        text += &format!("\n{count} {block} of 4 KiB {is} held whole by no member (composed of sectors of several, or filled).");
+    }
+    if let Some(sha256) = &repair.sha256 {
+        text += &format!("\nSHA-256 of its guest-visible bytes: {sha256}");
+    }
+    text
+}
+
+/// The members, one a line. Columns in which nobody has anything to say are left out.
+fn members_table(report: &Report) -> String {
+    type Column = (&'static str, fn(&MemberReport) -> String, CellAlignment);
+    let all: [Column; 9] = [
+        ("#", |member| member.index.to_string(), CellAlignment::Right),
+        ("MEMBER", |member| member.name.clone(), CellAlignment::Left),
+        ("SIZE", |member| human_size(member.size), CellAlignment::Right),
+        ("MODIFIED", |member| member.modified.as_deref().map_or_else(String::new, shown_time), CellAlignment::Left),
+        ("STATUS", |member| status(member).into(), CellAlignment::Left),
+        ("DISSENTS", dissents, CellAlignment::Left),
+        ("UNREADABLE", |member| counted(member.unreadable_sectors), CellAlignment::Left),
+        ("ABSENT", |member| counted(member.absent_sectors), CellAlignment::Left),
+        ("SURPLUS", |member| if member.surplus_bytes == 0 { String::new() } else { human_size(member.surplus_bytes) }, CellAlignment::Left),
+    ];
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    let rows: Vec<Vec<String>> = report.members.iter().map(|member| all.iter().map(|(_, cell, _)| cell(member)).collect()).collect();
+    let shown: Vec<usize> = (0..all.len()).filter(|&column| rows.iter().any(|row| !row[column].is_empty())).collect();
+    table.set_header(shown.iter().map(|&column| all[column].0));
+    for row in &rows {
+        table.add_row(shown.iter().map(|&column| row[column].as_str()));
+    }
+    for (place, &column) in shown.iter().enumerate() {
+        if let Some(shown) = table.column_mut(place) {
+            shown.set_cell_alignment(all[column].2);
+            shown.set_padding((if place == 0 { 0 } else { 1 }, 1));
+        }
+    }
+    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// To the second, and with a blank for the `T`.
+fn shown_time(rfc3339: &str) -> String {
+    match (rfc3339.split_once('T'), rfc3339.find('.')) {
+        (Some((date, _)), Some(point)) => format!("{date} {}Z", &rfc3339[date.len() + 1..point]),
+        (Some((date, time)), None) => format!("{date} {time}"),
+        _ => rfc3339.into(),
+    }
+}
+
+fn status(member: &MemberReport) -> &'static str {
+    match member.status {
+        Status::Failed => "failed",
+        Status::Ok if member.whole => "whole",
+        Status::Ok => "ok",
+        Status::Divergent => "divergent",
+    }
+}
+
+fn counted(count: u64) -> String {
+    if count == 0 { String::new() } else { sectors(count) }
+}
+
+/// How often and where.
+fn dissents(member: &MemberReport) -> String {
+    let Some(span) = member.dissent_span else { return String::new() };
+    let places = if member.dissents == 1 { "1 range".into() } else { format!("{} ranges", member.dissents) };
+    let mut text = format!("{} in {places}, {:#x} to {:#x}", sectors(member.dissenting_sectors), span.offset, span.end() - 1);
+    if !member.dissent_partitions.is_empty() {
+        text += &format!(", partition {}", member.dissent_partitions.join(", "));
+    }
+    text
+}
+
+fn divergences(report: &Report, to: &mut dyn Write) -> io::Result<()> {
+    let omitted = report.divergences_omitted;
+    let mut rows = report.divergences.divergences().peekable();
+    if rows.peek().is_none() {
+        return match omitted {
+            0 => Ok(()),
+            _ => writeln!(to, "\n{omitted} divergences, none listed (--max-divergences)."),
+        };
+    }
+    writeln!(to, "\n{DIM}{:>14}  {:>10}  {:<9}  MEMBERS{DIM:#}", "OFFSET", "LENGTH", "VERDICT")?;
+    for row in rows {
+        let style = if row.verdict == Overall::Undecided { BAD } else { Style::new() };
+        let verdict = if row.verdict == Overall::Undecided { "undecided" } else { "decided" };
+        write!(to, "{:>14}  {:>10}  {style}{verdict:<9}{style:#}  {}", format!("{:#x}", row.offset), human_size(row.length), said(&row))?;
+        match &row.partition {
+            Some(partition) => writeln!(to, "  {DIM}partition {partition}{DIM:#}")?,
+            None => writeln!(to)?,
+        }
+    }
+    if omitted > 0 {
+        writeln!(to, "{omitted} more divergences aren't listed: --max-divergences lists more, --report FILE all of them.")?;
+    }
+    Ok(())
+}
+
+/// Who holds what: `#0 #2 against #1`, `#0 or #1`, `#0 #1; absent: #2`.
+fn said(row: &Divergence) -> String {
+    let list = |members: &[usize]| members.iter().map(|member| format!("#{member}")).collect::<Vec<_>>().join(" ");
+    let versions: Vec<String> = row.versions.iter().map(|version| list(&version.members)).collect();
+    let mut text = match (row.verdict, &versions[..]) {
+        (Overall::Undecided, _) => versions.join(" or "),
+        (_, [winner, rest @ ..]) if !rest.is_empty() => format!("{winner} against {}", rest.join(", ")),
+        _ => versions.concat(),
+    };
+    for (word, members) in [("unreadable", &row.unreadable), ("absent", &row.absent), ("failed", &row.failed)] {
+        if !members.is_empty() {
+            let separator = if text.is_empty() { "" } else { "; " };
+            text += &format!("{separator}{word}: {}", list(members));
+        }
+    }
+    text
+}

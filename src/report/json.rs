@@ -1,0 +1,106 @@
+//! The report as JSON, and reading one back for `--from`.
+
+use std::{
+    fmt,
+    io::{self, Read, Write},
+};
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{SeqAccess, Visitor},
+};
+
+use super::Report;
+use crate::vote::ByteRange;
+
+/// Writes a report with four spaces to a level, as QEMU's tools do, and a line's end.
+///
+/// # Errors
+/// What writing says.
+pub fn write(report: &Report, mut to: impl Write) -> io::Result<()> {
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut to, formatter);
+    report.serialize(&mut serializer).map_err(io::Error::from)?;
+    to.write_all(b"\n")
+}
+
+/// What `--from` needs of an earlier report.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Reported {
+    /// Version of the report.
+    pub schema: u32,
+    /// Virtual size in bytes.
+    pub size: u64,
+    /// Unit of the vote in bytes.
+    pub sector_size: u32,
+    /// How members were read: nothing was compared under `fifo`.
+    #[serde(default)]
+    pub read_pattern: String,
+    /// Whether it was stopped early.
+    #[serde(default)]
+    pub partial: bool,
+    /// The part looked at, where it wasn't all.
+    #[serde(default)]
+    pub range: Option<ReportedRange>,
+    /// The members then.
+    pub members: Vec<ReportedMember>,
+    /// Where they differed.
+    #[serde(rename = "divergences", deserialize_with = "ranges")]
+    pub ranges: Vec<ByteRange>,
+    /// How many divergences it doesn't list.
+    #[serde(default)]
+    pub divergences_omitted: u64,
+}
+
+/// A member as an earlier report had it.
+#[derive(Debug, Deserialize)]
+pub struct ReportedMember {
+    /// Its name, escaped.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was last modified.
+    #[serde(default)]
+    pub modified: Option<String>,
+}
+
+/// A range of an earlier report.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct ReportedRange {
+    /// First byte.
+    pub offset: u64,
+    /// Length in bytes.
+    pub length: u64,
+}
+
+/// Reads a report. The list of its divergences may be of any length: neighbours are joined, and what would be too many is widened.
+///
+/// # Errors
+/// Where it isn't a report, or its divergences are out of order.
+pub fn read_reported(from: impl Read) -> serde_json::Result<Reported> {
+    serde_json::from_reader(io::BufReader::with_capacity(1 << 16, from))
+}
+
+fn ranges<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ByteRange>, D::Error> {
+    struct Ranges;
+    impl<'de> Visitor<'de> for Ranges {
+        type Value = Vec<ByteRange>;
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("a list of divergences")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut ranges = crate::vote::CoarseRanges::default();
+            let mut end = 0;
+            while let Some(next) = list.next_element::<ReportedRange>()? {
+                let range = ByteRange::at(next.offset, next.length).filter(|range| range.start >= end);
+                let range = range.ok_or_else(|| serde::de::Error::custom("divergences overlap or are out of order"))?;
+                end = range.end;
+                ranges.add(range);
+            }
+            Ok(ranges.finish(1, u64::MAX))
+        }
+    }
+    deserializer.deserialize_seq(Ranges)
+}
+

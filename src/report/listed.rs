@@ -1,0 +1,154 @@
+//! The list of divergences: in memory as far as it is capped, or in a file where it has them all.
+
+use std::{
+    cell::RefCell,
+    fs::File,
+    io::{self, BufRead, BufReader, BufWriter, Seek, Write},
+};
+
+use serde::{Serialize, Serializer, ser::Error as _};
+use serde_json::value::RawValue;
+
+use super::PartitionMap;
+use crate::vote::{Run, Verdict, members_of};
+
+/// One divergence, as JSON has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Divergence {
+    /// First byte.
+    pub offset: u64,
+    /// Length in bytes.
+    pub length: u64,
+    /// `decided` or `undecided`.
+    pub verdict: super::Overall,
+    /// Who holds which version; a decided divergence's winner first, then by number of members, then by lowest index.
+    pub versions: Vec<Version>,
+    /// Who could not be read.
+    pub unreadable: Vec<usize>,
+    /// Who ends before it.
+    pub absent: Vec<usize>,
+    /// Who had failed as a whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<usize>,
+    /// The partitions it touches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
+}
+
+/// Members that hold the same bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Version {
+    /// Ascending.
+    pub members: Vec<usize>,
+}
+
+impl Divergence {
+    /// What `run` says, with the names of `partitions`.
+    #[must_use]
+    pub fn of(run: &Run, partitions: &PartitionMap) -> Self {
+        let grouping = &run.vote.grouping;
+        let winner = match run.vote.verdict {
+            Verdict::Decided { winner } => Some(winner),
+            Verdict::Unanimous | Verdict::Undecided => None,
+        };
+        let mut versions: Vec<usize> = grouping.versions().collect();
+        versions.sort_by_key(|&version| (Some(version) != winner, u32::MAX - grouping.holders(version).count_ones(), version));
+        let list = |mask| members_of(mask).collect();
+        Self {
+            offset: run.range.start,
+            length: run.range.length(),
+            verdict: if winner.is_some() { super::Overall::Decided } else { super::Overall::Undecided },
+            versions: versions.into_iter().map(|version| Version { members: list(grouping.holders(version)) }).collect(),
+            unreadable: list(grouping.unreadable()),
+            absent: list(grouping.absent()),
+            failed: list(grouping.failed()),
+            partition: partitions.labels(run.range),
+        }
+    }
+}
+
+/// Divergences, compact until they are shown.
+#[derive(Debug)]
+pub enum Listed {
+    /// The first ones, in memory.
+    Runs(Vec<Run>, PartitionMap),
+    /// All of them, a line of JSON each, in a file.
+    Spooled(RefCell<BufReader<File>>),
+}
+
+impl Default for Listed {
+    fn default() -> Self {
+        Self::Runs(Vec::new(), PartitionMap::default())
+    }
+}
+
+impl Listed {
+    /// The first ones with their partitions; none where they are spooled.
+    pub fn divergences(&self) -> impl Iterator<Item = Divergence> + '_ {
+        let (runs, partitions) = match self {
+            Self::Runs(runs, partitions) => (runs.as_slice(), Some(partitions)),
+            Self::Spooled(_) => (&[][..], None),
+        };
+        runs.iter().filter_map(move |run| Some(Divergence::of(run, partitions?)))
+    }
+}
+
+/// Each divergence becomes one line, so that reports can be read, and searched, by eye and by grep.
+impl Serialize for Listed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Runs(..) => {
+                let lines = self.divergences().map(|divergence| serde_json::value::to_raw_value(&divergence));
+                collect(serializer, lines)
+            }
+            Self::Spooled(file) => {
+                let mut file = file.borrow_mut();
+                file.rewind().map_err(S::Error::custom)?;
+                let lines = (&mut *file).lines().map(|line| line.map_err(serde_json::Error::io).and_then(RawValue::from_string));
+                collect(serializer, lines)
+            }
+        }
+    }
+}
+
+fn collect<S: Serializer>(
+    serializer: S,
+    lines: impl Iterator<Item = Result<Box<RawValue>, serde_json::Error>>,
+) -> Result<S::Ok, S::Error> {
+    use serde::ser::SerializeSeq as _;
+    let mut list = serializer.serialize_seq(None)?;
+    for line in lines {
+        list.serialize_element(&line.map_err(S::Error::custom)?)?;
+    }
+    list.end()
+}
+
+/// Takes every divergence to a file, for a report that has them all.
+#[derive(Debug)]
+pub struct Spool(BufWriter<File>);
+
+impl Spool {
+    /// Into `file`, which is empty.
+    #[must_use]
+    pub fn new(file: File) -> Self {
+        Self(BufWriter::with_capacity(1 << 16, file))
+    }
+
+    /// Adds one.
+    ///
+    /// # Errors
+    /// What writing says.
+    pub fn add(&mut self, divergence: &Divergence) -> io::Result<()> {
+        serde_json::to_writer(&mut self.0, divergence)?;
+        self.0.write_all(b"\n")
+    }
+
+    /// The list, to be shown.
+    ///
+    /// # Errors
+    /// What writing says.
+    pub fn finish(self) -> io::Result<Listed> {
+        let file = self.0.into_inner().map_err(io::IntoInnerError::into_error)?;
+        Ok(Listed::Spooled(RefCell::new(BufReader::with_capacity(1 << 16, file))))
+    }
+}

@@ -1,0 +1,215 @@
+//! What was found, as plain data, and the ways to show it: for people, as JSON, as events. Knows nothing of files.
+
+mod events;
+mod human;
+mod json;
+mod listed;
+mod size;
+mod span;
+mod time;
+
+use serde::Serialize;
+
+pub use events::{Event, events_of, last_events};
+pub use human::{Look, render};
+pub use json::{Reported, read_reported, write};
+pub use listed::{Divergence, Listed, Spool, Version};
+pub use size::human_size;
+pub use span::{PartitionMap, Span};
+pub use time::rfc3339;
+
+/// Version of the JSON report: keys are added under the same number, never changed or removed.
+pub const SCHEMA: u32 = 1;
+
+/// What a check or a repair found.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// `check` or `repair`.
+    pub command: &'static str,
+    /// The virtual size in bytes.
+    pub size: u64,
+    /// The unit of the vote in bytes.
+    pub sector_size: u32,
+    /// Ballots that a version needs.
+    pub threshold: usize,
+    /// How members were read.
+    pub read_pattern: ReadPattern,
+    /// The member that was taken to be right, if one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust: Option<usize>,
+    /// The worst verdict there is.
+    pub verdict: Overall,
+    /// What the program ends with.
+    pub exit_code: u8,
+    /// The part looked at, where it isn't all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<Span>,
+    /// Set where it was stopped early.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
+    /// Bytes looked at where it was stopped early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scanned_bytes: Option<u64>,
+    /// One for each member.
+    pub members: Vec<MemberReport>,
+    /// The totals.
+    pub sectors: Sectors,
+    /// What the user should know before believing it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// What was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<RepairReport>,
+    /// The divergences, as far as they are listed.
+    pub divergences: Listed,
+    /// How many more there are.
+    pub divergences_omitted: u64,
+}
+
+/// How members are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadPattern {
+    /// All of them, and they vote.
+    #[default]
+    Quorum,
+    /// One after the other, until one can be read.
+    Fifo,
+}
+
+/// The verdict on the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Overall {
+    /// Everything agrees.
+    Unanimous,
+    /// What differs is decided.
+    Decided,
+    /// Something has no winner.
+    Undecided,
+}
+
+/// How a member stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Nothing is known against it.
+    Ok,
+    /// It differs from a verdict, or there is none to agree with.
+    Divergent,
+    /// It could not be read as what it is.
+    Failed,
+}
+
+/// What was found of one member.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct MemberReport {
+    /// Its number, from 0 on.
+    pub index: usize,
+    /// Its name, control characters escaped.
+    pub name: String,
+    /// The name's bytes where it isn't UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_hex: Option<String>,
+    /// `raw`.
+    pub format: &'static str,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was last modified (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modified: Option<String>,
+    /// `medium` where it was read past this machine's page cache, else `cache`: then the medium may hold something else.
+    pub read_from: &'static str,
+    /// How it stands.
+    pub status: Status,
+    /// Usable as it stands.
+    pub whole: bool,
+    /// Sectors of data that lost.
+    pub dissenting_sectors: u64,
+    /// Sectors that can't be read.
+    pub unreadable_sectors: u64,
+    /// Sectors beyond its end.
+    pub absent_sectors: u64,
+    /// Bytes beyond the virtual size.
+    pub surplus_bytes: u64,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Divergences in which it dissents, for people.
+    #[serde(skip)]
+    pub dissents: u64,
+    /// From its first dissenting byte to its last.
+    #[serde(skip)]
+    pub dissent_span: Option<Span>,
+    /// The partitions in which it dissents.
+    #[serde(skip)]
+    pub dissent_partitions: Vec<String>,
+    /// For the next command: the name as the shell takes it.
+    #[serde(skip)]
+    pub shell_name: String,
+}
+
+/// Totals in sectors; the three kinds add up to the total.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sectors {
+    /// All that were looked at.
+    pub total: u64,
+    /// Every member agrees.
+    pub unanimous: u64,
+    /// One version won.
+    pub decided: u64,
+    /// No version won.
+    pub undecided: u64,
+}
+
+/// What a repair wrote.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RepairReport {
+    /// The output's name, control characters escaped.
+    pub output: String,
+    /// Whether it stands there now.
+    pub written: bool,
+    /// `clone` (of `base`) or `stream`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<&'static str>,
+    /// The member that was cloned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<usize>,
+    /// Bytes written; holes and what a clone shares don't count.
+    pub bytes_written: u64,
+    /// Whether what was written was read back and found right.
+    pub verified: bool,
+    /// SHA-256 of the guest-visible bytes, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Blocks of 4 KiB that no member holds as a whole: composed of sectors of several, or filled.
+    pub composed_blocks: u64,
+    /// What went into undecided sectors, and where: listed as far as divergences are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fill: Option<&'static str>,
+    /// Undecided sectors that got a filling.
+    pub filled_sectors: u64,
+    /// Where those are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filled: Vec<Span>,
+    /// Undecided sectors for which there was nothing to write.
+    pub unfilled_sectors: u64,
+    /// A person's decisions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub picked: Vec<Picked>,
+}
+
+/// A person's decision for a range.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Picked {
+    /// Where.
+    #[serde(flatten)]
+    pub span: Span,
+    /// Who is right there.
+    pub member: usize,
+}

@@ -1,0 +1,175 @@
+//! A check from end to end: the poll, the scan, the report.
+
+use std::io;
+
+use super::{Findings, Job, Limits, Outcome, Poll, Question, ScanError, Watch, scan};
+use crate::{
+    member::{Member, escaped, voted_partitions},
+    report::{MemberReport, Overall, PartitionMap, ReadPattern, Report, SCHEMA, Sectors, Span, Status, rfc3339},
+    vote::{ByteRange, Fill, Run, VirtualSize},
+};
+
+/// Hears of each divergence in order, with what was found up to it.
+pub type Listener<'a> = &'a mut (dyn FnMut(&Run, &Findings) -> io::Result<()> + Send);
+
+/// What a check leaves.
+pub struct Checked {
+    /// What was scanned.
+    pub outcome: Outcome,
+    /// What was found.
+    pub findings: Findings,
+}
+
+/// Votes on all that `poll` looks at and writes nothing.
+///
+/// # Errors
+/// Where `listener` does, and where no threads are to be had; what members say is part of the result.
+pub fn check(
+    members: &[&dyn Member],
+    question: &Question,
+    poll: &Poll,
+    limits: Limits,
+    watch: &dyn Watch,
+    listener: Listener,
+) -> Result<Checked, ScanError> {
+    let partitions = voted_partitions(members).map_or_else(PartitionMap::default, |table| {
+        PartitionMap::new(table.partitions.iter().map(|partition| (partition.range, partition.label())).collect())
+    });
+    let mut findings = Findings::new(limits, members.iter().map(|member| member.modified()).collect(), partitions);
+    let ranges: &[ByteRange] = if poll.range.is_empty() { &[] } else { &[poll.range] };
+    let job = Job {
+        members,
+        size: poll.size,
+        sector: poll.sector,
+        ranges,
+        rules: &poll.rules,
+        threshold: poll.threshold,
+        threads: question.threads,
+        output: None,
+        watch,
+    };
+    let outcome = scan(&job, &mut |run| {
+        findings.add(run);
+        listener(run, &findings)
+    })?;
+    Ok(Checked { outcome, findings })
+}
+
+/// Makes the report of what was found.
+#[must_use]
+pub fn make_report(
+    command: &'static str,
+    members: &[&dyn Member],
+    question: &Question,
+    poll: &Poll,
+    checked: Checked,
+    mut warnings: Vec<String>,
+) -> Report {
+    let Checked { outcome, findings } = checked;
+    let tally = &outcome.tally;
+    let total = poll.range.length().div_ceil(u64::from(poll.sector));
+    let sectors =
+        Sectors { total, decided: tally.decided, undecided: tally.undecided, unanimous: total - tally.decided - tally.undecided };
+    let sectors = if outcome.complete { sectors } else { of_part(sectors, outcome.scanned_bytes, poll.sector) };
+    let fifo = question.read_pattern == ReadPattern::Fifo;
+    let mut changed_any = false;
+    let mut reports = Vec::new();
+    for (index, member) in members.iter().enumerate() {
+        let counted = tally.members[index];
+        let changed = member.changed();
+        if let Some(what) = &changed {
+            warnings.push(format!("{}: changed while it was read: {what}; stop whatever writes to it, and run this again", member.name()));
+            changed_any = true;
+        }
+        let error = outcome.failures[index].clone();
+        let length_differs = matches!(poll.size_vote, VirtualSize::Undecided { .. }) || member.size() != poll.size;
+        let flaws = counted.dissenting + counted.unreadable + counted.absent + counted.failed;
+        let unsettled = tally.undecided > 0 || length_differs || changed.is_some() || !outcome.complete;
+        let whole = error.is_none() && flaws == 0 && !unsettled && !fifo;
+        reports.push(MemberReport {
+            index,
+            name: member.name().to_string(),
+            name_hex: member.name().hex(),
+            format: member.format(),
+            size: member.size(),
+            modified: member.modified().and_then(rfc3339),
+            read_from: if member.reads_medium() { "medium" } else { "cache" },
+            status: match (&error, flaws > 0 || (length_differs && !fifo) || tally.undecided > 0) {
+                (Some(_), _) => Status::Failed,
+                (None, true) => Status::Divergent,
+                (None, false) => Status::Ok,
+            },
+            whole,
+            dissenting_sectors: counted.dissenting,
+            unreadable_sectors: counted.unreadable,
+            absent_sectors: counted.absent,
+            surplus_bytes: member.size().saturating_sub(poll.size),
+            error: error.map(|error| escaped(&error)),
+            dissents: counted.dissents,
+            dissent_span: counted.span.map(|(start, end)| Span { offset: start, length: end - start }),
+            dissent_partitions: findings.touched(index),
+            shell_name: member.name().quoted(),
+        });
+        let newer = findings.newer()[index];
+        if newer > 0 {
+            let places = if newer == 1 { "divergence".to_owned() } else { format!("{newer} divergences") };
+            warnings.push(format!(
+                "{}: it dissents, but was modified later than every member that outvotes it ({places}): \
+                 it may hold the latest writes, and the majority may be stale",
+                member.name()
+            ));
+        }
+    }
+    let undecided = tally.undecided > 0 || matches!(poll.size_vote, VirtualSize::Undecided { .. });
+    let differs = reports.iter().any(|member| member.status != Status::Ok || (member.size != poll.size && !fifo));
+    let verdict = match (undecided, differs || tally.decided > 0) {
+        (true, _) => Overall::Undecided,
+        (false, true) => Overall::Decided,
+        (false, false) => Overall::Unanimous,
+    };
+    let found = match verdict {
+        Overall::Unanimous => 0,
+        Overall::Decided => 1,
+        Overall::Undecided => 2,
+    };
+    let exit_code = if !outcome.complete {
+        130
+    } else if changed_any {
+        3
+    } else {
+        found
+    };
+    let (divergences, divergences_omitted) = findings.finish();
+    Report {
+        schema: SCHEMA,
+        command,
+        size: poll.size,
+        sector_size: poll.sector,
+        threshold: poll.threshold,
+        read_pattern: question.read_pattern,
+        trust: question.trust,
+        verdict,
+        exit_code,
+        range: question.range.map(|_| poll.range.into()),
+        partial: !outcome.complete,
+        scanned_bytes: (!outcome.complete).then_some(outcome.scanned_bytes),
+        members: reports,
+        sectors,
+        warnings,
+        repair: None,
+        divergences,
+        divergences_omitted,
+    }
+}
+
+/// The totals of a scan that was stopped: what wasn't looked at is neither.
+fn of_part(all: Sectors, scanned_bytes: u64, sector: u32) -> Sectors {
+    let total = scanned_bytes.div_ceil(u64::from(sector)).max(all.decided + all.undecided);
+    Sectors { total, unanimous: total - all.decided - all.undecided, ..all }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { divergences: 10_000, fill: Fill::Fail }
+    }
+}

@@ -1,0 +1,193 @@
+//! Before the scan: the virtual size, who decides where, and what is looked at. Pure.
+
+use crate::{
+    member::MemberName,
+    report::ReadPattern,
+    vote::{ByteRange, MEMBERS_MAX, MEMBERS_MIN, Rule, Rules, SECTOR_MAX, SECTOR_MIN, VirtualSize, elect_size},
+};
+
+/// What the user wants of a vote.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The unit of the vote in bytes.
+    pub sector: u32,
+    /// Ballots that a version needs; a majority where it isn't given.
+    pub threshold: Option<usize>,
+    /// The virtual size in bytes, where the user knows it.
+    pub size: Option<u64>,
+    /// The part to look at.
+    pub range: Option<ByteRange>,
+    /// How members are read.
+    pub read_pattern: ReadPattern,
+    /// The member that is right everywhere.
+    pub trust: Option<usize>,
+    /// Members that are right in a range.
+    pub picks: Vec<(ByteRange, usize)>,
+    /// Threads, from 1 to [`THREADS_MAX`](super::THREADS_MAX).
+    pub threads: usize,
+}
+
+impl Default for Question {
+    fn default() -> Self {
+        Self {
+            sector: SECTOR_MIN,
+            threshold: None,
+            size: None,
+            range: None,
+            read_pattern: ReadPattern::Quorum,
+            trust: None,
+            picks: Vec::new(),
+            threads: std::thread::available_parallelism().map_or(1, usize::from).min(super::THREADS_MAX),
+        }
+    }
+}
+
+/// A question that makes no sense for these members.
+#[derive(Debug, thiserror::Error)]
+pub enum QuestionError {
+    /// Too few or too many.
+    #[error("{0} members can't vote: give from {MEMBERS_MIN} to {MEMBERS_MAX} copies")]
+    Members(usize),
+    /// Out of bounds.
+    #[error("a threshold of {threshold} makes no sense for {members} members\nhint: from 2 to {members}; a majority is {majority}")]
+    Threshold {
+        /// As given.
+        threshold: usize,
+        /// How many there are.
+        members: usize,
+        /// The default.
+        majority: usize,
+    },
+    /// Not a power of two, or out of bounds.
+    #[error("a sector of {0} bytes is not possible\nhint: a power of two from {SECTOR_MIN} to {SECTOR_MAX}")]
+    Sector(u32),
+    /// Begins or ends outside of the image.
+    #[error("range {offset:#x}:{length} does not lie within the image, which ends at {size:#x} ({size} bytes)")]
+    Range {
+        /// First byte.
+        offset: u64,
+        /// Length in bytes.
+        length: u64,
+        /// The image's size in bytes.
+        size: u64,
+    },
+    /// A range without bytes.
+    #[error("range {offset:#x}:0 holds no byte")]
+    Empty {
+        /// Its offset.
+        offset: u64,
+    },
+    /// A member by a number that there isn't.
+    #[error("there is no member #{0}")]
+    NoMember(usize),
+    /// Under fifo nobody is compared.
+    #[error("--read-pattern fifo asks one member after the other and compares nothing: it can't go with {0}")]
+    Fifo(&'static str),
+}
+
+/// What is known before the first sector is read.
+#[derive(Clone, Debug)]
+pub struct Poll {
+    /// How the vote on the size ended.
+    pub size_vote: VirtualSize,
+    /// Bytes to look at, in all.
+    pub size: u64,
+    /// The unit of the vote in bytes.
+    pub sector: u32,
+    /// Ballots that a version needs.
+    pub threshold: usize,
+    /// Who decides where.
+    pub rules: Rules,
+    /// The part to look at, in whole sectors.
+    pub range: ByteRange,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// The default threshold: more than half.
+#[must_use]
+pub fn majority(members: usize) -> usize {
+    members / 2 + 1
+}
+
+impl Poll {
+    /// Takes the poll on the size, and settles who decides where.
+    ///
+    /// # Errors
+    /// See [`QuestionError`].
+    pub fn new(members: &[(&MemberName, u64)], question: &Question) -> Result<Self, QuestionError> {
+        let count = members.len();
+        if !(MEMBERS_MIN..=MEMBERS_MAX).contains(&count) {
+            return Err(QuestionError::Members(count));
+        }
+        if !question.sector.is_power_of_two() || !(SECTOR_MIN..=SECTOR_MAX).contains(&question.sector) {
+            return Err(QuestionError::Sector(question.sector));
+        }
+        let threshold = question.threshold.unwrap_or_else(|| majority(count));
+        if !(2..=count).contains(&threshold) {
+            return Err(QuestionError::Threshold { threshold, members: count, majority: majority(count) });
+        }
+        if let Some(&missing) = question.trust.iter().chain(question.picks.iter().map(|(_, member)| member)).find(|&&m| m >= count) {
+            return Err(QuestionError::NoMember(missing));
+        }
+        let fifo = question.read_pattern == ReadPattern::Fifo;
+        if fifo && question.trust.is_some() {
+            return Err(QuestionError::Fifo("--trust"));
+        }
+        let mut warnings = Vec::new();
+        if threshold < majority(count) && question.trust.is_none() && !fifo {
+            warnings.push(format!(
+                "a threshold of {threshold} is below the majority of {count} members ({}): a version can win that most members don't hold",
+                majority(count)
+            ));
+        }
+        let sizes: Vec<Option<u64>> = members.iter().map(|&(_, size)| Some(size)).collect();
+        let size_vote = match (question.size, question.trust) {
+            (Some(size), _) => VirtualSize::Decided(size),
+            (None, Some(member)) => VirtualSize::Decided(members[member].1),
+            (None, None) => elect_size(&sizes, threshold),
+        };
+        let size = size_vote.bytes();
+        let general = match question.trust {
+            _ if fifo => Rule::First,
+            Some(member) => Rule::Member(member),
+            None => Rule::Threshold(threshold),
+        };
+        let mut rules = Rules::new(general);
+        if let VirtualSize::Undecided { longest, shortest } = size_vote {
+            // Nobody knows whether the disk goes on there; a sector that all of those hold who go on would not settle it.
+            let tail = ByteRange::new(shortest, longest).widened(u64::from(question.sector), longest);
+            rules.except(tail, Rule::Unanimity);
+        }
+        for &(range, member) in &question.picks {
+            let widened = within(range, size, question.sector, "--pick", &mut warnings)?;
+            rules.except(widened, Rule::Member(member));
+        }
+        let range = match question.range {
+            Some(range) => within(range, size, question.sector, "--range", &mut warnings)?,
+            None => ByteRange::new(0, size),
+        };
+        Ok(Self { size_vote, size, sector: question.sector, threshold, rules, range, warnings })
+    }
+}
+
+/// The range in whole sectors; what was added is said.
+fn within(range: ByteRange, size: u64, sector: u32, option: &str, warnings: &mut Vec<String>) -> Result<ByteRange, QuestionError> {
+    if range.is_empty() {
+        return Err(QuestionError::Empty { offset: range.start });
+    }
+    if range.end > size {
+        return Err(QuestionError::Range { offset: range.start, length: range.length(), size });
+    }
+    let widened = range.widened(u64::from(sector), size);
+    if widened != range {
+        warnings.push(format!(
+            "{option} {:#x}:{} was widened to whole sectors: {:#x}:{}",
+            range.start,
+            range.length(),
+            widened.start,
+            widened.length()
+        ));
+    }
+    Ok(widened)
+}
