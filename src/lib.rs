@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod member;
+pub mod repair;
 pub mod report;
 pub mod scan;
 pub mod sys;

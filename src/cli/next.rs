@@ -1,7 +1,6 @@
 //! The command that the user would run next.
 
-use super::args::{MemberArgs, Pattern, VoteArgs};
-use super::args::Format;
+use super::args::{Format, MemberArgs, Pattern, VoteArgs};
 use crate::{
     member::MemberName,
     report::{Overall, Report},
@@ -48,6 +47,12 @@ pub(super) fn after_check(report: &Report, members: &MemberArgs, vote: &VoteArgs
     }
     words.extend(report.members.iter().map(|member| member.shell_name.clone()));
     Some(words.join(" ") + comment)
+}
+
+/// What to run after a repair that made no image for want of a decision.
+pub(super) fn after_repair(report: &Report, members: &MemberArgs, vote: &VoteArgs) -> Option<String> {
+    let undecided = report.exit_code == 2 && report.repair.as_ref().is_some_and(|repair| !repair.written);
+    if undecided { after_check(report, members, vote) } else { None }
 }
 
 /// Where nobody won a person has to say who is right, or what to write.

@@ -1,5 +1,190 @@
-//! stub
-use anyhow::Result;
-#[derive(clap::Args, Debug)]
-pub(super) struct RepairArgs {}
-pub(super) fn run(_: &RepairArgs) -> Result<u8> { Ok(3) }
+//! `quorum-img repair -o`: write a repaired image.
+
+use std::{ffi::OsString, path::PathBuf, sync::Mutex};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+
+use super::{
+    args::{MemberArgs, ShowArgs, VoteArgs, find_member, parse_pick, parse_size},
+    complain, next,
+    open::open_voters,
+    present::Presenter,
+    progress::Control,
+    texts,
+};
+use crate::{
+    repair::{Earlier, Forced, RepairError, Target, Wish, admit, repair},
+    report::{Look, ReadPattern},
+    scan::{Poll, QuestionError},
+    vote::{ByteRange, Fill},
+};
+
+/// Write a repaired image
+///
+/// Votes on every sector and writes the winning bytes to a new image, which appears under its name only when it is complete, synced
+/// and read back. No member is written to. Where all members hold zeros the output has holes; on a file system that can clone, the
+/// best member is cloned and only what differs is written.
+#[derive(Args, Debug)]
+#[command(after_long_help = texts::REPAIR)]
+pub(super) struct RepairArgs {
+    #[command(flatten)]
+    members: MemberArgs,
+
+    /// The image to write
+    #[arg(id = "output-file", short = 'o', value_name = "FILE", required = true, help_heading = "The output")]
+    output_file: PathBuf,
+
+    /// What to write where nobody won
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Undecided::Fail, help_heading = "The output")]
+    undecided: Undecided,
+
+    /// That member (a name as given, or `#N`) is right in that range; may be repeated
+    #[arg(long, value_name = "OFFSET:LENGTH=MEMBER", value_parser = parse_pick, help_heading = "The vote")]
+    pick: Vec<(ByteRange, OsString)>,
+
+    /// Vote again only on what the report of an earlier check lists
+    #[arg(long, value_name = "REPORT", conflicts_with_all = ["range", "size", "trust"], help_heading = "The vote")]
+    from: Option<PathBuf>,
+
+    /// The output appears only if its guest-visible bytes have this digest
+    #[arg(long, value_name = "HEX", value_parser = parse_sha256, help_heading = "The output")]
+    expect_sha256: Option<String>,
+
+    /// Zeros of this length become holes; 0: none
+    #[arg(short = 'S', long, value_name = "SIZE", default_value = "4k", value_parser = parse_sparse, help_heading = "The output")]
+    sparse_size: u64,
+
+    /// Whether the best member is cloned where the file system can
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Reflink::Auto, help_heading = "The output")]
+    reflink: Reflink,
+
+    /// Don't read back what was written
+    #[arg(long, help_heading = "The output")]
+    no_verify: bool,
+
+    /// Override a refusal by its name, as the refusal's message says
+    #[arg(long, value_enum, value_name = "WORD", value_delimiter = ',', help_heading = "The output")]
+    force: Vec<Word>,
+
+    #[command(flatten)]
+    vote: VoteArgs,
+    #[command(flatten)]
+    show: ShowArgs,
+}
+
+/// What to write where nobody won.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Undecided {
+    /// No output then
+    Fail,
+    /// The lowest-numbered member's data
+    First,
+    /// Zeros
+    Zero,
+    /// A text that says so, with the offset
+    Marker,
+    /// A vote on each byte; no output where that has no winner
+    Bytes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Reflink {
+    /// Where it works
+    Auto,
+    /// Write every byte anew
+    Never,
+}
+
+/// Refusals that can be overridden.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Word {
+    /// Replace an existing output
+    Overwrite,
+    /// Write to a block device
+    Device,
+    /// Let a threshold below the majority decide
+    Minority,
+    /// Try it although the free space seems too small
+    Space,
+    /// Use a report although a member was modified since
+    Changed,
+}
+
+pub(super) fn run(args: &RepairArgs) -> Result<u8> {
+    match attempt(args) {
+        Ok(code) => Ok(code),
+        Err(error) => {
+            let code = error.downcast_ref::<RepairError>().map_or(3, RepairError::exit_code);
+            complain(&format!("{error:#}"));
+            Ok(code)
+        }
+    }
+}
+
+fn attempt(args: &RepairArgs) -> Result<u8> {
+    let opened = open_voters(&args.members)?;
+    let members = opened.listed();
+    let mut question = args.vote.question(&members)?;
+    for (range, name) in &args.pick {
+        question.picks.push((*range, find_member(name, &members).context("--pick")?));
+    }
+    if question.read_pattern == ReadPattern::Fifo {
+        ensure!(question.picks.is_empty(), QuestionError::Fifo("--pick"));
+        ensure!(args.from.is_none(), QuestionError::Fifo("--from"));
+        ensure!(question.range.is_none(), QuestionError::Fifo("--range"));
+    }
+    let sizes: Vec<_> = members.iter().map(|member| (member.name(), member.size())).collect();
+    let poll = Poll::new(&sizes, &question)?;
+    let has = |word| args.force.contains(&word);
+    let forced = Forced {
+        overwrite: has(Word::Overwrite),
+        device: has(Word::Device),
+        minority: has(Word::Minority),
+        space: has(Word::Space),
+        changed: has(Word::Changed),
+    };
+    admit(&members, &question, &poll, forced)?;
+    let target = Target::settle(&args.output_file, poll.size, &opened.members, forced)?;
+    let earlier = args.from.as_deref().map(|path| Earlier::read(path, &members, &poll, forced.changed)).transpose()?;
+    let wish = Wish {
+        output: &args.output_file,
+        target,
+        fill: match args.undecided {
+            Undecided::Fail => Fill::Fail,
+            Undecided::First => Fill::First,
+            Undecided::Zero => Fill::Zero,
+            Undecided::Marker => Fill::Marker,
+            Undecided::Bytes => Fill::Bytes,
+        },
+        sparse_bytes: args.sparse_size,
+        reflink: args.reflink == Reflink::Auto && args.sparse_size != 0,
+        verify: !args.no_verify,
+        expected_sha256: args.expect_sha256.clone(),
+        earlier,
+        forced,
+        divergences_max: args.show.max_divergences as usize,
+    };
+    let presenter = Mutex::new(Presenter::new(&args.show, &opened.members)?);
+    let mut control = Control::new(&args.show)?;
+    let warnings = opened.warnings.iter().chain(&poll.warnings).cloned().collect();
+    let report = repair(&members, &question, poll, &wish, &control, &|what, bytes| control.begin(what, bytes), warnings, &mut |run, findings| {
+        presenter.lock().expect("no panics").divergence(run, findings)
+    });
+    control.end();
+    let report = report?;
+    let look = Look { next: next::after_repair(&report, &args.members, &args.vote) };
+    presenter.into_inner().expect("no panics").finish(report, &look)
+}
+
+fn parse_sha256(text: &str) -> Result<String> {
+    ensure!(text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()), "64 hexadecimal digits are wanted, as sha256sum prints them");
+    Ok(text.to_ascii_lowercase())
+}
+
+/// Blocks of zeros are looked for at multiples of 512, within chunks.
+fn parse_sparse(text: &str) -> Result<u64> {
+    let size = parse_size(text)?;
+    ensure!(size.is_multiple_of(512) && size <= 64 << 10, "a multiple of 512 up to 64k is wanted, or 0");
+    Ok(size)
+}

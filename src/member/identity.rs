@@ -1,7 +1,7 @@
 //! Whether members are independent: two names for the same storage are one vote, not two.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::Path,
 };
@@ -57,6 +57,11 @@ impl Places {
     fn of(meta: &fs::Metadata, size: u64, sysfs: &Sysfs) -> Self {
         let device = meta.file_type().is_block_device();
         let node = if device { Node::Device { rdev: meta.rdev() } } else { Node::File { dev: meta.dev(), ino: meta.ino() } };
+        Self { host: (!device).then(|| meta.dev()), ..Self::from(node, size, sysfs) }
+    }
+
+    /// A thing of `size` bytes, and what it rests on.
+    fn from(node: Node, size: u64, sysfs: &Sysfs) -> Self {
         let mut places = vec![Place { node, part: Some(ByteRange::new(0, size)) }];
         let mut next = 0;
         while next < places.len() && places.len() < DEPTH_MAX {
@@ -66,7 +71,7 @@ impl Places {
             }
             next += 1;
         }
-        Self { places, host: (!device).then(|| meta.dev()) }
+        Self { places, host: None }
     }
 }
 
@@ -101,6 +106,20 @@ enum Relation {
 }
 
 fn relation(a: &Places, b: &Places) -> Option<Relation> {
+    let overlap = overlap(a, b);
+    if let Some(Relation::Same(_)) = overlap {
+        return overlap;
+    }
+    for (one, other) in [(a, b), (b, a)] {
+        if one.host.is_some_and(|rdev| other.places[0].node == Node::Device { rdev }) {
+            return Some(Relation::Same("a file on the file system of the device".into()));
+        }
+    }
+    overlap
+}
+
+/// The same by what they are, and what they rest on.
+fn overlap(a: &Places, b: &Places) -> Option<Relation> {
     let mut neighbours = None;
     for (depth_a, place_a) in a.places.iter().enumerate() {
         for (depth_b, place_b) in b.places.iter().enumerate() {
@@ -120,11 +139,6 @@ fn relation(a: &Places, b: &Places) -> Option<Relation> {
                 _ if depth_a == 0 || depth_b == 0 => return Some(Relation::Same(what.into())),
                 _ => neighbours = Some("they rest on one device".to_owned()),
             }
-        }
-    }
-    for (one, other) in [(a, b), (b, a)] {
-        if one.host.is_some_and(|rdev| other.places[0].node == Node::Device { rdev }) {
-            return Some(Relation::Same("a file on the file system of the device".into()));
         }
     }
     neighbours.map(Relation::Neighbours)
@@ -197,7 +211,7 @@ fn file_system_id(member: &RawMember) -> Option<u64> {
     use nix::sys::statfs::{BTRFS_SUPER_MAGIC, fstatfs};
     let facts = fstatfs(member.file()).ok()?;
     if facts.filesystem_type() == BTRFS_SUPER_MAGIC {
-        return crate::sys::fiemap::btrfs_id(member.file()).ok();
+        return fiemap::btrfs_id(member.file()).ok();
     }
     Some(member.metadata().dev())
 }
@@ -206,16 +220,28 @@ fn file_system_id(member: &RawMember) -> Option<u64> {
 ///
 /// # Errors
 /// Where the path can't be looked at.
-pub fn device_conflict(path: &Path, members: &[RawMember], sysfs: &Sysfs) -> std::io::Result<Option<MemberName>> {
-    let meta = fs::metadata(path)?;
-    let output = Places::of(&meta, u64::MAX, sysfs);
-    for member in members {
+pub fn device_conflict(path: &Path, members: &[RawMember], sysfs: &Sysfs) -> io::Result<Option<MemberName>> {
+    let output = Places::of(&fs::metadata(path)?, u64::MAX, sysfs);
+    Ok(first_with(members, sysfs, |member| relation(&output, member)))
+}
+
+/// Whether the file system that holds `folder` lies on a member, so that writing there would change that: which one.
+///
+/// # Errors
+/// Where the folder can't be looked at.
+pub fn file_system_conflict(folder: &Path, members: &[RawMember], sysfs: &Sysfs) -> io::Result<Option<MemberName>> {
+    let host = Places::from(Node::Device { rdev: fs::metadata(folder)?.dev() }, u64::MAX, sysfs);
+    // Members may well lie on the same file system; but it must not lie on one of them.
+    Ok(first_with(members, sysfs, |member| overlap(&host, member)))
+}
+
+/// The first member that is the same storage, by `related`.
+fn first_with(members: &[RawMember], sysfs: &Sysfs, related: impl Fn(&Places) -> Option<Relation>) -> Option<MemberName> {
+    let found = members.iter().find(|member| {
         let places = Places::of(member.metadata(), member.size().max(1), sysfs);
-        if matches!(relation(&output, &places), Some(Relation::Same(_))) {
-            return Ok(Some(member.name().clone()));
-        }
-    }
-    Ok(None)
+        matches!(related(&places), Some(Relation::Same(_)))
+    });
+    found.map(|member| member.name().clone())
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ mod partitions;
 mod probe;
 mod raw;
 
-use std::{io, time::SystemTime};
+use std::{fs::File, io, time::SystemTime};
 
 pub use filesystems::{FileSystem, find_file_system};
-pub use identity::{DependenceError, check_independence, device_conflict};
+pub use identity::{DependenceError, check_independence, device_conflict, file_system_conflict};
 pub use name::{MemberName, escaped};
 pub use partitions::{Partition, PartitionTable, read_partitions, voted_partitions};
 pub use probe::{FormatError, looks_like_qcow2};
@@ -136,6 +136,11 @@ pub trait Member: Send + Sync {
     /// The smallest number of bytes that it can tell to be unreadable.
     fn read_unit(&self) -> u64 {
         u64::from(crate::vote::SECTOR_MIN)
+    }
+
+    /// The file whose bytes are just what a guest sees, where there is one: it can be cloned.
+    fn plain_file(&self) -> Option<&File> {
+        None
     }
 
     /// Where the bytes come from: the medium itself, past this machine's page cache?

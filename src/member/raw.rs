@@ -236,6 +236,10 @@ impl Member for RawMember {
         if self.direct.is_some() { ALIGNMENT as u64 } else { u64::from(crate::vote::SECTOR_MIN) }
     }
 
+    fn plain_file(&self) -> Option<&File> {
+        (!self.is_device()).then_some(&self.file)
+    }
+
     fn reads_medium(&self) -> bool {
         self.direct.is_some()
     }

@@ -4,8 +4,8 @@ use std::io;
 
 use super::{Findings, Job, Limits, Outcome, Poll, Question, ScanError, Watch, scan};
 use crate::{
-    member::{Member, escaped, voted_partitions},
-    report::{MemberReport, Overall, PartitionMap, ReadPattern, Report, SCHEMA, Sectors, Span, Status, rfc3339},
+    member::{Member, escaped},
+    report::{MemberReport, Overall, ReadPattern, Report, SCHEMA, Sectors, Span, Status, rfc3339},
     vote::{ByteRange, Fill, Run, VirtualSize},
 };
 
@@ -32,10 +32,7 @@ pub fn check(
     watch: &dyn Watch,
     listener: Listener,
 ) -> Result<Checked, ScanError> {
-    let partitions = voted_partitions(members).map_or_else(PartitionMap::default, |table| {
-        PartitionMap::new(table.partitions.iter().map(|partition| (partition.range, partition.label())).collect())
-    });
-    let mut findings = Findings::new(limits, members.iter().map(|member| member.modified()).collect(), partitions);
+    let mut findings = Findings::of(members, limits);
     let ranges: &[ByteRange] = if poll.range.is_empty() { &[] } else { &[poll.range] };
     let job = Job {
         members,

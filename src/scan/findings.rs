@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::composed::Composed;
 use crate::{
+    member::{Member, voted_partitions},
     report::{Divergence, Listed, PartitionMap},
     vote::{CoarseRanges, Fill, Run, Verdict, members_of},
 };
@@ -42,6 +43,15 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// Nothing found yet of these members, whose partition table most of them hold.
+    #[must_use]
+    pub fn of(members: &[&dyn Member], limits: Limits) -> Self {
+        let partitions = voted_partitions(members).map_or_else(PartitionMap::default, |table| {
+            PartitionMap::new(table.partitions.iter().map(|partition| (partition.range, partition.label())).collect())
+        });
+        Self::new(limits, members.iter().map(|member| member.modified()).collect(), partitions)
+    }
+
     /// Nothing found yet; `modified` tells when each member was modified.
     #[must_use]
     pub fn new(limits: Limits, modified: Vec<Option<SystemTime>>, partitions: PartitionMap) -> Self {

@@ -33,7 +33,10 @@ struct Request {
     extents: [Extent; BATCH],
 }
 
-nix::ioctl_readwrite_bad!(fs_ioc_fiemap, 0xc020_660b, Request);
+mod ioctls {
+    nix::ioctl_readwrite_bad!(fs_ioc_fiemap, 0xc020_660b, super::Request);
+    nix::ioctl_read!(btrfs_ioc_fs_info, 0x94, 31, [u8; 1024]);
+}
 
 /// The physical places that `file` shares with some file, ascending by place; at most `limit` of them.
 ///
@@ -53,7 +56,7 @@ pub fn shared(file: &File, limit: usize) -> io::Result<Vec<ByteRange>> {
             extents: [Extent::default(); BATCH],
         };
         // SAFETY: the request is laid out as `struct fiemap` followed by `extent_count` extents, all of them writable.
-        unsafe { fs_ioc_fiemap(file.as_raw_fd(), &raw mut request) }?;
+        unsafe { ioctls::fs_ioc_fiemap(file.as_raw_fd(), &raw mut request) }?;
         let mapped = &request.extents[..(request.mapped as usize).min(BATCH)];
         for extent in mapped {
             if extent.flags & SHARED != 0 && extent.flags & UNKNOWN == 0 {
@@ -72,8 +75,6 @@ pub fn shared(file: &File, limit: usize) -> io::Result<Vec<ByteRange>> {
     Ok(found)
 }
 
-nix::ioctl_read!(btrfs_ioc_fs_info, 0x94, 31, [u8; 1024]);
-
 /// What tells one btrfs from another: the start of its file system's id.
 ///
 /// # Errors
@@ -81,7 +82,7 @@ nix::ioctl_read!(btrfs_ioc_fs_info, 0x94, 31, [u8; 1024]);
 pub fn btrfs_id(file: &File) -> io::Result<u64> {
     let mut info = [0; 1024];
     // SAFETY: BTRFS_IOC_FS_INFO writes a structure of 1024 bytes.
-    unsafe { btrfs_ioc_fs_info(file.as_raw_fd(), &raw mut info) }?;
+    unsafe { ioctls::btrfs_ioc_fs_info(file.as_raw_fd(), &raw mut info) }?;
     // Behind max_id and num_devices, 8 bytes each.
     Ok(u64::from_le_bytes(info[16..24].try_into().expect("8 bytes")))
 }

@@ -8,7 +8,7 @@ use std::{
         fd::AsRawFd,
         unix::{
             ffi::OsStringExt,
-            fs::{FileExt, OpenOptionsExt},
+            fs::{FileExt, OpenOptionsExt, PermissionsExt},
         },
     },
     path::{Path, PathBuf},
@@ -86,7 +86,30 @@ impl Storage for File {
     }
 }
 
-nix::ioctl_write_int_bad!(ficlone, 0x4004_9409);
+mod ioctls {
+    /// `struct file_clone_range` (Linux, include/uapi/linux/fs.h).
+    #[repr(C)]
+    pub(super) struct CloneRange {
+        pub(super) source: i64,
+        pub(super) source_offset: u64,
+        /// 0: up to the end.
+        pub(super) length: u64,
+        pub(super) target_offset: u64,
+    }
+    nix::ioctl_write_int_bad!(ficlone, 0x4004_9409);
+    nix::ioctl_write_ptr_bad!(ficlonerange, 0x4020_940d, CloneRange);
+}
+
+/// Cloned to see whether that works: a multiple of every file system's block.
+const PROBE_BYTES: u64 = 64 << 10;
+
+/// Bytes that a user may still write to the file system that holds `folder`; none where it doesn't say.
+#[must_use]
+pub fn free_bytes(folder: &Path) -> Option<u64> {
+    let facts = nix::sys::statvfs::statvfs(folder).ok()?;
+    // Some network file systems report no blocks at all.
+    (facts.blocks() > 0).then(|| facts.blocks_available().saturating_mul(facts.fragment_size()))
+}
 
 /// A file that has no name yet, or a random one, beside the place where it is to appear. Dropped unpublished, it is gone.
 pub struct NewFile {
@@ -147,8 +170,30 @@ impl NewFile {
     /// Where the file system can't, or the source lies on another.
     pub fn clone_from(&self, source: &File) -> io::Result<()> {
         // SAFETY: FICLONE takes a descriptor by value.
-        unsafe { ficlone(self.file.as_raw_fd(), source.as_raw_fd()) }?;
+        unsafe { ioctls::ficlone(self.file.as_raw_fd(), source.as_raw_fd()) }?;
         Ok(())
+    }
+
+    /// Whether [`clone_from`](Self::clone_from) would work; the file is empty before and after.
+    #[must_use]
+    pub fn can_clone_from(&self, source: &File) -> bool {
+        let Ok(size) = Storage::length(source) else { return false };
+        let length = if size < PROBE_BYTES { 0 } else { PROBE_BYTES };
+        let range = ioctls::CloneRange { source: i64::from(source.as_raw_fd()), source_offset: 0, length, target_offset: 0 };
+        // SAFETY: FICLONERANGE reads a `struct file_clone_range`, as which `CloneRange` is laid out.
+        let cloned = unsafe { ioctls::ficlonerange(self.file.as_raw_fd(), &raw const range) }.is_ok();
+        self.file.set_len(0).is_ok() && cloned
+    }
+
+    /// Gives it owner and mode. The owner first: changing it takes some bits of the mode away.
+    ///
+    /// # Errors
+    /// What the system says; the owner is an attempt only, since few may give files away.
+    pub fn resemble(&self, owner: Option<(u32, u32)>, mode: u32) -> io::Result<()> {
+        if let Some((user, group)) = owner {
+            let _ = std::os::unix::fs::fchown(&self.file, Some(user), Some(group)); // where we may
+        }
+        self.file.set_permissions(fs::Permissions::from_mode(mode & 0o7777))
     }
 
     /// Gives it its name `to` in its folder, and syncs the folder. With `replace` it takes the place of what stands there, in

@@ -9,7 +9,7 @@ const GRAIN_MIN: u64 = 4096;
 
 /// An ascending list of ranges in whole grains, which coarsens where there would be too many: what it holds always covers what was
 /// added, and little more.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CoarseRanges {
     ranges: Vec<ByteRange>,
     grain: u64,

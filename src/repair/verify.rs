@@ -1,0 +1,122 @@
+//! Reading back what was written.
+
+use std::{fs::File, io};
+
+use rayon::iter::{ParallelBridge, ParallelIterator};
+use sha2::{Digest, Sha256};
+
+use super::fingerprint::{Fingerprint, GROUP_BYTES, sum_of};
+use crate::{
+    scan::Watch,
+    sys::{holes, storage::Storage},
+    vote::ByteRange,
+};
+
+/// Bytes read in one go.
+const STEP_BYTES: usize = 1 << 20;
+
+/// Reads `ranges` (ascending, in whole sectors) back and compares; returns a part that differs, or none.
+///
+/// # Errors
+/// What reading says.
+pub(super) fn find_difference(
+    file: &File,
+    ranges: &[ByteRange],
+    expected: &Fingerprint,
+    threads: usize,
+    watch: &dyn Watch,
+) -> io::Result<Option<ByteRange>> {
+    // What was written and isn't data any more would be skipped below.
+    for group in expected.groups() {
+        let data = holes::next_data(file, group.start)?;
+        if data.is_none_or(|data| data >= group.end) {
+            return Ok(Some(group));
+        }
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(io::Error::other)?;
+    let found = pool.install(|| {
+        Groups { file, ranges, at: 0 }.par_bridge().map(|group| differs(file, &group?, expected, watch)).find_any(|result| !matches!(result, Ok(None)))
+    });
+    found.unwrap_or(Ok(None))
+}
+
+/// The parts of one group.
+struct Group {
+    whole: ByteRange,
+    parts: Vec<ByteRange>,
+}
+
+/// Groups in which there is data in the ranges.
+struct Groups<'a> {
+    file: &'a File,
+    ranges: &'a [ByteRange],
+    at: u64,
+}
+
+impl Iterator for Groups<'_> {
+    type Item = io::Result<Group>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            while self.ranges.first().is_some_and(|range| range.end <= self.at) {
+                self.ranges = &self.ranges[1..];
+            }
+            let at = self.at.max(self.ranges.first()?.start);
+            match holes::next_data(self.file, at) {
+                Ok(Some(data)) if data > at => self.at = data,
+                Ok(None) => return None,
+                Ok(Some(_)) => {
+                    let start = at - at % GROUP_BYTES;
+                    let whole = ByteRange { start, end: start.saturating_add(GROUP_BYTES) };
+                    self.at = whole.end;
+                    let parts = self.ranges.iter().take_while(|range| range.start < whole.end).filter_map(|range| range.and(whole)).collect();
+                    return Some(Ok(Group { whole, parts }));
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+fn differs(file: &File, group: &Group, expected: &Fingerprint, watch: &dyn Watch) -> io::Result<Option<ByteRange>> {
+    let mut bytes = vec![0; STEP_BYTES];
+    let mut sum = 0;
+    for part in &group.parts {
+        let mut at = part.start;
+        while at < part.end && !watch.stopped() {
+            let step = &mut bytes[..STEP_BYTES.min((part.end - at) as usize)];
+            watch.spend(step.len() as u64);
+            if file.read(at, step)? < step.len() {
+                return Ok(Some(*part));
+            }
+            sum ^= sum_of(at, step);
+            watch.advanced(step.len() as u64);
+            at += step.len() as u64;
+        }
+    }
+    Ok((sum != expected.sum_at(group.whole.start) && !watch.stopped()).then_some(group.whole))
+}
+
+/// SHA-256 of the first `size` bytes, in hex; none where it was stopped.
+///
+/// # Errors
+/// What reading says.
+pub(super) fn sha256(file: &File, size: u64, watch: &dyn Watch) -> io::Result<Option<String>> {
+    let mut hasher = Sha256::new();
+    let mut bytes = vec![0; STEP_BYTES];
+    let mut at = 0;
+    while at < size {
+        if watch.stopped() {
+            return Ok(None);
+        }
+        let step = &mut bytes[..STEP_BYTES.min((size - at) as usize)];
+        watch.spend(step.len() as u64);
+        if file.read(at, step)? < step.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        hasher.update(&*step);
+        watch.advanced(step.len() as u64);
+        at += step.len() as u64;
+    }
+    Ok(Some(format!("{:x}", hasher.finalize())))
+}

@@ -1,0 +1,129 @@
+//! Takes voted bytes from all threads and writes them where they belong.
+
+use std::{
+    fs::File,
+    io,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use super::fingerprint::{Fingerprint, is_zero};
+use crate::{
+    scan::{Output, Watch},
+    sys::storage::Storage,
+    vote::ByteRange,
+};
+
+/// Zeros written in one go.
+const ZEROS_BYTES: usize = 64 << 10;
+
+/// What the output holds before the first write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ground {
+    /// Holes: zeros may be left out, in blocks of so many bytes; 0: nothing is left out.
+    Holes(u64),
+    /// Anything: every byte counts.
+    Anything,
+}
+
+/// The output while it is written.
+pub(super) struct Writer<'a> {
+    file: &'a File,
+    ground: Ground,
+    watch: &'a dyn Watch,
+    fingerprint: Mutex<Fingerprint>,
+    written: AtomicU64,
+    /// There will be no output any more: what comes is only counted.
+    doomed: AtomicBool,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(file: &'a File, ground: Ground, watch: &'a dyn Watch) -> Self {
+        Self {
+            file,
+            ground,
+            watch,
+            fingerprint: Mutex::new(Fingerprint::default()),
+            written: AtomicU64::new(0),
+            doomed: AtomicBool::new(false),
+        }
+    }
+
+    /// Writes no more.
+    pub(super) fn doom(&self) {
+        self.doomed.store(true, Relaxed);
+    }
+
+    pub(super) fn bytes_written(&self) -> u64 {
+        self.written.load(Relaxed)
+    }
+
+    pub(super) fn into_fingerprint(self) -> Fingerprint {
+        self.fingerprint.into_inner().expect("no thread panics with it")
+    }
+
+    fn put(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.watch.spend(bytes.len() as u64);
+        Storage::write(self.file, offset, bytes)?;
+        self.written.fetch_add(bytes.len() as u64, Relaxed);
+        Ok(())
+    }
+
+    /// Leaves out whole blocks of zeros, and writes what is between them in one go.
+    fn put_sparse(&self, offset: u64, bytes: &[u8], block: u64) -> io::Result<()> {
+        let mut pending: Option<usize> = None;
+        let mut at = 0;
+        while at < bytes.len() {
+            let absolute = offset + at as u64;
+            let end = (at + (block - absolute % block) as usize).min(bytes.len());
+            // A block cut off by the chunk counts too: its other part may be written, and is then no hole, which is no harm.
+            if is_zero(&bytes[at..end]) {
+                if let Some(start) = pending.take() {
+                    self.put(offset + start as u64, &bytes[start..at])?;
+                }
+            } else {
+                pending.get_or_insert(at);
+            }
+            at = end;
+        }
+        match pending {
+            Some(start) => self.put(offset + start as u64, &bytes[start..]),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Output for Writer<'_> {
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if self.doomed.load(Relaxed) {
+            return Ok(());
+        }
+        let mut print = Fingerprint::default();
+        print.add(offset, bytes);
+        self.fingerprint.lock().expect("no thread panics with it").join(&print);
+        match self.ground {
+            Ground::Holes(block) if block > 0 => self.put_sparse(offset, bytes, block),
+            Ground::Holes(_) | Ground::Anything => self.put(offset, bytes),
+        }
+    }
+
+    fn zeros(&self, range: ByteRange) -> io::Result<()> {
+        if !self.wants_all_zeros() || self.doomed.load(Relaxed) {
+            return Ok(());
+        }
+        let zeros = [0; ZEROS_BYTES];
+        let mut at = range.start;
+        while at < range.end {
+            let length = (range.end - at).min(ZEROS_BYTES as u64);
+            self.put(at, &zeros[..length as usize])?;
+            at += length;
+        }
+        Ok(())
+    }
+
+    fn wants_all_zeros(&self) -> bool {
+        !matches!(self.ground, Ground::Holes(1..))
+    }
+}
