@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    member::{Cache, Member},
+    member::{Cache, Member, RawMember},
     report::ReadPattern,
     scan::{Question, THREADS_MAX},
     vote::ByteRange,
@@ -19,7 +19,7 @@ const DIVERGENCES_MAX: u64 = 1_000_000;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Members")]
 pub(super) struct MemberArgs {
-    /// Two to 64 copies: image files or block devices
+    /// The copies: image files or block devices; from 2 to 64 can vote
     ///
     /// They are numbered from 0 in the order given. `raw:PATH` says that PATH is a raw image, whatever its first bytes look like;
     /// `./` escapes a file that is really called so.
@@ -33,6 +33,13 @@ pub(super) struct MemberArgs {
     /// How members are read: `none` reads the medium itself, past this machine's page cache
     #[arg(short = 'T', long, value_enum, default_value_t = CacheMode::Writeback, value_name = "MODE")]
     pub cache: CacheMode,
+}
+
+impl MemberArgs {
+    /// Whether the user said that the member `given` is raw, so that its first bytes don't matter.
+    pub(super) fn settles_raw(&self, given: &std::ffi::OsStr) -> bool {
+        self.format == Format::Raw || RawMember::is_named_raw(given)
+    }
 }
 
 /// The format of members.
@@ -173,7 +180,9 @@ pub(super) fn find_member(name: &OsString, members: &[&dyn Member]) -> Result<us
     }
     let found = members.iter().position(|member| member.name().as_os_str() == name.as_os_str());
     let shown = crate::member::escaped(&name.to_string_lossy());
-    found.ok_or_else(|| anyhow!("{shown} is none of the members\nhint: name it as in the list of members, or by its number, #0 being the first"))
+    found.ok_or_else(|| {
+        anyhow!("{shown} is none of the members\nhint: name it as in the list of members, or by its number, #0 being the first")
+    })
 }
 
 /// A number of bytes as qemu-img takes it: decimal with an optional suffix (powers of 1024), or hexadecimal.

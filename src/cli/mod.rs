@@ -17,6 +17,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
 };
 
+use crate::repair::RepairError;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
 /// What everything that could not be done ends with.
@@ -73,7 +74,8 @@ fn parse_and_run(args: impl IntoIterator<Item = OsString>) -> u8 {
     };
     result.unwrap_or_else(|error| {
         complain(&format!("{error:#}"));
-        FAILED
+        // Where a person has to decide, that is no failure of the program.
+        error.downcast_ref::<RepairError>().map_or(FAILED, RepairError::exit_code)
     })
 }
 

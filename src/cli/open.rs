@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow};
 
-use super::args::{Format, MemberArgs};
+use super::args::MemberArgs;
 use crate::{
     member::{Cache, FormatError, Member, MemberName, RawMember, check_independence, looks_like_qcow2},
     sys::device::Sysfs,
@@ -34,15 +34,12 @@ pub(super) fn open_voters(args: &MemberArgs) -> Result<Opened> {
     let mut opened = open_members(args)?;
     opened.warnings.extend(check_independence(&opened.members, &Sysfs::default())?);
     for (member, given) in opened.members.iter().zip(&args.members) {
-        let settled = args.format == Format::Raw || RawMember::is_named_raw(given);
-        if !settled && looks_like_qcow2(member) {
+        if !args.settles_raw(given) && looks_like_qcow2(member) {
             return Err(FormatError::Qcow2 { member: member.name().clone() }.into());
         }
     }
-    if let Some(error) = opened.listed().iter().all(|member| member.size() == 0).then(|| anyhow!(
-        "all members are empty: there is nothing to vote on\nhint: is what holds the images mounted?"
-    )) {
-        return Err(error);
+    if opened.members.iter().all(|member| member.size() == 0) {
+        return Err(anyhow!("all members are empty: there is nothing to vote on\nhint: is what holds the images mounted?"));
     }
     Ok(opened)
 }

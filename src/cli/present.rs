@@ -74,9 +74,7 @@ impl<'a> Presenter<'a> {
                     let mut to = io::BufWriter::new(Output::new());
                     report::write(&report, &mut to).and_then(|()| to.flush())
                 }
-                OutputFormat::Events => {
-                    last_events(&report).iter().try_for_each(|event| writeln!(self.events, "{}", event.line(now())))
-                }
+                OutputFormat::Events => last_events(&report).iter().try_for_each(|event| writeln!(self.events, "{}", event.line(now()))),
             };
             printed.context("standard output")?;
         }
@@ -105,10 +103,7 @@ impl ReportFile {
             for member in members {
                 ensure!(!member.is_at(&target)?, "this is the member {}", crate::member::Member::name(member));
             }
-            ensure!(
-                is_report(&target)?,
-                "there is something else than a report under that name\nhint: remove it, or choose another name"
-            );
+            ensure!(is_report(&target)?, "there is something else than a report under that name\nhint: remove it, or choose another name");
         }
         let folder = match target.parent() {
             Some(parent) if parent != Path::new("") => parent.to_owned(),
@@ -156,4 +151,3 @@ fn is_report(path: &Path) -> Result<bool> {
     let text = String::from_utf8_lossy(&start);
     Ok(start.is_empty() || (text.trim_start().starts_with('{') && text.contains("\"schema\":")))
 }
-

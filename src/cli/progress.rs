@@ -136,9 +136,10 @@ impl State {
         let done = self.done.load(Relaxed).min(bytes);
         let percent = if bytes == 0 { 100.0 } else { done as f64 / bytes as f64 * 100.0 };
         let seconds = since.elapsed().as_secs_f64().max(1e-3);
-        let speed = done as f64 / seconds;
-        let left = if speed > 0.0 && done < bytes { format!(", {:.0} s to go", (bytes - done) as f64 / speed) } else { String::new() };
-        format!("{what}: {percent:.2} % ({} of {}), {}/s{left}", human_size(done), human_size(bytes), human_size(speed as u64))
+        #[allow(clippy::cast_sign_loss)] // neither is negative
+        let speed = (done as f64 / seconds) as u64;
+        let left = if speed > 0 && done < bytes { format!(", {} s to go", (bytes - done).div_ceil(speed)) } else { String::new() };
+        format!("{what}: {percent:.2} % ({} of {}), {}/s{left}", human_size(done), human_size(bytes), human_size(speed))
     }
 }
 

@@ -7,14 +7,14 @@ use clap::{Args, ValueEnum};
 
 use super::{
     args::{MemberArgs, ShowArgs, VoteArgs, find_member, parse_pick, parse_size},
-    complain, next,
+    next,
     open::open_voters,
     present::Presenter,
     progress::Control,
     texts,
 };
 use crate::{
-    repair::{Earlier, Forced, RepairError, Target, Wish, admit, repair},
+    repair::{Earlier, Forced, Repair, Target, Wish, admit},
     report::{Look, ReadPattern},
     scan::{Poll, QuestionError},
     vote::{ByteRange, Fill},
@@ -112,17 +112,6 @@ enum Word {
 }
 
 pub(super) fn run(args: &RepairArgs) -> Result<u8> {
-    match attempt(args) {
-        Ok(code) => Ok(code),
-        Err(error) => {
-            let code = error.downcast_ref::<RepairError>().map_or(3, RepairError::exit_code);
-            complain(&format!("{error:#}"));
-            Ok(code)
-        }
-    }
-}
-
-fn attempt(args: &RepairArgs) -> Result<u8> {
     let opened = open_voters(&args.members)?;
     let members = opened.listed();
     let mut question = args.vote.question(&members)?;
@@ -168,9 +157,9 @@ fn attempt(args: &RepairArgs) -> Result<u8> {
     let presenter = Mutex::new(Presenter::new(&args.show, &opened.members)?);
     let mut control = Control::new(&args.show)?;
     let warnings = opened.warnings.iter().chain(&poll.warnings).cloned().collect();
-    let report = repair(&members, &question, poll, &wish, &control, &|what, bytes| control.begin(what, bytes), warnings, &mut |run, findings| {
-        presenter.lock().expect("no panics").divergence(run, findings)
-    });
+    let phases = |what, bytes| control.begin(what, bytes);
+    let repair = Repair { members: &members, question: &question, poll, wish: &wish, watch: &control, phases: &phases };
+    let report = repair.run(warnings, &mut |run, findings| presenter.lock().expect("no panics").divergence(run, findings));
     control.end();
     let report = report?;
     let look = Look { next: next::after_repair(&report, &args.members, &args.vote) };
@@ -178,7 +167,10 @@ fn attempt(args: &RepairArgs) -> Result<u8> {
 }
 
 fn parse_sha256(text: &str) -> Result<String> {
-    ensure!(text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()), "64 hexadecimal digits are wanted, as sha256sum prints them");
+    ensure!(
+        text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "64 hexadecimal digits are wanted, as sha256sum prints them"
+    );
     Ok(text.to_ascii_lowercase())
 }
 

@@ -79,7 +79,6 @@ pub fn find_file_system(member: &dyn Member, start: u64) -> Option<FileSystem> {
         "xfs" => system.label = text(108, 12),
         "btrfs" => system.label = text(0x1012b, 256),
         "swap" => system.label = text(1024 + 4 + 4 + 4 + 16, 16),
-        "f2fs" => {}
         "linux_raid_member" => {
             system.label = text(4096 + 32, 32);
             // utime: 40 bits of seconds, 24 of microseconds (Linux, include/uapi/linux/raid/md_p.h).

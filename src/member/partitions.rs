@@ -108,14 +108,15 @@ fn gpt_partition(entry: &[u8], number: u32, sector: u64) -> Option<Partition> {
 
 /// The kinds that disk images have, by the GUID's text; else the GUID itself.
 fn gpt_kind(guid: &[u8]) -> String {
+    // The first three fields are little-endian, the rest is as it stands (UEFI specification 2.10, appendix A).
+    let last = guid[10..16].iter().fold(0u64, |number, &byte| number << 8 | u64::from(byte));
     let text = format!(
-        "{:08X}-{:04X}-{:04X}-{:02X}{:02X}-{}",
+        "{:08X}-{:04X}-{:04X}-{:02X}{:02X}-{last:012X}",
         le32(guid, 0),
         u16::from_le_bytes([guid[4], guid[5]]),
         u16::from_le_bytes([guid[6], guid[7]]),
         guid[8],
         guid[9],
-        guid[10..16].iter().map(|byte| format!("{byte:02X}")).collect::<String>()
     );
     let kind = match text.as_str() {
         "C12A7328-F81F-11D2-BA4B-00A0C93EC93B" => "EFI System",

@@ -13,6 +13,9 @@ use crate::{
     vote::ByteRange,
 };
 
+/// The way out where a report is of no use.
+const AGAIN: &str = "make a new one: quorum-img check --report FILE MEMBER...";
+
 /// Where an earlier check found differences.
 #[derive(Debug)]
 pub struct Earlier {
@@ -28,8 +31,8 @@ impl Earlier {
     pub fn read(path: &Path, members: &[&dyn Member], poll: &Poll, changed: bool) -> Result<Self, RepairError> {
         let report = MemberName::from(path);
         let unusable = |what: String, hint| RepairError::Earlier { report: report.clone(), what, hint };
-        const AGAIN: &str = "make a new one: quorum-img check --report FILE MEMBER...";
-        let read = fs::metadata(path).and_then(|there| if there.is_file() { File::open(path) } else { Err(std::io::ErrorKind::InvalidInput.into()) });
+        let read = fs::metadata(path)
+            .and_then(|there| if there.is_file() { File::open(path) } else { Err(std::io::ErrorKind::InvalidInput.into()) });
         let file = read.map_err(|error| unusable(format!("can't be read: {error}"), "name a file that check --report wrote"))?;
         let reported = read_reported(file).map_err(|error| unusable(format!("is no report: {error}"), AGAIN))?;
         if let Some(what) = shortcoming(&reported, members, poll) {
@@ -97,6 +100,7 @@ fn shortcoming(reported: &Reported, members: &[&dyn Member], poll: &Poll) -> Opt
         return Some(format!("is of {} members, and {} are given", reported.members.len(), members.len()));
     }
     members.iter().zip(&reported.members).find_map(|(member, then)| {
-        (member.size() != then.size).then(|| format!("{} had {} bytes then ({}), and has {} now", member.name(), then.size, then.name, member.size()))
+        (member.size() != then.size)
+            .then(|| format!("{} had {} bytes then ({}), and has {} now", member.name(), then.size, then.name, member.size()))
     })
 }

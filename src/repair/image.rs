@@ -5,13 +5,12 @@ use std::{fs::File, os::unix::fs::MetadataExt, path::Path};
 use super::{
     Earlier, Forced, RepairError, Target,
     cut_off::data_behind,
-    verify::{find_difference, sha256},
     writer::{Ground, Writer},
 };
 use crate::{
     member::{Member, MemberName},
     report::{Picked, ReadPattern, RepairReport, Report, Span},
-    scan::{Checked, Findings, Job, Limits, Listener, Outcome, Output, Poll, Question, Watch, check, majority, make_report, scan},
+    scan::{Checked, Limits, Listener, Outcome, Poll, Question, Watch, majority, make_report},
     sys::{
         holes,
         storage::{NewFile, Storage, free_bytes},
@@ -46,30 +45,33 @@ pub struct Wish<'a> {
 /// Hears what is being done: a word, and how many bytes of it there are.
 pub type Phases<'a> = &'a dyn Fn(&'static str, u64);
 
-/// What a repair leaves: the report, complete but for warnings that its caller adds.
-pub type Repaired = Report;
-
-/// How the image comes about.
-struct Plan<'a> {
-    members: &'a [&'a dyn Member],
-    question: &'a Question,
-    poll: Poll,
-    wish: &'a Wish<'a>,
-    watch: &'a dyn Watch,
-    phases: Phases<'a>,
+/// A repair: who votes, how, and what is to become of it.
+pub struct Repair<'a> {
+    /// Those who vote.
+    pub members: &'a [&'a dyn Member],
+    /// What the user wants of the vote.
+    pub question: &'a Question,
+    /// What is known before it; see [`admit`].
+    pub poll: Poll,
+    /// What the user wants of the image.
+    pub wish: &'a Wish<'a>,
+    /// Who watches.
+    pub watch: &'a dyn Watch,
+    /// Who hears of the phases.
+    pub phases: Phases<'a>,
 }
 
 /// What was written, before it is judged.
-struct Written {
-    checked: Checked,
-    method: &'static str,
-    base: Option<usize>,
-    bytes_written: u64,
-    unfilled: u64,
+pub(super) struct Written {
+    pub(super) checked: Checked,
+    pub(super) method: &'static str,
+    pub(super) base: Option<usize>,
+    pub(super) bytes: u64,
+    pub(super) unfilled: u64,
     /// Whether it may be kept: complete, and something everywhere.
-    usable: bool,
-    verified: bool,
-    sha256: Option<String>,
+    pub(super) usable: bool,
+    pub(super) verified: bool,
+    pub(super) sha256: Option<String>,
 }
 
 /// What must hold before anything is read.
@@ -89,40 +91,29 @@ pub fn admit(members: &[&dyn Member], question: &Question, poll: &Poll, forced: 
     Ok(())
 }
 
-/// Writes the voted image; `listener` hears of each divergence in order.
-///
-/// # Errors
-/// See [`RepairError`]: nothing is left of the output then. (A device holds what was written so far.)
-pub fn repair(
-    members: &[&dyn Member],
-    question: &Question,
-    mut poll: Poll,
-    wish: &Wish,
-    watch: &dyn Watch,
-    phases: Phases,
-    warnings: Vec<String>,
-    listener: Listener,
-) -> Result<Repaired, RepairError> {
-    let asked = poll.range;
-    if question.range.is_some() {
-        // Outside of the range the members must agree: nobody asked for a vote there.
-        let edge = |start, end| ByteRange { start, end };
-        poll.rules.except(edge(0, asked.start), Rule::Unanimity);
-        poll.rules.except(edge(asked.end, poll.size), Rule::Unanimity);
-        poll.range = ByteRange::new(0, poll.size);
+impl Repair<'_> {
+    /// Writes the voted image and reports; `listener` hears of each divergence in order, and `warnings` go into the report.
+    ///
+    /// # Errors
+    /// See [`RepairError`]: nothing is left of the output then. (A device holds what was written so far.)
+    pub fn run(mut self, warnings: Vec<String>, listener: Listener) -> Result<Report, RepairError> {
+        if self.question.range.is_some() {
+            // Outside of the range the members must agree: nobody asked for a vote there.
+            let asked = self.poll.range;
+            self.poll.rules.except(ByteRange::new(0, asked.start), Rule::Unanimity);
+            self.poll.rules.except(ByteRange::new(asked.end, self.poll.size), Rule::Unanimity);
+            self.poll.range = ByteRange::new(0, self.poll.size);
+        }
+        if self.question.size.is_none() && self.question.trust.is_none() {
+            self.refuse_to_cut_data()?;
+        }
+        let written = match &self.wish.target {
+            Target::File { folder, name, replace } => self.to_file(folder, name, *replace, listener)?,
+            Target::Device { file, .. } => self.to_device(file, listener)?,
+        };
+        Ok(self.report(written, warnings))
     }
-    let plan = Plan { members, question, poll, wish, watch, phases };
-    if question.size.is_none() && question.trust.is_none() {
-        plan.refuse_to_cut_data()?;
-    }
-    let written = match &wish.target {
-        Target::File { folder, name, replace } => plan.to_file(folder, name, *replace, listener)?,
-        Target::Device { file, .. } => plan.to_device(file, listener)?,
-    };
-    Ok(plan.report(written, warnings))
-}
 
-impl Plan<'_> {
     fn refuse_to_cut_data(&self) -> Result<(), RepairError> {
         let size = self.poll.size;
         let longer = self.members.iter().filter(|member| member.size() > size);
@@ -135,21 +126,22 @@ impl Plan<'_> {
         Ok(())
     }
 
-    fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> Limits {
         Limits { divergences: self.wish.divergences_max, fill: self.wish.fill }
     }
 
-    fn output_name(&self) -> MemberName {
+    pub(super) fn output_name(&self) -> MemberName {
         MemberName::from(self.wish.output)
     }
 
-    fn failed(&self, doing: &str, hint: &'static str) -> impl Fn(std::io::Error) -> RepairError + use<> {
+    pub(super) fn failed(&self, doing: &str, hint: &'static str) -> impl Fn(std::io::Error) -> RepairError + use<> {
         let (output, doing) = (self.output_name(), doing.to_owned());
         move |error| RepairError::Output { output: output.clone(), doing: doing.clone(), error, hint }
     }
 
     fn to_file(&self, folder: &Path, name: &std::ffi::OsStr, replace: bool, listener: Listener) -> Result<Written, RepairError> {
-        let new = NewFile::create(folder).map_err(self.failed("can't be made in its folder", "choose a folder that exists and that you may write to"))?;
+        let new = NewFile::create(folder)
+            .map_err(self.failed("can't be made in its folder", "choose a folder that exists and that you may write to"))?;
         let cloneable: Vec<usize> = if self.wish.reflink {
             let candidates = self.members.iter().enumerate().filter_map(|(index, member)| Some((index, member.plain_file()?)));
             candidates.filter(|(_, source)| new.can_clone_from(source)).map(|(index, _)| index).collect()
@@ -167,10 +159,16 @@ impl Plan<'_> {
         }
         // Looked at last: up to here somebody may have written to a member.
         if written.usable && !self.watch.stopped() && !self.any_changed() {
-            let owners: Vec<(u32, u32, u32)> = self.members.iter().filter_map(|member| member.plain_file()?.metadata().ok()).map(|m| (m.uid(), m.gid(), m.mode())).collect();
+            let owners: Vec<(u32, u32, u32)> = self
+                .members
+                .iter()
+                .filter_map(|member| member.plain_file()?.metadata().ok())
+                .map(|m| (m.uid(), m.gid(), m.mode()))
+                .collect();
             self.resemble(&new, &owners)?;
             new.file().sync().map_err(self.failed("can't be synced", "look at the storage that holds it"))?;
-            new.publish(name, replace).map_err(self.failed("can't be given its name", "something else may have appeared under that name"))?;
+            new.publish(name, replace)
+                .map_err(self.failed("can't be given its name", "something else may have appeared under that name"))?;
         } else {
             written.usable = false;
         }
@@ -198,90 +196,11 @@ impl Plan<'_> {
         self.members.iter().map(data).min().unwrap_or(0)
     }
 
-    fn refuse_without_room(&self, folder: &Path, needed: u64) -> Result<(), RepairError> {
+    pub(super) fn refuse_without_room(&self, folder: &Path, needed: u64) -> Result<(), RepairError> {
         match free_bytes(folder) {
             Some(free) if free < needed && !self.wish.forced.space => Err(RepairError::Space { output: self.output_name(), needed, free }),
             _ => Ok(()),
         }
-    }
-
-    /// Votes and writes in one go: each member is read once.
-    fn stream(&self, file: &File, listener: Listener) -> Result<Written, RepairError> {
-        file.set_length(self.poll.size).map_err(self.failed("can't be given its length", "choose a file system that allows files of that size"))?;
-        let writer = Writer::new(file, Ground::Holes(self.wish.sparse_bytes), self.watch);
-        let mut findings = self.findings();
-        let mut outcome = Outcome { complete: true, ..Outcome::default() };
-        let mut unfilled = 0;
-        if let Some(earlier) = &self.wish.earlier {
-            // What the report doesn't list is unanimous by its word: one member is enough.
-            let others = earlier.others(self.poll.size);
-            (self.phases)("copying", others.iter().map(|range| range.length()).sum());
-            let copied = self.scan(&others, &Rules::new(Rule::First), Some(&writer), &mut |_| Ok(()))?;
-            unfilled = copied.tally.undecided;
-            outcome.complete = copied.complete;
-        }
-        if outcome.complete {
-            let ranges = self.ranges();
-            (self.phases)("voting and writing", ranges.iter().map(|range| range.length()).sum());
-            let fill = self.wish.fill;
-            outcome = self.scan(&ranges, &self.poll.rules, Some(&writer), &mut |run| {
-                if fill == Fill::Fail && run.vote.verdict == crate::vote::Verdict::Undecided {
-                    writer.doom();
-                }
-                findings.add(run);
-                listener(run, &findings)
-            })?;
-        }
-        unfilled += outcome.unfilled_sectors;
-        let mut written = self.written("stream", None, &writer, outcome, findings, unfilled);
-        if written.usable {
-            self.read_back(file, &[ByteRange::new(0, self.poll.size)], writer, &mut written)?;
-        }
-        Ok(written)
-    }
-
-    /// Votes, clones the member that needs the fewest changes, and writes those.
-    fn clone_and_patch(&self, new: &NewFile, folder: &Path, cloneable: &[usize], listener: Listener) -> Result<Written, RepairError> {
-        let checked = self.check_listed(listener)?;
-        let counted = &checked.outcome.tally.members;
-        let flaws = |index: usize| {
-            let member = counted[index];
-            (checked.outcome.failures[index].is_some(), member.dissenting + member.unreadable + member.absent + member.failed)
-        };
-        let base = cloneable.iter().copied().min_by_key(|&index| flaws(index));
-        let undecided = checked.outcome.tally.undecided > 0;
-        let Some(base) = base.filter(|_| checked.outcome.complete && !(undecided && self.wish.fill == Fill::Fail)) else {
-            let unfilled = checked.outcome.tally.undecided;
-            return Ok(Written::without_output(checked, unfilled));
-        };
-        let ranges = checked.findings.ranges.clone().finish(u64::from(self.poll.sector), self.poll.size);
-        let bytes = ranges.iter().map(|range| range.length()).sum();
-        self.refuse_without_room(folder, bytes)?;
-        let source = self.members[base].plain_file().ok_or(RepairError::Unsteady)?;
-        new.clone_from(source).map_err(self.failed("can't be cloned from a member", "try --reflink never"))?;
-        new.file().set_length(self.poll.size).map_err(self.failed("can't be given its length", "try --reflink never"))?;
-        (self.phases)("writing", bytes);
-        let writer = Writer::new(new.file(), Ground::Anything, self.watch);
-        let again = self.patch(&ranges, &writer, &checked)?;
-        let mut written = self.written("clone", Some(base), &writer, again, checked.findings, 0);
-        written.checked.outcome = Outcome { unfilled_sectors: written.unfilled, complete: written.checked.outcome.complete, ..checked.outcome };
-        if written.usable {
-            self.read_back(new.file(), &ranges, writer, &mut written)?;
-        }
-        Ok(written)
-    }
-
-    /// Votes on `ranges` once more and writes what wins; the votes must be the ones that were cast before.
-    fn patch(&self, ranges: &[ByteRange], writer: &Writer, before: &Checked) -> Result<Outcome, RepairError> {
-        let mut again = self.findings();
-        let outcome = self.scan(ranges, &self.poll.rules, Some(writer), &mut |run| {
-            again.add(run);
-            Ok(())
-        })?;
-        if outcome.complete && again.digest() != before.findings.digest() {
-            return Err(RepairError::Unsteady);
-        }
-        Ok(outcome)
     }
 
     /// A device can't appear complete: all is voted on before the first byte is written.
@@ -289,7 +208,7 @@ impl Plan<'_> {
         let checked = self.check_listed(listener)?;
         let undecided = checked.outcome.tally.undecided;
         if !checked.outcome.complete || (undecided > 0 && self.wish.fill == Fill::Fail) || self.any_changed() {
-            return Ok(Written::without_output(checked, undecided));
+            return Ok(Written::nothing(checked, undecided));
         }
         let writer = Writer::new(file, Ground::Anything, self.watch);
         let mut unfilled = 0;
@@ -303,117 +222,14 @@ impl Plan<'_> {
         let ranges = self.ranges();
         (self.phases)("writing", ranges.iter().map(|range| range.length()).sum());
         let again = if complete { self.patch(&ranges, &writer, &checked)? } else { Outcome::default() };
-        let mut written = self.written("stream", None, &writer, again, checked.findings, unfilled);
-        written.checked.outcome = Outcome { unfilled_sectors: written.unfilled, complete: written.checked.outcome.complete, ..checked.outcome };
+        let unfilled = unfilled.max(again.unfilled_sectors);
+        let outcome = Outcome { complete: again.complete, ..checked.outcome };
+        let mut written = Written::by(&writer, Checked { outcome, findings: checked.findings }, unfilled);
         if written.usable {
             self.read_back(file, &[ByteRange::new(0, self.poll.size)], writer, &mut written)?;
             self.settle(file, &mut written)?;
         }
         Ok(written)
-    }
-
-    fn check_listed(&self, listener: Listener) -> Result<Checked, RepairError> {
-        let ranges = self.ranges();
-        (self.phases)("voting", ranges.iter().map(|range| range.length()).sum());
-        if self.wish.earlier.is_none() {
-            return Ok(check(self.members, self.question, &self.poll, self.limits(), self.watch, listener)?);
-        }
-        let mut findings = self.findings();
-        let outcome = self.scan(&ranges, &self.poll.rules, None, &mut |run| {
-            findings.add(run);
-            listener(run, &findings)
-        })?;
-        Ok(Checked { outcome, findings })
-    }
-
-    fn findings(&self) -> Findings {
-        Findings::of(self.members, self.limits())
-    }
-
-    /// What is voted on.
-    fn ranges(&self) -> Vec<ByteRange> {
-        match &self.wish.earlier {
-            Some(earlier) => earlier.ranges().to_vec(),
-            None => vec![self.poll.range],
-        }
-    }
-
-    fn scan(
-        &self,
-        ranges: &[ByteRange],
-        rules: &Rules,
-        output: Option<&dyn Output>,
-        sink: &mut (dyn FnMut(&crate::vote::Run) -> std::io::Result<()> + Send),
-    ) -> Result<Outcome, RepairError> {
-        let job = Job {
-            members: self.members,
-            size: self.poll.size,
-            sector: self.poll.sector,
-            ranges,
-            rules,
-            threshold: self.poll.threshold,
-            threads: self.question.threads,
-            output: output.map(|output| (output, self.wish.fill)),
-            watch: self.watch,
-        };
-        scan(&job, sink).map_err(|error| match error {
-            crate::scan::ScanError::Write { offset, length, error } => RepairError::Output {
-                output: self.output_name(),
-                doing: format!("writing {length} bytes at offset {offset:#x}"),
-                error,
-                hint: "nothing of the output is kept; make room or choose another place",
-            },
-            other => other.into(),
-        })
-    }
-
-    fn written(&self, method: &'static str, base: Option<usize>, writer: &Writer, outcome: Outcome, findings: Findings, unfilled: u64) -> Written {
-        let unfilled = unfilled.max(outcome.unfilled_sectors);
-        Written {
-            usable: outcome.complete && unfilled == 0,
-            checked: Checked { outcome, findings },
-            method,
-            base,
-            bytes_written: writer.bytes_written(),
-            unfilled,
-            verified: false,
-            sha256: None,
-        }
-    }
-
-    /// Syncs, and reads back past the page cache.
-    fn read_back(&self, file: &File, ranges: &[ByteRange], writer: Writer, written: &mut Written) -> Result<(), RepairError> {
-        let failed = self.failed("can't be synced", "look at the storage that holds it; nothing of the output is kept");
-        (self.phases)("syncing", 0);
-        file.sync().map_err(failed)?;
-        if !self.wish.verify {
-            return Ok(());
-        }
-        file.forget_cached();
-        (self.phases)("reading back", ranges.iter().map(|range| range.length()).sum());
-        let failed = self.failed("can't be read back", "look at the storage that holds it; nothing of the output is kept");
-        let difference = find_difference(file, ranges, &writer.into_fingerprint(), self.question.threads, self.watch).map_err(failed)?;
-        if let Some(part) = difference {
-            return Err(RepairError::ReadBack { output: self.output_name(), from: part.start, to: part.end.min(self.poll.size) });
-        }
-        written.verified = !self.watch.stopped();
-        written.usable = !self.watch.stopped();
-        Ok(())
-    }
-
-    /// The digest, where it was asked for.
-    fn settle(&self, file: &File, written: &mut Written) -> Result<(), RepairError> {
-        let Some(expected) = &self.wish.expected_sha256 else { return Ok(()) };
-        (self.phases)("computing SHA-256", self.poll.size);
-        let failed = self.failed("can't be read back", "look at the storage that holds it; nothing of the output is kept");
-        match sha256(file, self.poll.size, self.watch).map_err(failed)? {
-            None => written.usable = false,
-            Some(found) if found != *expected => {
-                return Err(RepairError::Digest { output: self.output_name(), found, expected: expected.clone() });
-            }
-            found => written.sha256 = found,
-        }
-        Ok(())
     }
 
     fn report(&self, written: Written, warnings: Vec<String>) -> Report {
@@ -434,7 +250,7 @@ impl Plan<'_> {
             written: written.usable,
             method: written.usable.then_some(written.method),
             base: written.base.filter(|_| written.usable),
-            bytes_written: written.bytes_written,
+            bytes_written: written.bytes,
             verified: written.verified,
             composed_blocks: findings.composed_blocks(),
             fill: fill.filter(|_| filled),
@@ -461,7 +277,13 @@ impl Plan<'_> {
 }
 
 impl Written {
-    fn without_output(checked: Checked, unfilled: u64) -> Self {
-        Self { checked, method: "stream", base: None, bytes_written: 0, unfilled, usable: false, verified: false, sha256: None }
+    /// Votes were held, and nothing was written.
+    pub(super) fn nothing(checked: Checked, unfilled: u64) -> Self {
+        Self { checked, method: "stream", base: None, bytes: 0, unfilled, usable: false, verified: false, sha256: None }
+    }
+
+    /// Something was written: of use if it was complete, and no sector lacks its bytes.
+    pub(super) fn by(writer: &Writer, checked: Checked, unfilled: u64) -> Self {
+        Self { usable: checked.outcome.complete && unfilled == 0, bytes: writer.bytes_written(), ..Self::nothing(checked, unfilled) }
     }
 }

@@ -5,11 +5,12 @@ mod earlier;
 mod error;
 mod fingerprint;
 mod image;
+mod passes;
 mod target;
 mod verify;
 mod writer;
 
 pub use earlier::Earlier;
 pub use error::RepairError;
-pub use image::{Phases, Repaired, Wish, admit, repair};
+pub use image::{Phases, Repair, Wish, admit};
 pub use target::{Forced, Target};

@@ -35,7 +35,10 @@ pub(super) fn find_difference(
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(io::Error::other)?;
     let found = pool.install(|| {
-        Groups { file, ranges, at: 0 }.par_bridge().map(|group| differs(file, &group?, expected, watch)).find_any(|result| !matches!(result, Ok(None)))
+        Groups { file, ranges, at: 0 }
+            .par_bridge()
+            .map(|group| differs(file, &group?, expected, watch))
+            .find_any(|result| !matches!(result, Ok(None)))
     });
     found.unwrap_or(Ok(None))
 }
@@ -69,7 +72,8 @@ impl Iterator for Groups<'_> {
                     let start = at - at % GROUP_BYTES;
                     let whole = ByteRange { start, end: start.saturating_add(GROUP_BYTES) };
                     self.at = whole.end;
-                    let parts = self.ranges.iter().take_while(|range| range.start < whole.end).filter_map(|range| range.and(whole)).collect();
+                    let parts =
+                        self.ranges.iter().take_while(|range| range.start < whole.end).filter_map(|range| range.and(whole)).collect();
                     return Some(Ok(Group { whole, parts }));
                 }
                 Err(error) => return Some(Err(error)),

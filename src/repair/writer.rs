@@ -16,8 +16,8 @@ use crate::{
     vote::ByteRange,
 };
 
-/// Zeros written in one go.
-const ZEROS_BYTES: usize = 64 << 10;
+/// Zeros, to be written in one go.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// What the output holds before the first write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,11 +113,10 @@ impl Output for Writer<'_> {
         if !self.wants_all_zeros() || self.doomed.load(Relaxed) {
             return Ok(());
         }
-        let zeros = [0; ZEROS_BYTES];
         let mut at = range.start;
         while at < range.end {
-            let length = (range.end - at).min(ZEROS_BYTES as u64);
-            self.put(at, &zeros[..length as usize])?;
+            let length = (range.end - at).min(ZEROS.len() as u64);
+            self.put(at, &ZEROS[..length as usize])?;
             at += length;
         }
         Ok(())

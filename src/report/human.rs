@@ -1,6 +1,9 @@
 //! The report for people: first what matters, then who, then where, then what to do next.
 
-use std::io::{self, Write};
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
@@ -122,21 +125,22 @@ fn repaired(repair: &RepairReport) -> String {
         format!("No output was made: {} is not there.", repair.output)
     };
     if let (Some(fill), 1..) = (repair.fill, repair.filled_sectors) {
-        text += &format!("\nFilled by --undecided {fill}: {}; look at them before you trust the image.", sectors(repair.filled_sectors));
+        let _ =
+            write!(text, "\nFilled by --undecided {fill}: {}; look at them before you trust the image.", sectors(repair.filled_sectors));
     }
     if repair.unfilled_sectors > 0 {
-        text += &format!("\n{} had nothing to be filled with.", sectors(repair.unfilled_sectors));
+        let _ = write!(text, "\n{} had nothing to be filled with.", sectors(repair.unfilled_sectors));
     }
     for picked in &repair.picked {
-        text += &format!("\nPicked: {:#x}, {}: #{}.", picked.span.offset, human_size(picked.span.length), picked.member);
+        let _ = write!(text, "\nPicked: {:#x}, {}: #{}.", picked.span.offset, human_size(picked.span.length), picked.member);
     }
     if repair.composed_blocks > 0 {
         let count = repair.composed_blocks;
         let (block, is) = if count == 1 { ("block", "is") } else { ("blocks", "are") };
-        text += &format!("\n{count} {block} of 4 KiB {is} held whole by no member (composed of sectors of several, or filled).");
+        let _ = write!(text, "\n{count} {block} of 4 KiB {is} held whole by no member (composed of sectors of several, or filled).");
     }
     if let Some(sha256) = &repair.sha256 {
-        text += &format!("\nSHA-256 of its guest-visible bytes: {sha256}");
+        let _ = write!(text, "\nSHA-256 of its guest-visible bytes: {sha256}");
     }
     text
 }
@@ -166,7 +170,7 @@ fn members_table(report: &Report) -> String {
     for (place, &column) in shown.iter().enumerate() {
         if let Some(shown) = table.column_mut(place) {
             shown.set_cell_alignment(all[column].2);
-            shown.set_padding((if place == 0 { 0 } else { 1 }, 1));
+            shown.set_padding((u16::from(place != 0), 1));
         }
     }
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
@@ -200,7 +204,7 @@ fn dissents(member: &MemberReport) -> String {
     let places = if member.dissents == 1 { "1 range".into() } else { format!("{} ranges", member.dissents) };
     let mut text = format!("{} in {places}, {:#x} to {:#x}", sectors(member.dissenting_sectors), span.offset, span.end() - 1);
     if !member.dissent_partitions.is_empty() {
-        text += &format!(", partition {}", member.dissent_partitions.join(", "));
+        let _ = write!(text, ", partition {}", member.dissent_partitions.join(", "));
     }
     text
 }
@@ -242,7 +246,7 @@ fn said(row: &Divergence) -> String {
     for (word, members) in [("unreadable", &row.unreadable), ("absent", &row.absent), ("failed", &row.failed)] {
         if !members.is_empty() {
             let separator = if text.is_empty() { "" } else { "; " };
-            text += &format!("{separator}{word}: {}", list(members));
+            let _ = write!(text, "{separator}{word}: {}", list(members));
         }
     }
     text

@@ -103,4 +103,3 @@ fn ranges<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ByteRange>, 
     }
     deserializer.deserialize_seq(Ranges)
 }
-

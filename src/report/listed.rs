@@ -111,10 +111,7 @@ impl Serialize for Listed {
     }
 }
 
-fn collect<S: Serializer>(
-    serializer: S,
-    lines: impl Iterator<Item = Result<Box<RawValue>, serde_json::Error>>,
-) -> Result<S::Ok, S::Error> {
+fn collect<S: Serializer>(serializer: S, lines: impl Iterator<Item = Result<Box<RawValue>, serde_json::Error>>) -> Result<S::Ok, S::Error> {
     use serde::ser::SerializeSeq as _;
     let mut list = serializer.serialize_seq(None)?;
     for line in lines {

@@ -2,6 +2,7 @@
 
 mod events;
 mod human;
+mod info;
 mod json;
 mod listed;
 mod size;
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 pub use events::{Event, events_of, last_events};
 pub use human::{Look, render};
+pub use info::{DeviceInfo, FileSystemInfo, Info, PartitionInfo, TableInfo, render_infos};
 pub use json::{Reported, read_reported, write};
 pub use listed::{Divergence, Listed, Spool, Version};
 pub use size::human_size;

@@ -65,8 +65,7 @@ pub fn make_report(
     let Checked { outcome, findings } = checked;
     let tally = &outcome.tally;
     let total = poll.range.length().div_ceil(u64::from(poll.sector));
-    let sectors =
-        Sectors { total, decided: tally.decided, undecided: tally.undecided, unanimous: total - tally.decided - tally.undecided };
+    let sectors = Sectors { total, decided: tally.decided, undecided: tally.undecided, unanimous: total - tally.decided - tally.undecided };
     let sectors = if outcome.complete { sectors } else { of_part(sectors, outcome.scanned_bytes, poll.sector) };
     let fifo = question.read_pattern == ReadPattern::Fifo;
     let mut changed_any = false;

@@ -6,9 +6,7 @@ use super::{
     private::{Copy, Flaw},
     worker::{Slot, Worker},
 };
-use crate::{
-    vote::{Ballot, ByteRange, MEMBERS_MAX, Rule, Run, Verdict, Vote},
-};
+use crate::vote::{Ballot, ByteRange, MEMBERS_MAX, Rule, Run, Verdict, Vote};
 
 /// Why a chunk didn't come to its end.
 enum Interruption {
@@ -133,9 +131,7 @@ impl Worker<'_> {
             let vote = uniform_vote(chunk);
             self.found.push(Run { range: chunk.range, vote });
             return match self.shared.job.output {
-                Some((output, _)) => {
-                    output.zeros(chunk.range).map_err(|error| write_error(chunk.range.start, chunk.range.length(), error))
-                }
+                Some((output, _)) => output.zeros(chunk.range).map_err(|error| write_error(chunk.range.start, chunk.range.length(), error)),
                 None => Ok(()),
             };
         }
@@ -175,11 +171,7 @@ impl Worker<'_> {
             return self.narrow(chunk, reference, vote, right);
         }
         self.narrow(chunk, reference, vote, left)?;
-        if self.alike(chunk, reference, right) {
-            self.alike_range(chunk, vote, right)
-        } else {
-            self.narrow(chunk, reference, vote, right)
-        }
+        if self.alike(chunk, reference, right) { self.alike_range(chunk, vote, right) } else { self.narrow(chunk, reference, vote, right) }
     }
 
     /// A range in which all data is alike: one verdict for all of it.
@@ -239,9 +231,8 @@ impl Worker<'_> {
                     State::Failed => Ballot::Failed,
                     State::Absent => Ballot::Absent,
                     State::Zero => Ballot::Data(&zeros[..length]),
-                    State::Data => of_copy(&copies[member], sector, in_chunk),
                     State::Partial if sector.end > job.members[member].size() => Ballot::Absent,
-                    State::Partial => of_copy(&copies[member], sector, in_chunk),
+                    State::Data | State::Partial => of_copy(&copies[member], sector, in_chunk),
                 };
                 if first_only && matches!(ballot, Ballot::Data(_)) {
                     break;

@@ -74,7 +74,7 @@ pub fn track<E>(
         }
     }
     if member_size < size {
-        if member_size % block != 0 {
+        if !member_size.is_multiple_of(block) {
             push((whole_end + block).min(window.end), State::Partial);
         }
         push(window.end, State::Absent);

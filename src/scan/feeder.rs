@@ -61,8 +61,7 @@ impl<'a> Feeder<'a> {
                 continue;
             }
             let end = (self.at - self.at % WINDOW_BYTES).saturating_add(WINDOW_BYTES).min(range.end);
-            let task =
-                WindowTask { index: self.given, range: ByteRange::new(self.at, end), before: self.before + (self.at - range.start) };
+            let task = WindowTask { index: self.given, range: ByteRange::new(self.at, end), before: self.before + (self.at - range.start) };
             self.given += 1;
             self.at = end;
             self.prefetch(range);

@@ -186,7 +186,8 @@ pub fn scan(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send)) ->
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|n| format!("scan-{n}")).build()?;
     pool.broadcast(|_| {
         let mut worker = worker::Worker::new(&shared);
-        while let Some(window) = delivery.wait_for_room(|| shared.stopped()).then(|| feeder.lock().expect("no panics").next(&shared)).flatten()
+        while let Some(window) =
+            delivery.wait_for_room(|| shared.stopped()).then(|| feeder.lock().expect("no panics").next(&shared)).flatten()
         {
             let result = worker.window(&window);
             if let Err(error) = delivery.deliver(window.index, result) {

@@ -183,7 +183,8 @@ fn image(kinds: &[u8], tail: usize) -> Vec<u8> {
 fn members() -> impl Strategy<Value = Vec<Memory>> {
     let run = (0u8..4, 1usize..40);
     let change = (any::<prop::sample::Index>(), 1usize..12, 0u8..4);
-    let one = (vec(change, 0..4), vec(any::<prop::sample::Index>(), 0..3), prop::option::weighted(0.3, 0usize..3000), prop::bool::weighted(0.05));
+    let one =
+        (vec(change, 0..4), vec(any::<prop::sample::Index>(), 0..3), prop::option::weighted(0.3, 0usize..3000), prop::bool::weighted(0.05));
     (vec(run, 1..12), vec(one, 2..6), 0usize..600).prop_map(|(runs, ones, tail)| {
         let common: Vec<u8> = runs.iter().flat_map(|&(kind, count)| vec![kind; count]).collect();
         ones.into_iter()

@@ -120,18 +120,11 @@ impl Sysfs {
         if number("partition").is_some() {
             // "start" and "size" count 512-byte units, whatever the device's blocks are.
             let bytes = |name| number(name).unwrap_or(0).saturating_mul(512);
-            let parent = fs::canonicalize(&folder).ok().and_then(|folder| self.number_in(folder.parent()?));
+            let parent = fs::canonicalize(&folder).ok().and_then(|folder| number_in(folder.parent()?));
             return parent.map(|rdev| Beneath::Part { rdev, start: bytes("start"), length: bytes("size") }).into_iter().collect();
         }
         let slaves = fs::read_dir(folder.join("slaves")).into_iter().flatten().flatten();
-        slaves.filter_map(|slave| Some(Beneath::Somewhere { rdev: self.number_in(&slave.path())? })).collect()
-    }
-
-    /// The device number that a device's folder tells in its file `dev`.
-    fn number_in(&self, folder: &Path) -> Option<u64> {
-        let text = fs::read_to_string(folder.join("dev")).ok()?;
-        let (major, minor) = text.trim().split_once(':')?;
-        Some(nix::sys::stat::makedev(major.parse().ok()?, minor.parse().ok()?))
+        slaves.filter_map(|slave| Some(Beneath::Somewhere { rdev: number_in(&slave.path())? })).collect()
     }
 
     /// Programs' view of what holds the device: file systems and devices above it that the kernel knows of.
@@ -140,4 +133,11 @@ impl Sysfs {
         let holders = fs::read_dir(self.folder(rdev).join("holders")).into_iter().flatten().flatten();
         holders.map(|holder| holder.file_name().to_string_lossy().into_owned()).collect()
     }
+}
+
+/// The device number that a device's folder tells in its file `dev`.
+fn number_in(folder: &Path) -> Option<u64> {
+    let text = fs::read_to_string(folder.join("dev")).ok()?;
+    let (major, minor) = text.trim().split_once(':')?;
+    Some(nix::sys::stat::makedev(major.parse().ok()?, minor.parse().ok()?))
 }

@@ -84,5 +84,6 @@ pub fn btrfs_id(file: &File) -> io::Result<u64> {
     // SAFETY: BTRFS_IOC_FS_INFO writes a structure of 1024 bytes.
     unsafe { ioctls::btrfs_ioc_fs_info(file.as_raw_fd(), &raw mut info) }?;
     // Behind max_id and num_devices, 8 bytes each.
-    Ok(u64::from_le_bytes(info[16..24].try_into().expect("8 bytes")))
+    let id = info[16..24].iter().rev();
+    Ok(id.fold(0, |id, &byte| id << 8 | u64::from(byte)))
 }

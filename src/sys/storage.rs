@@ -203,23 +203,27 @@ impl NewFile {
     /// `AlreadyExists` where something stands there and `replace` is false; else what the system says. The file is gone then.
     pub fn publish(mut self, to: &OsStr, replace: bool) -> io::Result<()> {
         let target = self.folder.join(to);
-        if self.name.is_none() && !replace {
-            self.link(&target)?;
-        } else {
-            if self.name.is_none() {
-                let name = random_name()?;
-                self.link(&self.folder.join(&name))?;
-                self.name = Some(name);
+        match (self.name.take(), replace) {
+            (None, false) => self.link(&target)?,
+            (name, _) => {
+                let name = name.map_or_else(|| self.link_randomly(), Ok)?;
+                let from = self.folder.join(&name);
+                self.name = Some(name); // removed again should the renaming fail
+                if replace {
+                    fs::rename(&from, &target)?;
+                } else {
+                    rename_new(&from, &target)?;
+                }
+                self.name = None;
             }
-            let from = self.folder.join(self.name.as_ref().expect("it was given one above"));
-            if replace {
-                fs::rename(&from, &target)?;
-            } else {
-                rename_new(&from, &target)?;
-            }
-            self.name = None;
         }
         File::open(&self.folder)?.sync_all()
+    }
+
+    fn link_randomly(&self) -> io::Result<OsString> {
+        let name = random_name()?;
+        self.link(&self.folder.join(&name))?;
+        Ok(name)
     }
 
     fn link(&self, to: &Path) -> io::Result<()> {

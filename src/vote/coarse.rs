@@ -29,7 +29,9 @@ impl CoarseRanges {
         while self.ranges.len() > self.ranges_max {
             self.grain *= 2;
             let fine = std::mem::take(&mut self.ranges);
-            fine.into_iter().for_each(|range| self.push(range.widened(self.grain, u64::MAX)));
+            for range in fine {
+                self.push(range.widened(self.grain, u64::MAX));
+            }
         }
     }
 

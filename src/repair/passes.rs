@@ -1,0 +1,194 @@
+//! The passes over the members, and over what was written.
+
+use std::{fs::File, io, path::Path};
+
+use super::{
+    RepairError,
+    image::{Repair, Written},
+    verify::{find_difference, sha256},
+    writer::{Ground, Writer},
+};
+use crate::{
+    scan::{Checked, Findings, Job, Listener, Outcome, Output, ScanError, check, scan},
+    sys::storage::{NewFile, Storage},
+    vote::{ByteRange, Fill, Rule, Rules, Run, Verdict},
+};
+
+impl Repair<'_> {
+    /// Votes and writes in one go: each member is read once.
+    pub(super) fn stream(&self, file: &File, listener: Listener) -> Result<Written, RepairError> {
+        file.set_length(self.poll.size)
+            .map_err(self.failed("can't be given its length", "choose a file system that allows files of that size"))?;
+        let writer = Writer::new(file, Ground::Holes(self.wish.sparse_bytes), self.watch);
+        let mut findings = self.findings();
+        let mut outcome = Outcome { complete: true, ..Outcome::default() };
+        let mut uncopied = 0;
+        if let Some(earlier) = &self.wish.earlier {
+            // What the report doesn't list is unanimous by its word: one member is enough.
+            let others = earlier.others(self.poll.size);
+            (self.phases)("copying", others.iter().map(|range| range.length()).sum());
+            let copied = self.scan(&others, &Rules::new(Rule::First), Some(&writer), &mut |_| Ok(()))?;
+            uncopied = copied.tally.undecided;
+            outcome.complete = copied.complete;
+        }
+        if outcome.complete {
+            let ranges = self.ranges();
+            (self.phases)("voting and writing", ranges.iter().map(|range| range.length()).sum());
+            let fails = self.wish.fill == Fill::Fail;
+            outcome = self.scan(&ranges, &self.poll.rules, Some(&writer), &mut |run| {
+                if fails && run.vote.verdict == Verdict::Undecided {
+                    writer.doom();
+                }
+                findings.add(run);
+                listener(run, &findings)
+            })?;
+        }
+        let unfilled = uncopied.max(outcome.unfilled_sectors);
+        let mut written = Written::by(&writer, Checked { outcome, findings }, unfilled);
+        if written.usable {
+            self.read_back(file, &[ByteRange::new(0, self.poll.size)], writer, &mut written)?;
+        }
+        Ok(written)
+    }
+
+    /// Votes, clones the member that needs the fewest changes, and writes those.
+    pub(super) fn clone_and_patch(
+        &self,
+        new: &NewFile,
+        folder: &Path,
+        cloneable: &[usize],
+        listener: Listener,
+    ) -> Result<Written, RepairError> {
+        let checked = self.check_listed(listener)?;
+        let counted = &checked.outcome.tally.members;
+        let flaws = |index: usize| {
+            let member = counted[index];
+            (checked.outcome.failures[index].is_some(), member.dissenting + member.unreadable + member.absent + member.failed)
+        };
+        let base = cloneable.iter().copied().min_by_key(|&index| flaws(index));
+        let undecided = checked.outcome.tally.undecided > 0;
+        let Some(base) = base.filter(|_| checked.outcome.complete && !(undecided && self.wish.fill == Fill::Fail)) else {
+            let unfilled = checked.outcome.tally.undecided;
+            return Ok(Written::nothing(checked, unfilled));
+        };
+        let ranges = checked.findings.ranges.clone().finish(u64::from(self.poll.sector), self.poll.size);
+        let bytes = ranges.iter().map(|range| range.length()).sum();
+        self.refuse_without_room(folder, bytes)?;
+        let source = self.members[base].plain_file().ok_or(RepairError::Unsteady)?;
+        new.clone_from(source).map_err(self.failed("can't be cloned from a member", "try --reflink never"))?;
+        new.file().set_length(self.poll.size).map_err(self.failed("can't be given its length", "try --reflink never"))?;
+        (self.phases)("writing", bytes);
+        let writer = Writer::new(new.file(), Ground::Anything, self.watch);
+        let again = self.patch(&ranges, &writer, &checked)?;
+        let outcome = Outcome { complete: again.complete, ..checked.outcome };
+        let checked = Checked { outcome, findings: checked.findings };
+        let mut written = Written { method: "clone", base: Some(base), ..Written::by(&writer, checked, again.unfilled_sectors) };
+        if written.usable {
+            self.read_back(new.file(), &ranges, writer, &mut written)?;
+        }
+        Ok(written)
+    }
+
+    /// Votes on `ranges` once more and writes what wins; the votes must be the ones that were cast before.
+    pub(super) fn patch(&self, ranges: &[ByteRange], writer: &Writer, before: &Checked) -> Result<Outcome, RepairError> {
+        let mut again = self.findings();
+        let outcome = self.scan(ranges, &self.poll.rules, Some(writer), &mut |run| {
+            again.add(run);
+            Ok(())
+        })?;
+        if outcome.complete && again.digest() != before.findings.digest() {
+            return Err(RepairError::Unsteady);
+        }
+        Ok(outcome)
+    }
+
+    pub(super) fn check_listed(&self, listener: Listener) -> Result<Checked, RepairError> {
+        let ranges = self.ranges();
+        (self.phases)("voting", ranges.iter().map(|range| range.length()).sum());
+        if self.wish.earlier.is_none() {
+            return Ok(check(self.members, self.question, &self.poll, self.limits(), self.watch, listener)?);
+        }
+        let mut findings = self.findings();
+        let outcome = self.scan(&ranges, &self.poll.rules, None, &mut |run| {
+            findings.add(run);
+            listener(run, &findings)
+        })?;
+        Ok(Checked { outcome, findings })
+    }
+
+    pub(super) fn findings(&self) -> Findings {
+        Findings::of(self.members, self.limits())
+    }
+
+    /// What is voted on.
+    pub(super) fn ranges(&self) -> Vec<ByteRange> {
+        match &self.wish.earlier {
+            Some(earlier) => earlier.ranges().to_vec(),
+            None => vec![self.poll.range],
+        }
+    }
+
+    pub(super) fn scan(
+        &self,
+        ranges: &[ByteRange],
+        rules: &Rules,
+        output: Option<&dyn Output>,
+        sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send),
+    ) -> Result<Outcome, RepairError> {
+        let job = Job {
+            members: self.members,
+            size: self.poll.size,
+            sector: self.poll.sector,
+            ranges,
+            rules,
+            threshold: self.poll.threshold,
+            threads: self.question.threads,
+            output: output.map(|output| (output, self.wish.fill)),
+            watch: self.watch,
+        };
+        scan(&job, sink).map_err(|error| match error {
+            ScanError::Write { offset, length, error } => RepairError::Output {
+                output: self.output_name(),
+                doing: format!("writing {length} bytes at offset {offset:#x}"),
+                error,
+                hint: "nothing of the output is kept; make room or choose another place",
+            },
+            other => other.into(),
+        })
+    }
+
+    /// Syncs, and reads back past the page cache.
+    pub(super) fn read_back(&self, file: &File, ranges: &[ByteRange], writer: Writer, written: &mut Written) -> Result<(), RepairError> {
+        let failed = self.failed("can't be synced", "look at the storage that holds it; nothing of the output is kept");
+        (self.phases)("syncing", 0);
+        file.sync().map_err(failed)?;
+        if !self.wish.verify {
+            return Ok(());
+        }
+        file.forget_cached();
+        (self.phases)("reading back", ranges.iter().map(|range| range.length()).sum());
+        let failed = self.failed("can't be read back", "look at the storage that holds it; nothing of the output is kept");
+        let difference = find_difference(file, ranges, &writer.into_fingerprint(), self.question.threads, self.watch).map_err(failed)?;
+        if let Some(part) = difference {
+            return Err(RepairError::ReadBack { output: self.output_name(), from: part.start, to: part.end.min(self.poll.size) });
+        }
+        written.verified = !self.watch.stopped();
+        written.usable = !self.watch.stopped();
+        Ok(())
+    }
+
+    /// The digest, where it was asked for.
+    pub(super) fn settle(&self, file: &File, written: &mut Written) -> Result<(), RepairError> {
+        let Some(expected) = &self.wish.expected_sha256 else { return Ok(()) };
+        (self.phases)("computing SHA-256", self.poll.size);
+        let failed = self.failed("can't be read back", "look at the storage that holds it; nothing of the output is kept");
+        match sha256(file, self.poll.size, self.watch).map_err(failed)? {
+            None => written.usable = false,
+            Some(found) if found != *expected => {
+                return Err(RepairError::Digest { output: self.output_name(), found, expected: expected.clone() });
+            }
+            found => written.sha256 = found,
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,180 @@
+//! What is known of one image without any vote.
+
+use std::io::{self, Write};
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use super::human_size;
+
+/// One member's facts.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Info {
+    /// As given, control characters escaped.
+    pub name: String,
+    /// The name's bytes where it isn't UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_hex: Option<String>,
+    /// `raw`.
+    pub format: &'static str,
+    /// Bytes that a guest sees.
+    pub virtual_size: u64,
+    /// Bytes that it takes on its file system; none for a device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actual_size: Option<u64>,
+    /// When it was last modified (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modified: Option<String>,
+    /// A block device's facts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceInfo>,
+    /// The file system that begins at its first byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_system: Option<FileSystemInfo>,
+    /// Its partition table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition_table: Option<TableInfo>,
+}
+
+/// What the kernel says of a block device.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DeviceInfo {
+    /// Smallest read in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logical_block_size: Option<u32>,
+    /// What it writes at a time without reading first, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub physical_block_size: Option<u32>,
+    /// Whether it can't be written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<bool>,
+    /// Whether it turns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotational: Option<bool>,
+    /// Its maker's name for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// A loop device's file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backing_file: Option<String>,
+    /// Devices on top of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<String>,
+}
+
+/// A partition table.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TableInfo {
+    /// `gpt` or `mbr`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Set where only a GPT's backup at the end is sound.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub backup_only: bool,
+    /// In the table's order.
+    pub partitions: Vec<PartitionInfo>,
+}
+
+/// One partition.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PartitionInfo {
+    /// As Linux numbers it.
+    pub number: u32,
+    /// Its name, control characters escaped.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// What the table says it is for.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// First byte.
+    pub offset: u64,
+    /// Length in bytes.
+    pub length: u64,
+    /// The file system in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_system: Option<FileSystemInfo>,
+}
+
+/// A file system, by its signature.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FileSystemInfo {
+    /// As blkid names it.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Its label, control characters escaped.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub label: String,
+    /// When it last wrote its superblock, by its guest's clock (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written: Option<String>,
+}
+
+/// Writes the facts of several members for people.
+///
+/// # Errors
+/// What writing says.
+pub fn render_infos(infos: &[Info], to: &mut dyn Write) -> io::Result<()> {
+    for (index, info) in infos.iter().enumerate() {
+        if index > 0 {
+            writeln!(to)?;
+        }
+        render_info(info, to)?;
+    }
+    Ok(())
+}
+
+fn render_info(info: &Info, to: &mut dyn Write) -> io::Result<()> {
+    let mut line = |what: &str, value: &str| writeln!(to, "{what:<14}{value}");
+    line("image:", &info.name)?;
+    line("format:", info.format)?;
+    line("size:", &format!("{} ({} bytes)", human_size(info.virtual_size), info.virtual_size))?;
+    if let Some(bytes) = info.actual_size {
+        line("on disk:", &human_size(bytes))?;
+    }
+    if let Some(time) = &info.modified {
+        line("modified:", time)?;
+    }
+    if let Some(device) = &info.device {
+        line("device:", &device_line(device))?;
+    }
+    if let Some(system) = &info.file_system {
+        line("file system:", &system_line(system))?;
+    }
+    let Some(table) = &info.partition_table else { return Ok(()) };
+    let backup = if table.backup_only { " (only its backup at the end is sound)" } else { "" };
+    line("partitions:", &format!("{}{backup}", table.kind))?;
+    let mut rows = Table::new();
+    rows.load_preset(presets::NOTHING).set_header(["#", "OFFSET", "LENGTH", "TYPE", "NAME", "FILE SYSTEM"]);
+    for part in &table.partitions {
+        let system = part.file_system.as_ref().map_or_else(String::new, system_line);
+        let (offset, length) = (format!("{:#x}", part.offset), human_size(part.length));
+        rows.add_row([part.number.to_string(), offset, length, part.kind.clone(), part.name.clone(), system]);
+    }
+    rows.to_string().lines().try_for_each(|row| writeln!(to, "  {}", row.trim_end()))
+}
+
+fn device_line(device: &DeviceInfo) -> String {
+    let mut facts = Vec::new();
+    facts.extend(device.model.clone());
+    facts.extend(device.backing_file.as_ref().map(|file| format!("over {file}")));
+    if let (Some(logical), Some(physical)) = (device.logical_block_size, device.physical_block_size) {
+        facts.push(format!("blocks of {logical} bytes, physically {physical}"));
+    }
+    facts.extend(device.rotational.map(|turns| if turns { "rotational".to_owned() } else { "not rotational".to_owned() }));
+    facts.extend(device.read_only.filter(|&locked| locked).map(|_| "read-only".to_owned()));
+    if !device.holders.is_empty() {
+        facts.push(format!("held by {}", device.holders.join(", ")));
+    }
+    facts.join(", ")
+}
+
+fn system_line(system: &FileSystemInfo) -> String {
+    let label = if system.label.is_empty() { String::new() } else { format!(" \"{}\"", system.label) };
+    let written = system.written.as_ref().map_or_else(String::new, |time| format!(", last written {time}"));
+    format!("{}{label}{written}", system.kind)
+}
