@@ -81,7 +81,9 @@ mod tests {
     fn tells_places_and_bytes_apart_but_not_the_order() {
         let of = |writes: &[(u64, &[u8])]| {
             let mut print = Fingerprint::default();
-            writes.iter().for_each(|&(offset, bytes)| print.add(offset, bytes));
+            for &(offset, bytes) in writes {
+                print.add(offset, bytes);
+            }
             print
         };
         let (a, b) = ([1; 512], [2; 512]);

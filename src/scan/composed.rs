@@ -70,7 +70,9 @@ mod tests {
     fn counts_blocks_that_no_member_holds() {
         let count = |runs: &[Run], fill| {
             let mut composed = Composed::new();
-            runs.iter().for_each(|run| composed.add(run, fill));
+            for run in runs {
+                composed.add(run, fill);
+            }
             composed.finish()
         };
         let (a, b, c) = (run(0, 512, [b"x", b"a", b"a"]), run(512, 1024, [b"a", b"x", b"a"]), run(1024, 1536, [b"a", b"a", b"x"]));

@@ -131,7 +131,9 @@ fn expected(members: &[Memory], size: usize, rules: &Rules, fill: Fill, threshol
     }
     runs.extend(collector.finish());
     let mut tally = Tally::new(members.len());
-    runs.iter().for_each(|run| tally.add(run, SECTOR as u32));
+    for run in &runs {
+        tally.add(run, SECTOR as u32);
+    }
     Expected { runs, tally, bytes, unfilled }
 }
 
@@ -253,7 +255,7 @@ proptest! {
                     if block.iter().any(|&byte| byte != 0) {
                         file.write_all(block).expect("it can be written");
                     } else {
-                        io::Seek::seek(&mut file, io::SeekFrom::Current(block.len() as i64)).expect("it can be sought");
+                        io::Seek::seek_relative(&mut file, i64::try_from(block.len()).expect("4 KiB")).expect("it can be sought");
                     }
                 }
                 file.set_len(member.bytes.len() as u64).expect("it can grow");

@@ -103,7 +103,7 @@ mod tests {
     /// The real thing: the file shrinks under the mapping, and touching it raises SIGBUS.
     #[test]
     fn a_truncated_file_spoils_its_window_and_kills_nobody() {
-        let (short, long) = (file(&[7; 1 << 20]), file(&[7; 1 << 20]));
+        let (short, long) = (file(&vec![7; 1 << 20]), file(&vec![7; 1 << 20]));
         let (a, b) = (Window::new(&short, 0, 1 << 20).expect("maps"), Window::new(&long, 0, 1 << 20).expect("maps"));
         short.set_len(64 << 10).expect("it can shrink");
         assert!(a.alike(&b, 0..64 << 10));

@@ -105,10 +105,7 @@ proptest! {
     fn a_trusted_member_is_right(ballots in vec(ballot(), 2..=8), member in 0usize..8) {
         let member = member % ballots.len();
         let vote = Vote::of(&ballots, Rule::Member(member));
-        match ballots[member] {
-            Ballot::Data(bytes) => prop_assert_eq!(named(vote.verdict, &ballots).1, Some(bytes)),
-            _ => prop_assert_eq!(vote.verdict, Verdict::Undecided),
-        }
+        if let Ballot::Data(bytes) = ballots[member] { prop_assert_eq!(named(vote.verdict, &ballots).1, Some(bytes)) } else { prop_assert_eq!(vote.verdict, Verdict::Undecided) }
         let expected = ballots.iter().filter(|&&other| matches!(other, Ballot::Data(_)) && other != ballots[member]).count();
         let dissenters = vote.dissenters().count_ones() as usize;
         prop_assert_eq!(dissenters, if matches!(vote.verdict, Verdict::Decided { .. }) { expected } else { 0 });

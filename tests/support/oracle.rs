@@ -1,0 +1,153 @@
+//! What a check must find, worked out sector by sector from the words of `design.md` alone: slow, and simple enough to be believed.
+
+use serde_json::{Value, json};
+
+/// A check to be foretold.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The members' bytes.
+    pub images: Vec<Vec<u8>>,
+    /// `--sector-size`.
+    pub sector: u64,
+    /// `--threshold`.
+    pub threshold: usize,
+    /// `--range` as offset and length in bytes; starts inside of the disk.
+    pub range: Option<(u64, u64)>,
+    /// `--trust`, by the member's number.
+    pub trust: Option<usize>,
+}
+
+/// One sector as one member says it: none where the member ends before the sector, or inside of it.
+type Ballot<'a> = Option<&'a [u8]>;
+
+/// What became of one sector.
+#[derive(Clone, Debug, PartialEq)]
+struct Finding {
+    verdict: &'static str,
+    /// The winner comes first; then by number of members, then by the lowest index.
+    versions: Vec<Vec<usize>>,
+    absent: Vec<usize>,
+}
+
+impl Question {
+    /// The part of the JSON report that follows from the members' bytes.
+    pub fn answer(&self) -> Value {
+        let sizes: Vec<u64> = self.images.iter().map(|image| image.len() as u64).collect();
+        let voted = self.voted_size(&sizes);
+        let size = voted.unwrap_or_else(|| sizes.iter().copied().max().expect("members"));
+        let (first, end) = match self.range {
+            Some((offset, length)) => (offset / self.sector, (offset + length).min(size).div_ceil(self.sector)),
+            None => (0, size.div_ceil(self.sector)),
+        };
+
+        let mut counts = [("unanimous", 0), ("decided", 0), ("undecided", 0)];
+        let mut dissenting = vec![0; sizes.len()];
+        let mut absent = vec![0; sizes.len()];
+        let mut divergences: Vec<(u64, u64, Finding)> = Vec::new();
+        for sector in first..end {
+            let (start, stop) = (sector * self.sector, ((sector + 1) * self.sector).min(size));
+            let finding = self.judge(start, stop, voted.is_none() && stop > *sizes.iter().min().expect("members"));
+            counts.iter_mut().find(|(verdict, _)| *verdict == finding.verdict).expect("one of three").1 += 1;
+            if finding.verdict == "decided" {
+                finding.versions[1..].iter().flatten().for_each(|&member| dissenting[member] += 1);
+            }
+            finding.absent.iter().for_each(|&member| absent[member] += 1);
+            if finding.verdict == "unanimous" {
+                continue;
+            }
+            match divergences.last_mut() {
+                Some((_, last_stop, last)) if *last_stop == start && *last == finding => *last_stop = stop,
+                _ => divergences.push((start, stop, finding)),
+            }
+        }
+
+        let [(_, unanimous), (_, decided), (_, undecided)] = counts;
+        let alike = sizes.iter().all(|&other| other == sizes[0]);
+        let code = if undecided > 0 || voted.is_none() { 2 } else { i32::from(decided > 0 || !alike) };
+        let verdict = ["unanimous", "decided", "undecided"][usize::try_from(code).expect("0 to 2")];
+        let members: Vec<Value> = (0..sizes.len())
+            .map(|member| {
+                let surplus = sizes[member].saturating_sub(size);
+                let whole = undecided == 0 && dissenting[member] == 0 && absent[member] == 0 && surplus == 0 && voted.is_some();
+                json!({
+                    "index": member, "size": sizes[member], "whole": whole, "dissenting-sectors": dissenting[member],
+                    "unreadable-sectors": 0, "absent-sectors": absent[member], "surplus-bytes": surplus,
+                })
+            })
+            .collect();
+        json!({
+            "size": size, "sector-size": self.sector, "exit-code": code,
+            "verdict": verdict,
+            "members": members,
+            "sectors": { "total": end - first, "unanimous": unanimous, "decided": decided, "undecided": undecided },
+            "divergences": divergences.iter().map(|(start, stop, finding)| finding.report(*start, *stop)).collect::<Vec<_>>(),
+            "divergences-omitted": 0,
+        })
+    }
+
+    /// The same part of a report that quorum-img made.
+    pub fn relevant(report: &Value) -> Value {
+        let keep = |value: &Value, keys: &[&str]| Value::Object(keys.iter().map(|&key| (key.to_owned(), value[key].clone())).collect());
+        let each =
+            |value: &Value, keys: &[&str]| value.as_array().map_or(Value::Null, |all| all.iter().map(|one| keep(one, keys)).collect());
+        let mut kept =
+            keep(report, &["size", "sector-size", "exit-code", "verdict", "members", "sectors", "divergences", "divergences-omitted"]);
+        let member_keys = ["index", "size", "whole", "dissenting-sectors", "unreadable-sectors", "absent-sectors", "surplus-bytes"];
+        kept["members"] = each(&report["members"], &member_keys);
+        kept["divergences"] = each(&report["divergences"], &["offset", "length", "verdict", "versions", "unreadable", "absent"]);
+        kept
+    }
+
+    /// "It is voted on with the same threshold"; a trusted member's size is right.
+    fn voted_size(&self, sizes: &[u64]) -> Option<u64> {
+        if let Some(trusted) = self.trust {
+            return Some(sizes[trusted]);
+        }
+        let count = |size: u64| sizes.iter().filter(|&&other| other == size).count();
+        sizes
+            .iter()
+            .copied()
+            .find(|&size| count(size) >= self.threshold && sizes.iter().all(|&other| other == size || count(other) < count(size)))
+    }
+
+    /// The verdict on the sector from byte `start` to byte `stop`. In a `tail` behind the shortest member of a disk whose size nobody
+    /// knows, nothing is decided.
+    fn judge(&self, start: u64, stop: u64, tail: bool) -> Finding {
+        let ballots: Vec<Ballot> =
+            self.images.iter().map(|image| image.get(usize::try_from(start).ok()?..usize::try_from(stop).ok()?)).collect();
+        let mut versions: Vec<Vec<usize>> = Vec::new();
+        for (member, ballot) in ballots.iter().enumerate().filter(|(_, ballot)| ballot.is_some()) {
+            match versions.iter_mut().find(|version| ballots[version[0]] == *ballot) {
+                Some(version) => version.push(member),
+                None => versions.push(vec![member]),
+            }
+        }
+        versions.sort_by_key(|version| (usize::MAX - version.len(), version[0]));
+        let absent = (0..ballots.len()).filter(|&member| ballots[member].is_none()).collect();
+        if versions.len() == 1 && versions[0].len() == ballots.len() {
+            return Finding { verdict: "unanimous", versions, absent };
+        }
+        if let Some(trusted) = self.trust {
+            let right = versions.iter().position(|version| version.contains(&trusted));
+            if let Some(right) = right {
+                let right = versions.remove(right);
+                versions.insert(0, right);
+            }
+            return Finding { verdict: if right.is_some() { "decided" } else { "undecided" }, versions, absent };
+        }
+        let most = versions.first().map_or(0, Vec::len);
+        let next = versions.get(1).map_or(0, Vec::len);
+        let won = most >= self.threshold && most > next && !tail;
+        Finding { verdict: if won { "decided" } else { "undecided" }, versions, absent }
+    }
+}
+
+impl Finding {
+    fn report(&self, start: u64, stop: u64) -> Value {
+        let versions: Vec<Value> = self.versions.iter().map(|members| json!({ "members": members })).collect();
+        json!({
+            "offset": start, "length": stop - start, "verdict": self.verdict,
+            "versions": versions, "unreadable": [], "absent": self.absent,
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! What every refusal has in common.
+
+use std::{
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::{KIB, Lab, Output};
+
+/// Whatever is refused is refused at once.
+pub const AT_ONCE: Duration = Duration::from_secs(10);
+
+/// Runs quorum-img and fails unless it refuses the arguments: code 3, a message, nothing written, nothing on standard output.
+pub fn refused<I>(lab: &Lab, args: I) -> Output
+where
+    I: IntoIterator,
+    I::Item: AsRef<OsStr>,
+{
+    let before = lab.listing();
+    let output = lab.quorum_img(args).within(AT_ONCE).output();
+    let mut faults = faults(&output);
+    if lab.listing() != before {
+        faults.push("something was written");
+    }
+    assert!(faults.is_empty(), "not refused as it should be: {}\n{output}", faults.join(", "));
+    output
+}
+
+/// Tries many bad command lines, and fails with all that were not refused as they should be, each with its reason.
+pub fn all_refused(lab: &Lab, lines: impl IntoIterator<Item = Vec<OsString>>, also: impl Fn(&[OsString], &Output) -> Option<&'static str>) {
+    let before = lab.listing();
+    let mut wrong = String::new();
+    for line in lines {
+        let output = lab.quorum_img(&line).within(AT_ONCE).output();
+        let mut faults = faults(&output);
+        faults.extend(also(&line, &output));
+        if !faults.is_empty() {
+            wrong += &[&faults.join(", "), "\n", &output.to_string()].concat();
+        }
+    }
+    assert!(wrong.is_empty(), "not refused as they should be:\n\n{wrong}");
+    assert_eq!(lab.listing(), before, "something was written");
+}
+
+/// What is wrong with a refusal.
+fn faults(output: &Output) -> Vec<&'static str> {
+    let ways_out = ["hint:", "tip:", "--help", "possible values"];
+    let checks = [
+        (output.code() != Some(3), "not code 3"),
+        (!output.stdout.is_empty(), "messages go to standard error"),
+        (output.stderr().trim().is_empty(), "a code alone says nothing"),
+        (!ways_out.iter().any(|way| output.stderr().contains(way)), "no way out is shown"),
+        (obeyed(output).is_some(), "a raw control character"),
+        (output.stderr().contains("panicked"), "a panic"),
+    ];
+    checks.into_iter().filter_map(|(wrong, why)| wrong.then_some(why)).collect()
+}
+
+/// A character that a terminal would obey.
+fn obeyed(output: &Output) -> Option<char> {
+    let obeyed = |character: char| character.is_control() && character != '\n' && character != '\t';
+    (output.stdout() + &output.stderr()).chars().find(|&character| obeyed(character))
+}
+
+/// No panic, and no character that a terminal would obey.
+pub fn assert_clean(output: &Output) {
+    assert!(!output.stderr().contains("panicked"), "{output}");
+    assert_eq!(obeyed(output), None, "a raw control character\n{output}");
+}
+
+/// Three equal members.
+pub fn members(lab: &Lab) -> [PathBuf; 3] {
+    lab.copies("disk.img", 64 * KIB)
+}
+
+/// A command line.
+pub fn words(options: &[&str], members: &[PathBuf]) -> Vec<OsString> {
+    options.iter().map(OsString::from).chain(members.iter().map(OsString::from)).collect()
+}
