@@ -174,8 +174,13 @@ impl VoteArgs {
 /// The number of the member that is called so, or that `#N` names.
 pub(super) fn find_member(name: &OsString, members: &[&dyn Member]) -> Result<usize> {
     if let Some(number) = name.to_str().and_then(|text| text.strip_prefix('#')) {
-        let number: usize = number.parse().map_err(|_| anyhow!("#{number} is no member's number"))?;
-        ensure!(number < members.len(), "there is no member #{number}: they are numbered from #0 to #{}", members.len() - 1);
+        let number: usize =
+            number.parse().map_err(|_| anyhow!("#{number} is no member's number\nhint: they are numbered from #0 in the order given"))?;
+        ensure!(
+            number < members.len(),
+            "there is no member #{number}\nhint: they are numbered from #0 to #{} in the order given",
+            members.len() - 1
+        );
         return Ok(number);
     }
     let found = members.iter().position(|member| member.name().as_os_str() == name.as_os_str());

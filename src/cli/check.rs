@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     report::Look,
-    scan::{Limits, Poll, check, make_report},
+    scan::{Findings, Limits, Poll, check, make_report},
 };
 
 /// Vote on every sector, write nothing, report
@@ -43,7 +43,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8> {
     let mut control = Control::new(&args.show)?;
     control.begin("checking", poll.range.length());
     let limits = Limits { divergences: args.show.max_divergences as usize, ..Limits::default() };
-    let checked = check(&members, &question, &poll, limits, &control, &mut |run, findings| {
+    let checked = check(&members, &question, &poll, Findings::of(&members, limits), &control, &mut |run, findings| {
         presenter.lock().expect("no panics").divergence(run, findings)
     })?;
     control.end();

@@ -17,8 +17,9 @@ use std::{
     panic::{self, AssertUnwindSafe},
 };
 
-use crate::repair::RepairError;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
+
+use crate::{member::escaped, repair::RepairError};
 
 /// What everything that could not be done ends with.
 const FAILED: u8 = 3;
@@ -55,10 +56,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 fn parse_and_run(args: impl IntoIterator<Item = OsString>) -> u8 {
-    let parsed = command().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let parse = |args: &[OsString]| command().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parse(&args) {
         Ok(cli) => cli,
         Err(error) => {
+            // clap shows arguments as they are; one that holds control characters must not reach the terminal so.
+            let harmless: Vec<OsString> = args.iter().map(|arg| escaped(&arg.to_string_lossy()).into()).collect();
+            let error = if harmless == args { error } else { parse(&harmless).err().unwrap_or(error) };
             let _ = error.print(); // a closed pipe is nobody's trouble
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
@@ -73,10 +78,24 @@ fn parse_and_run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Commands::Completions(args) => completions::run(&args),
     };
     result.unwrap_or_else(|error| {
-        complain(&format!("{error:#}"));
+        complain(&explained(&error));
         // Where a person has to decide, that is no failure of the program.
         error.downcast_ref::<RepairError>().map_or(FAILED, RepairError::exit_code)
     })
+}
+
+/// An error with its causes in one line, and the hints of all of them behind.
+fn explained(error: &anyhow::Error) -> String {
+    let (mut causes, mut hints) = (Vec::new(), String::new());
+    for cause in error.chain() {
+        let text = cause.to_string();
+        let (what, hint) = text.split_once("\nhint: ").unwrap_or((&text, ""));
+        causes.push(what.to_owned());
+        if !hint.is_empty() {
+            hints = format!("{hints}\nhint: {hint}");
+        }
+    }
+    causes.join(": ") + &hints
 }
 
 /// Says on standard error what went wrong.

@@ -59,7 +59,7 @@ pub(super) fn after_repair(report: &Report, members: &MemberArgs, vote: &VoteArg
 fn undecided(report: &Report, words: &mut Vec<String>) -> &'static str {
     let first = report.divergences.divergences().find(|divergence| divergence.verdict == Overall::Undecided);
     match first {
-        Some(first) if report.sectors.undecided > 0 => {
+        Some(first) if !report.size_undecided => {
             words.extend(["--pick".into(), format!("{:#x}:{}='#N'", first.offset, first.length)]);
             "   # N: who is right there; or --undecided zero, marker, first, bytes"
         }

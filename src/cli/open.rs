@@ -29,7 +29,7 @@ pub(super) fn open_voters(args: &MemberArgs) -> Result<Opened> {
         return Err(anyhow!("one copy alone can't vote\nhint: name at least {MEMBERS_MIN} members; quorum-img info looks at a single one"));
     }
     if count > MEMBERS_MAX {
-        return Err(anyhow!("{count} members are given, and at most {MEMBERS_MAX} can vote"));
+        return Err(anyhow!("{count} members are given, and at most {MEMBERS_MAX} can vote\nhint: leave some of them out"));
     }
     let mut opened = open_members(args)?;
     opened.warnings.extend(check_independence(&opened.members, &Sysfs::default())?);

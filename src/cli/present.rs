@@ -101,7 +101,7 @@ impl ReportFile {
         let target = if target.is_symlink() { fs::canonicalize(target)? } else { target.to_owned() };
         if target.exists() {
             for member in members {
-                ensure!(!member.is_at(&target)?, "this is the member {}", crate::member::Member::name(member));
+                ensure!(!member.is_at(&target)?, "this is the member {}\nhint: choose another name", crate::member::Member::name(member));
             }
             ensure!(is_report(&target)?, "there is something else than a report under that name\nhint: remove it, or choose another name");
         }
@@ -109,8 +109,9 @@ impl ReportFile {
             Some(parent) if parent != Path::new("") => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        ensure!(target.file_name().is_some(), "this is no file's name");
-        let new = NewFile::create(&folder)?;
+        ensure!(target.file_name().is_some(), "this is no file's name\nhint: name a file");
+        let new = NewFile::create(&folder)
+            .context("no file can be made in its folder\nhint: name a folder that exists and that you may write to")?;
         let spool = Spool::new(NewFile::create(&folder)?.into_unnamed()?);
         Ok(Self { target, new, spool })
     }

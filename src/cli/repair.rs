@@ -1,19 +1,25 @@
 //! `quorum-img repair -o`: write a repaired image.
 
-use std::{ffi::OsString, path::PathBuf, sync::Mutex};
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
 use super::{
     args::{MemberArgs, ShowArgs, VoteArgs, find_member, parse_pick, parse_size},
-    next,
+    complain, next,
     open::open_voters,
     present::Presenter,
     progress::Control,
     texts,
 };
 use crate::{
+    member::MemberName,
     repair::{Earlier, Forced, Repair, Target, Wish, admit},
     report::{Look, ReadPattern},
     scan::{Poll, QuestionError},
@@ -154,6 +160,13 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
         forced,
         divergences_max: args.show.max_divergences as usize,
     };
+    if let Some(report) = &args.show.report {
+        ensure!(
+            !same_place(report, &args.output_file),
+            "--report {} names the output itself\nhint: choose another name for one of them",
+            MemberName::from(report.as_path())
+        );
+    }
     let presenter = Mutex::new(Presenter::new(&args.show, &opened.members)?);
     let mut control = Control::new(&args.show)?;
     let warnings = opened.warnings.iter().chain(&poll.warnings).cloned().collect();
@@ -162,8 +175,24 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     let report = repair.run(warnings, &mut |run, findings| presenter.lock().expect("no panics").divergence(run, findings));
     control.end();
     let report = report?;
+    if report.exit_code == 2
+        && let Some(repair) = report.repair.as_ref().filter(|repair| !repair.written)
+    {
+        let what = format!("{}: not made, since {} sectors have no winner", repair.output, repair.unfilled_sectors);
+        complain(&format!("{what}\nhint: --pick says who is right in a range, --undecided what to write there"));
+    }
     let look = Look { next: next::after_repair(&report, &args.members, &args.vote) };
     presenter.into_inner().expect("no panics").finish(report, &look)
+}
+
+/// Whether two names mean the same place in the same folder.
+fn same_place(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| {
+        let path = if path.is_symlink() { fs::canonicalize(path).ok()? } else { path.to_owned() };
+        let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        Some((fs::canonicalize(folder).ok()?, path.file_name()?.to_owned()))
+    };
+    place(one).is_some_and(|one| Some(one) == place(other))
 }
 
 fn parse_sha256(text: &str) -> Result<String> {

@@ -16,7 +16,7 @@ use std::{
 use super::{Cache, Extent, Member, MemberName, ReadError};
 use crate::{
     sys::{
-        buffer::{ALIGNMENT, Buffer},
+        buffer::Buffer,
         device, direct, holes,
         mapping::{self, Window},
         prefetch,
@@ -56,8 +56,8 @@ pub struct RawMember {
     name: MemberName,
     path: PathBuf,
     file: File,
-    /// For direct reading, where that was asked for and works.
-    direct: Option<File>,
+    /// For direct reading, where that was asked for and works, with its alignment in bytes.
+    direct: Option<(File, usize)>,
     meta: Metadata,
     size: u64,
     mappable: bool,
@@ -95,6 +95,10 @@ impl RawMember {
         let device = meta.file_type().is_block_device();
         let size = if device { device::size_bytes(&file).map_err(failed)? } else { meta.len() };
         let direct = (cache == Cache::None).then(|| direct::reopen(&file).ok()).flatten();
+        let direct = direct.map(|direct| {
+            let unit = direct::unit_bytes(&direct);
+            (direct, unit)
+        });
         let mappable = cache == Cache::Writeback && mapping::mappable(&file, size);
         let read_ahead = prefetch::small_read_ahead(&file);
         Ok(Self { name, path: path.to_owned(), file, direct, meta, size, mappable, no_holes: AtomicBool::new(device), read_ahead })
@@ -205,7 +209,7 @@ impl Member for RawMember {
 
     fn read(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
         let read = match &self.direct {
-            Some(direct) => direct::read(direct, offset, bytes, bounce),
+            Some((direct, unit)) => direct::read(direct, *unit, offset, bytes, bounce),
             None => Storage::read(&self.file, offset, bytes),
         };
         match read {
@@ -233,7 +237,7 @@ impl Member for RawMember {
 
     fn read_unit(&self) -> u64 {
         // Direct reads come in aligned blocks: an error can't be narrowed down further.
-        if self.direct.is_some() { ALIGNMENT as u64 } else { u64::from(crate::vote::SECTOR_MIN) }
+        self.direct.as_ref().map_or(u64::from(crate::vote::SECTOR_MIN), |&(_, unit)| unit as u64)
     }
 
     fn plain_file(&self) -> Option<&File> {

@@ -167,8 +167,10 @@ impl Repair<'_> {
                 .collect();
             self.resemble(&new, &owners)?;
             new.file().sync().map_err(self.failed("can't be synced", "look at the storage that holds it"))?;
-            new.publish(name, replace)
-                .map_err(self.failed("can't be given its name", "something else may have appeared under that name"))?;
+            new.publish(name, replace).map_err(self.failed(
+                "can't be given its name",
+                "if something else has appeared under it, choose another; --force overwrite replaces",
+            ))?;
         } else {
             written.usable = false;
         }
@@ -205,7 +207,10 @@ impl Repair<'_> {
 
     /// A device can't appear complete: all is voted on before the first byte is written.
     fn to_device(&self, file: &File, listener: Listener) -> Result<Written, RepairError> {
-        let checked = self.check_listed(listener)?;
+        let checked = match &self.wish.expected_sha256 {
+            Some(expected) => self.check_digest(expected, listener)?,
+            None => self.check_listed(self.findings(), listener)?,
+        };
         let undecided = checked.outcome.tally.undecided;
         if !checked.outcome.complete || (undecided > 0 && self.wish.fill == Fill::Fail) || self.any_changed() {
             return Ok(Written::nothing(checked, undecided));
@@ -221,7 +226,11 @@ impl Repair<'_> {
         }
         let ranges = self.ranges();
         (self.phases)("writing", ranges.iter().map(|range| range.length()).sum());
-        let again = if complete { self.patch(&ranges, &writer, &checked)? } else { Outcome::default() };
+        let again = if complete {
+            self.vote_again(&ranges, &writer, self.findings(), |again| again.digest() == checked.findings.digest())?
+        } else {
+            Outcome::default()
+        };
         let unfilled = unfilled.max(again.unfilled_sectors);
         let outcome = Outcome { complete: again.complete, ..checked.outcome };
         let mut written = Written::by(&writer, Checked { outcome, findings: checked.findings }, unfilled);
@@ -250,7 +259,7 @@ impl Repair<'_> {
             written: written.usable,
             method: written.usable.then_some(written.method),
             base: written.base.filter(|_| written.usable),
-            bytes_written: written.bytes,
+            bytes_written: if written.usable { written.bytes } else { 0 },
             verified: written.verified,
             composed_blocks: findings.composed_blocks(),
             fill: fill.filter(|_| filled),

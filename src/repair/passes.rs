@@ -5,11 +5,11 @@ use std::{fs::File, io, path::Path};
 use super::{
     RepairError,
     image::{Repair, Written},
-    verify::{find_difference, sha256},
+    verify::{VotedDigest, find_difference, sha256},
     writer::{Ground, Writer},
 };
 use crate::{
-    scan::{Checked, Findings, Job, Listener, Outcome, Output, ScanError, check, scan},
+    scan::{Checked, Findings, Job, Listener, Outcome, Output, ScanError, check, scan, workers},
     sys::storage::{NewFile, Storage},
     vote::{ByteRange, Fill, Rule, Rules, Run, Verdict},
 };
@@ -59,7 +59,7 @@ impl Repair<'_> {
         cloneable: &[usize],
         listener: Listener,
     ) -> Result<Written, RepairError> {
-        let checked = self.check_listed(listener)?;
+        let checked = self.check_listed(self.findings().with_changes_of(cloneable), listener)?;
         let counted = &checked.outcome.tally.members;
         let flaws = |index: usize| {
             let member = counted[index];
@@ -67,11 +67,12 @@ impl Repair<'_> {
         };
         let base = cloneable.iter().copied().min_by_key(|&index| flaws(index));
         let undecided = checked.outcome.tally.undecided > 0;
-        let Some(base) = base.filter(|_| checked.outcome.complete && !(undecided && self.wish.fill == Fill::Fail)) else {
+        let base = base.filter(|_| checked.outcome.complete && !(undecided && self.wish.fill == Fill::Fail));
+        let Some((base, (ranges, changes))) = base.and_then(|base| Some((base, checked.findings.changes_of(base)?))) else {
             let unfilled = checked.outcome.tally.undecided;
             return Ok(Written::nothing(checked, unfilled));
         };
-        let ranges = checked.findings.ranges.clone().finish(u64::from(self.poll.sector), self.poll.size);
+        let ranges = ranges.finish(u64::from(self.poll.sector), self.poll.size);
         let bytes = ranges.iter().map(|range| range.length()).sum();
         self.refuse_without_room(folder, bytes)?;
         let source = self.members[base].plain_file().ok_or(RepairError::Unsteady)?;
@@ -79,7 +80,9 @@ impl Repair<'_> {
         new.file().set_length(self.poll.size).map_err(self.failed("can't be given its length", "try --reflink never"))?;
         (self.phases)("writing", bytes);
         let writer = Writer::new(new.file(), Ground::Anything, self.watch);
-        let again = self.patch(&ranges, &writer, &checked)?;
+        let again = self.vote_again(&ranges, &writer, self.findings().with_changes_of(&[base]), |again| {
+            again.changes_of(base).is_some_and(|(_, again)| again == changes)
+        })?;
         let outcome = Outcome { complete: again.complete, ..checked.outcome };
         let checked = Checked { outcome, findings: checked.findings };
         let mut written = Written { method: "clone", base: Some(base), ..Written::by(&writer, checked, again.unfilled_sectors) };
@@ -90,25 +93,30 @@ impl Repair<'_> {
     }
 
     /// Votes on `ranges` once more and writes what wins; the votes must be the ones that were cast before.
-    pub(super) fn patch(&self, ranges: &[ByteRange], writer: &Writer, before: &Checked) -> Result<Outcome, RepairError> {
-        let mut again = self.findings();
+    pub(super) fn vote_again(
+        &self,
+        ranges: &[ByteRange],
+        writer: &Writer,
+        mut again: Findings,
+        same: impl Fn(&Findings) -> bool,
+    ) -> Result<Outcome, RepairError> {
         let outcome = self.scan(ranges, &self.poll.rules, Some(writer), &mut |run| {
             again.add(run);
             Ok(())
         })?;
-        if outcome.complete && again.digest() != before.findings.digest() {
+        if outcome.complete && !same(&again) {
             return Err(RepairError::Unsteady);
         }
         Ok(outcome)
     }
 
-    pub(super) fn check_listed(&self, listener: Listener) -> Result<Checked, RepairError> {
+    /// Votes on what is to be voted on, and writes nothing.
+    pub(super) fn check_listed(&self, mut findings: Findings, listener: Listener) -> Result<Checked, RepairError> {
         let ranges = self.ranges();
         (self.phases)("voting", ranges.iter().map(|range| range.length()).sum());
         if self.wish.earlier.is_none() {
-            return Ok(check(self.members, self.question, &self.poll, self.limits(), self.watch, listener)?);
+            return Ok(check(self.members, self.question, &self.poll, findings, self.watch, listener)?);
         }
-        let mut findings = self.findings();
         let outcome = self.scan(&ranges, &self.poll.rules, None, &mut |run| {
             findings.add(run);
             listener(run, &findings)
@@ -135,6 +143,17 @@ impl Repair<'_> {
         output: Option<&dyn Output>,
         sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send),
     ) -> Result<Outcome, RepairError> {
+        self.scan_by(workers(self.question.threads, self.members), ranges, rules, output, sink)
+    }
+
+    fn scan_by(
+        &self,
+        threads: usize,
+        ranges: &[ByteRange],
+        rules: &Rules,
+        output: Option<&dyn Output>,
+        sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send),
+    ) -> Result<Outcome, RepairError> {
         let job = Job {
             members: self.members,
             size: self.poll.size,
@@ -142,7 +161,7 @@ impl Repair<'_> {
             ranges,
             rules,
             threshold: self.poll.threshold,
-            threads: self.question.threads,
+            threads,
             output: output.map(|output| (output, self.wish.fill)),
             watch: self.watch,
         };
@@ -155,6 +174,24 @@ impl Repair<'_> {
             },
             other => other.into(),
         })
+    }
+
+    /// Votes on everything and computes the digest of what would be written, before it is: for what can't be taken back.
+    pub(super) fn check_digest(&self, expected: &str, listener: Listener) -> Result<Checked, RepairError> {
+        let all = [ByteRange::new(0, self.poll.size)];
+        (self.phases)("voting, computing SHA-256", self.poll.size);
+        let mut findings = self.findings();
+        let digest = VotedDigest::default();
+        // One thread alone hands on its chunks in ascending order.
+        let outcome = self.scan_by(1, &all, &self.poll.rules, Some(&digest), &mut |run| {
+            findings.add(run);
+            listener(run, &findings)
+        })?;
+        let found = digest.finish();
+        if outcome.complete && outcome.unfilled_sectors == 0 && found != expected {
+            return Err(RepairError::Digest { output: self.output_name(), found, expected: expected.to_owned() });
+        }
+        Ok(Checked { outcome, findings })
     }
 
     /// Syncs, and reads back past the page cache.

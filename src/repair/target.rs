@@ -107,7 +107,7 @@ impl Target {
             let what = format!("lies on a file system inside of the member {member}, which writing would change");
             return Err(refuse(&what, "choose a folder elsewhere"));
         }
-        Ok(Self::File { folder, name: name.to_owned(), replace: there.is_some() })
+        Ok(Self::File { folder, name: name.to_owned(), replace: forced.overwrite })
     }
 
     fn device(path: &Path, needed: u64, forced: Forced, output: &MemberName) -> Result<Self, RepairError> {

@@ -1,13 +1,16 @@
 //! Reading back what was written.
 
-use std::{fs::File, io};
+use std::{fs::File, io, sync::Mutex};
 
 use rayon::iter::{ParallelBridge, ParallelIterator};
 use sha2::{Digest, Sha256};
 
-use super::fingerprint::{Fingerprint, GROUP_BYTES, sum_of};
+use super::{
+    fingerprint::{Fingerprint, GROUP_BYTES, sum_of},
+    writer::ZEROS,
+};
 use crate::{
-    scan::Watch,
+    scan::{Output, Watch},
     sys::{holes, storage::Storage},
     vote::ByteRange,
 };
@@ -99,6 +102,45 @@ fn differs(file: &File, group: &Group, expected: &Fingerprint, watch: &dyn Watch
         }
     }
     Ok((sum != expected.sum_at(group.whole.start) && !watch.stopped()).then_some(group.whole))
+}
+
+/// Hashes voted bytes that come in ascending order.
+#[derive(Default)]
+pub(super) struct VotedDigest(Mutex<(Sha256, u64)>);
+
+impl VotedDigest {
+    /// In hex.
+    pub(super) fn finish(self) -> String {
+        format!("{:x}", self.0.into_inner().expect("no thread panics with it").0.finalize())
+    }
+
+    fn add(&self, offset: u64, bytes: &[u8]) {
+        let (hasher, at) = &mut *self.0.lock().expect("no thread panics with it");
+        assert_eq!(offset, *at, "voted bytes must come in order to be hashed");
+        hasher.update(bytes);
+        *at += bytes.len() as u64;
+    }
+}
+
+impl Output for VotedDigest {
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.add(offset, bytes);
+        Ok(())
+    }
+
+    fn zeros(&self, range: ByteRange) -> io::Result<()> {
+        let mut at = range.start;
+        while at < range.end {
+            let length = (range.end - at).min(ZEROS.len() as u64);
+            self.add(at, &ZEROS[..length as usize]);
+            at += length;
+        }
+        Ok(())
+    }
+
+    fn wants_all_zeros(&self) -> bool {
+        true
+    }
 }
 
 /// SHA-256 of the first `size` bytes, in hex; none where it was stopped.

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Zeros, to be written in one go.
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+pub(super) static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// What the output holds before the first write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

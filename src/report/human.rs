@@ -91,6 +91,9 @@ fn sectors(count: u64) -> String {
 /// What else matters at first sight.
 fn details(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
+    if report.size_undecided {
+        lines.push("The members don't agree on the virtual size: behind the shortest one's end nothing is decided.".into());
+    }
     let whole: Vec<String> = report.members.iter().filter(|member| member.whole).map(name_of).collect();
     let part = if report.partial || report.range.is_some() { " in the part looked at" } else { " as they stand" };
     if report.exit_code != 0 && report.read_pattern == ReadPattern::Quorum {

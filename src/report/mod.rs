@@ -42,6 +42,9 @@ pub struct Report {
     /// The member that was taken to be right, if one was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trust: Option<usize>,
+    /// Set where the members don't agree on the virtual size: then `size` is the longest.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub size_undecided: bool,
     /// The worst verdict there is.
     pub verdict: Overall,
     /// What the program ends with.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Findings, Job, Limits, Outcome, Poll, Question, ScanError, Watch, scan};
+use super::{Findings, Job, Limits, Outcome, Poll, Question, ScanError, Watch, scan, workers};
 use crate::{
     member::{Member, escaped},
     report::{MemberReport, Overall, ReadPattern, Report, SCHEMA, Sectors, Span, Status, rfc3339},
@@ -20,7 +20,7 @@ pub struct Checked {
     pub findings: Findings,
 }
 
-/// Votes on all that `poll` looks at and writes nothing.
+/// Votes on all that `poll` looks at and writes nothing; `findings` takes what is found.
 ///
 /// # Errors
 /// Where `listener` does, and where no threads are to be had; what members say is part of the result.
@@ -28,11 +28,10 @@ pub fn check(
     members: &[&dyn Member],
     question: &Question,
     poll: &Poll,
-    limits: Limits,
+    mut findings: Findings,
     watch: &dyn Watch,
     listener: Listener,
 ) -> Result<Checked, ScanError> {
-    let mut findings = Findings::of(members, limits);
     let ranges: &[ByteRange] = if poll.range.is_empty() { &[] } else { &[poll.range] };
     let job = Job {
         members,
@@ -41,7 +40,7 @@ pub fn check(
         ranges,
         rules: &poll.rules,
         threshold: poll.threshold,
-        threads: question.threads,
+        threads: workers(question.threads, members),
         output: None,
         watch,
     };
@@ -144,6 +143,7 @@ pub fn make_report(
         threshold: poll.threshold,
         read_pattern: question.read_pattern,
         trust: question.trust,
+        size_undecided: matches!(poll.size_vote, VirtualSize::Undecided { .. }),
         verdict,
         exit_code,
         range: question.range.map(|_| poll.range.into()),

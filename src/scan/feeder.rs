@@ -1,6 +1,6 @@
 //! Gives out windows, and skips what every member holds as a hole.
 
-use super::{Job, Shared, WINDOW_ALIGNMENT, WINDOW_BYTES};
+use super::{BLOCK_BYTES, Job, Shared, WINDOW_ALIGNMENT, WINDOW_BYTES};
 use crate::{
     member::{Extent, Member},
     vote::ByteRange,
@@ -60,7 +60,10 @@ impl<'a> Feeder<'a> {
                 self.at = skip_to;
                 continue;
             }
-            let end = (self.at - self.at % WINDOW_BYTES).saturating_add(WINDOW_BYTES).min(range.end);
+            let window_end = (self.at - self.at % WINDOW_BYTES).saturating_add(WINDOW_BYTES);
+            let unread_end = self.unread(shared);
+            // Where nothing has to be read, one window is as good as thousands.
+            let end = window_end.max(unread_end - unread_end % WINDOW_ALIGNMENT).min(range.end);
             let task = WindowTask { index: self.given, range: ByteRange::new(self.at, end), before: self.before + (self.at - range.start) };
             self.given += 1;
             self.at = end;
@@ -75,6 +78,22 @@ impl<'a> Feeder<'a> {
         if !ahead.is_empty() {
             self.job.members.iter().for_each(|member| member.prefetch(ahead));
         }
+    }
+
+    /// Up to where no member has anything to be read from here on: all hold holes, have ended or failed.
+    fn unread(&mut self, shared: &Shared) -> u64 {
+        let at = self.at;
+        let mut end = u64::MAX;
+        for (index, member) in self.job.members.iter().enumerate() {
+            if shared.failures[index].get().is_some() || at >= member.size().next_multiple_of(BLOCK_BYTES.max(u64::from(self.job.sector))) {
+                continue;
+            }
+            match extent_at(*member, at, &mut self.known[index]) {
+                Some(Extent::Zero(zeros)) if zeros > at && at < member.size() => end = end.min(zeros),
+                _ => return at,
+            }
+        }
+        end
     }
 
     fn skips(&self) -> bool {

@@ -35,11 +35,39 @@ pub struct Findings {
     /// For each member: the partitions in which it dissents.
     touched: Vec<Vec<bool>>,
     composed: Composed,
-    /// Where the divergences are.
-    pub ranges: CoarseRanges,
+    /// For members that may become the base of an output: what would have to be changed in them.
+    changes: Vec<Changes>,
     /// The undecided ones among them, as far as they are listed.
     undecided: Vec<Run>,
     digest: Xxh3,
+}
+
+/// What makes a member agree with every verdict.
+struct Changes {
+    member: usize,
+    ranges: CoarseRanges,
+    digest: Xxh3,
+}
+
+impl Changes {
+    /// Takes the divergence where the member doesn't hold what is to be there.
+    fn add(&mut self, run: &Run) {
+        let agrees = match run.vote.verdict {
+            Verdict::Unanimous => true,
+            Verdict::Decided { winner } => run.vote.grouping.version(self.member) == Some(winner),
+            Verdict::Undecided => false,
+        };
+        if !agrees {
+            self.ranges.add(run.range);
+            update(&mut self.digest, run);
+        }
+    }
+}
+
+fn update(digest: &mut Xxh3, run: &Run) {
+    digest.update(&run.range.start.to_le_bytes());
+    digest.update(&run.range.end.to_le_bytes());
+    digest.update(&run.vote.digest());
 }
 
 impl Findings {
@@ -65,10 +93,26 @@ impl Findings {
             listed: Vec::new(),
             count: 0,
             composed: Composed::new(),
-            ranges: CoarseRanges::default(),
+            changes: Vec::new(),
             undecided: Vec::new(),
             digest: Xxh3::new(),
         }
+    }
+
+    /// Keeps from now on what would have to be changed in these members.
+    #[must_use]
+    pub fn with_changes_of(mut self, members: &[usize]) -> Self {
+        let ranges = || CoarseRanges::shared_by(members.len());
+        self.changes = members.iter().map(|&member| Changes { member, ranges: ranges(), digest: Xxh3::new() }).collect();
+        self
+    }
+
+    /// What would have to be changed in a member that [`with_changes_of`](Self::with_changes_of) named: the ranges, which may be
+    /// wider, and what tells these changes from others.
+    #[must_use]
+    pub fn changes_of(&self, member: usize) -> Option<(CoarseRanges, u64)> {
+        let changes = self.changes.iter().find(|changes| changes.member == member)?;
+        Some((changes.ranges.clone(), changes.digest.digest()))
     }
 
     /// Takes the next one.
@@ -81,10 +125,8 @@ impl Findings {
             }
         }
         self.composed.add(run, self.limits.fill);
-        self.ranges.add(run.range);
-        self.digest.update(&run.range.start.to_le_bytes());
-        self.digest.update(&run.range.end.to_le_bytes());
-        self.digest.update(&run.vote.digest());
+        self.changes.iter_mut().for_each(|changes| changes.add(run));
+        update(&mut self.digest, run);
         let Verdict::Decided { winner } = run.vote.verdict else { return };
         let outvoting = run.vote.grouping.holders(winner);
         let newest = members_of(outvoting).map(|member| self.modified[member]).reduce(|a, b| Some(a?.max(b?))).flatten();

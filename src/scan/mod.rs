@@ -98,7 +98,7 @@ pub struct Job<'a> {
     pub rules: &'a Rules,
     /// For `fill`: how many ballots a byte needs.
     pub threshold: usize,
-    /// Threads, from 1 to [`THREADS_MAX`].
+    /// Threads, from 1 to [`THREADS_MAX`]; see [`workers`]. With one alone, the output is written in ascending order.
     pub threads: usize,
     /// Where the voted bytes go, if anywhere, and what goes there for undecided sectors.
     pub output: Option<(&'a dyn Output, Fill)>,
@@ -210,12 +210,17 @@ pub fn scan(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send)) ->
     Ok(outcome)
 }
 
+/// Threads that keep `threads` processors busy: more of them where they wait for the medium, for several requests in flight.
+#[must_use]
+pub fn workers(threads: usize, members: &[&dyn Member]) -> usize {
+    let direct = members.iter().any(|member| member.reads_medium());
+    if direct { (threads * DIRECT_THREADS_FACTOR).min(THREADS_MAX) } else { threads }
+}
+
 /// How many threads, and how large the chunks: all private copies together stay within [`CHUNKS_BYTES_MAX`].
 fn dimensions(job: &Job) -> (usize, usize) {
     let buffers = job.members.len() + 2;
-    let direct = job.members.iter().any(|member| member.reads_medium());
-    let wanted = if direct { (job.threads * DIRECT_THREADS_FACTOR).min(THREADS_MAX) } else { job.threads };
-    let threads = wanted.min(CHUNKS_BYTES_MAX / (buffers * CHUNK_BYTES_MIN)).max(1);
+    let threads = job.threads.min(CHUNKS_BYTES_MAX / (buffers * CHUNK_BYTES_MIN)).max(1);
     let mapped = job.members.iter().all(|member| member.mappable());
     let wanted = if mapped { CHUNK_BYTES } else { CHUNK_BYTES_READ };
     let room = CHUNKS_BYTES_MAX / (buffers * threads);

@@ -46,7 +46,7 @@ impl Default for Question {
 #[derive(Debug, thiserror::Error)]
 pub enum QuestionError {
     /// Too few or too many.
-    #[error("{0} members can't vote: give from {MEMBERS_MIN} to {MEMBERS_MAX} copies")]
+    #[error("{0} members can't vote\nhint: name from {MEMBERS_MIN} to {MEMBERS_MAX} copies")]
     Members(usize),
     /// Out of bounds.
     #[error("a threshold of {threshold} makes no sense for {members} members\nhint: from 2 to {members}; a majority is {majority}")]
@@ -62,7 +62,9 @@ pub enum QuestionError {
     #[error("a sector of {0} bytes is not possible\nhint: a power of two from {SECTOR_MIN} to {SECTOR_MAX}")]
     Sector(u32),
     /// Begins or ends outside of the image.
-    #[error("range {offset:#x}:{length} does not lie within the image, which ends at {size:#x} ({size} bytes)")]
+    #[error(
+        "range {offset:#x}:{length} does not lie within the image, which ends at {size:#x} ({size} bytes)\nhint: offsets from 0 to {size} are possible; --size says another size"
+    )]
     Range {
         /// First byte.
         offset: u64,
@@ -72,16 +74,24 @@ pub enum QuestionError {
         size: u64,
     },
     /// A range without bytes.
-    #[error("range {offset:#x}:0 holds no byte")]
+    #[error("range {offset:#x}:0 holds no byte\nhint: OFFSET:LENGTH, for instance {offset:#x}:64k")]
     Empty {
         /// Its offset.
         offset: u64,
     },
+    /// Two decisions for one place.
+    #[error("two picks say different things about offset {offset:#x}\nhint: leave one of them out, or make the ranges smaller")]
+    PicksOverlap {
+        /// The first byte that both name.
+        offset: u64,
+    },
     /// A member by a number that there isn't.
-    #[error("there is no member #{0}")]
+    #[error("there is no member #{0}\nhint: they are numbered from #0 in the order given")]
     NoMember(usize),
     /// Under fifo nobody is compared.
-    #[error("--read-pattern fifo asks one member after the other and compares nothing: it can't go with {0}")]
+    #[error(
+        "--read-pattern fifo asks one member after the other and compares nothing: it can't go with {0}\nhint: leave one of the two out"
+    )]
     Fifo(&'static str),
 }
 
@@ -159,8 +169,13 @@ impl Poll {
             let tail = ByteRange::new(shortest, longest).widened(u64::from(question.sector), longest);
             rules.except(tail, Rule::Unanimity);
         }
+        let mut picked: Vec<(ByteRange, usize)> = Vec::new();
         for &(range, member) in &question.picks {
             let widened = within(range, size, question.sector, "--pick", &mut warnings)?;
+            if let Some(both) = picked.iter().find_map(|&(other, who)| other.and(widened).filter(|_| who != member)) {
+                return Err(QuestionError::PicksOverlap { offset: both.start });
+            }
+            picked.push((widened, member));
             rules.except(widened, Rule::Member(member));
         }
         let range = match question.range {
@@ -176,11 +191,13 @@ fn within(range: ByteRange, size: u64, sector: u32, option: &str, warnings: &mut
     if range.is_empty() {
         return Err(QuestionError::Empty { offset: range.start });
     }
-    if range.end > size {
+    if range.start >= size {
         return Err(QuestionError::Range { offset: range.start, length: range.length(), size });
     }
     let widened = range.widened(u64::from(sector), size);
-    if widened != range {
+    if range.end > size {
+        warnings.push(format!("{option} {:#x}:{} was cut at the image's end, {size:#x}", range.start, range.length()));
+    } else if widened != range {
         warnings.push(format!(
             "{option} {:#x}:{} was widened to whole sectors: {:#x}:{}",
             range.start,

@@ -11,6 +11,9 @@ use std::{
 
 use super::buffer::{ALIGNMENT, Buffer};
 
+/// The smallest sector there is.
+const SECTOR: usize = 512;
+
 /// Opens the file behind an open one once more, for direct reading.
 ///
 /// # Errors
@@ -27,23 +30,34 @@ pub fn reopen(file: &File) -> io::Result<File> {
     }
 }
 
+/// The smallest aligned read that `file` (opened for direct reading) takes, in bytes: 512 where its device has such sectors.
+#[must_use]
+pub fn unit_bytes(file: &File) -> usize {
+    let mut probe = Buffer::new(ALIGNMENT);
+    // An error of the medium says nothing of alignment, and EINVAL all.
+    match file.read_at(&mut probe[..SECTOR], SECTOR as u64) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => ALIGNMENT,
+        _ => SECTOR,
+    }
+}
+
 /// Reads `bytes` from `offset` on past the page cache; less only at the end of the file. Any offset and length will do: what isn't
-/// aligned is read into `bounce` first.
+/// aligned to `unit` is read into `bounce` first.
 ///
 /// # Errors
 /// What pread says.
-pub fn read(file: &File, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> io::Result<usize> {
-    let aligned = |n: u64| n.is_multiple_of(ALIGNMENT as u64);
+pub fn read(file: &File, unit: usize, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> io::Result<usize> {
+    let aligned = |n: u64| n.is_multiple_of(unit as u64);
     if aligned(offset) && aligned(bytes.len() as u64) && aligned(bytes.as_ptr() as u64) {
-        return fill(file, offset, bytes);
+        return fill(file, unit, offset, bytes);
     }
     let mut done = 0;
     while done < bytes.len() {
         let bounce = bounce.get_or_insert_with(|| Buffer::new(256 << 10));
         let at = offset + done as u64;
-        let skip = (at % ALIGNMENT as u64) as usize;
-        let wanted = (skip + bytes.len() - done).next_multiple_of(ALIGNMENT).min(bounce.len());
-        let held = fill(file, at - skip as u64, &mut bounce[..wanted])?;
+        let skip = (at % unit as u64) as usize;
+        let wanted = (skip + bytes.len() - done).next_multiple_of(unit).min(bounce.len());
+        let held = fill(file, unit, at - skip as u64, &mut bounce[..wanted])?;
         let usable = held.saturating_sub(skip).min(bytes.len() - done);
         if usable == 0 {
             break;
@@ -54,7 +68,7 @@ pub fn read(file: &File, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buff
     Ok(done)
 }
 
-fn fill(file: &File, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+fn fill(file: &File, unit: usize, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
     let mut done = 0;
     while done < bytes.len() {
         match file.read_at(&mut bytes[done..], offset + done as u64) {
@@ -64,7 +78,7 @@ fn fill(file: &File, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
             Err(error) => return Err(error),
         }
         // A short read at the end leaves an unaligned rest, which could only be refused.
-        if !done.is_multiple_of(ALIGNMENT) {
+        if !done.is_multiple_of(unit) {
             break;
         }
     }
@@ -85,10 +99,11 @@ mod tests {
             eprintln!("SKIPPED: no direct I/O on this file system");
             return;
         };
+        let unit = super::unit_bytes(&direct);
         let mut bounce = None;
         for (offset, length) in [(0, 4096), (1, 1), (511, 300_000), (299_999, 10), (300_001, 5), (4096, 8192)] {
             let mut read = vec![0; length];
-            let count = super::read(&direct, offset as u64, &mut read, &mut bounce).expect("it can be read");
+            let count = super::read(&direct, unit, offset as u64, &mut read, &mut bounce).expect("it can be read");
             let end = bytes.len().min(offset + length);
             assert_eq!(&read[..count], &bytes[offset.min(end)..end], "{length} bytes from {offset} on");
         }

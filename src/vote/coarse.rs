@@ -23,6 +23,12 @@ impl Default for CoarseRanges {
 }
 
 impl CoarseRanges {
+    /// One of so many lists that share the memory of one.
+    #[must_use]
+    pub fn shared_by(lists: usize) -> Self {
+        Self { ranges_max: RANGES_MAX / lists.max(1), ..Self::default() }
+    }
+
     /// Adds a range that starts no earlier than the last one did.
     pub fn add(&mut self, range: ByteRange) {
         self.push(range.widened(self.grain, u64::MAX));
