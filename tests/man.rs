@@ -30,7 +30,7 @@ fn page(command: &Command, name: &str) -> String {
         render(&man, &mut roff).expect("a vector takes all");
     }
     let usage = command.clone().render_usage().to_string();
-    let usage = usage.trim_start_matches("Usage: ").replace('<', "").replace('>', "");
+    let usage = usage.trim_start_matches("Usage: ").replace(['<', '>'], "");
     roff.extend(format!(".SH SYNOPSIS\n{}\n", escaped(&usage)).bytes());
     man.render_description_section(&mut roff).expect("a vector takes all");
     man.render_options_section(&mut roff).expect("a vector takes all");

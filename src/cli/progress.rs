@@ -19,6 +19,8 @@ use crate::{report::human_size, scan::Watch};
 
 /// How often signals and the clock are looked at.
 const TICK: Duration = Duration::from_millis(50);
+/// What is done sooner needs no bar.
+const BAR_AFTER: Duration = Duration::from_millis(500);
 /// How often progress is printed where there is no terminal to redraw it on.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
@@ -58,11 +60,7 @@ impl Control {
         }
         flag::register(consts::SIGUSR1, Arc::clone(&asked)).context("signals")?;
         let terminal = io::stderr().is_terminal();
-        let bar = if terminal && !show.quiet {
-            ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5))
-        } else {
-            ProgressBar::hidden()
-        };
+        let bar = ProgressBar::hidden();
         let style = ProgressStyle::with_template("{msg} {bar:30} {percent:>3} %  {binary_bytes_per_sec}  {eta} to go")
             .context("the progress bar's template")?;
         bar.set_style(style);
@@ -77,10 +75,11 @@ impl Control {
             bar,
             rate,
         });
+        let show_nothing = show.quiet;
         let lines = show.progress && !show.quiet && !terminal;
         let ticker = thread::Builder::new().name("progress".into()).spawn({
             let state = Arc::clone(&state);
-            move || state.tick(lines)
+            move || state.tick(lines, terminal && !show_nothing)
         });
         Ok(Self { state, ticker: Some(ticker.context("a thread for progress")?) })
     }
@@ -112,11 +111,16 @@ impl Drop for Control {
 }
 
 impl State {
-    fn tick(&self, lines: bool) {
+    fn tick(&self, lines: bool, mut bar_wanted: bool) {
+        let begun = Instant::now();
         let mut last_line = Instant::now();
         let mut last_phase = "";
         while !self.ended.load(Relaxed) {
             thread::park_timeout(TICK);
+            if bar_wanted && begun.elapsed() >= BAR_AFTER {
+                self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
+                bar_wanted = false;
+            }
             self.bar.set_position(self.done.load(Relaxed));
             let asked = self.show.swap(false, Relaxed);
             let (phase, ..) = *self.phase.lock().expect("no panics");
