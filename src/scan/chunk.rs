@@ -262,6 +262,9 @@ impl Worker<'_> {
 
     /// Maps the window of a member unless that was done; whether its bytes can be compared there.
     fn map(&mut self, index: usize) -> bool {
+        if !self.maps {
+            return false;
+        }
         if let Slot::Unknown = self.slots[index] {
             let member = self.shared.job.members[index];
             let range = ByteRange::new(self.mapped.start, self.mapped.end.min(member.size()));

@@ -46,6 +46,9 @@ const CHUNK_BYTES: usize = 128 << 10;
 const CHUNK_BYTES_READ: usize = 1 << 20;
 /// The smallest chunk: a largest sector.
 const CHUNK_BYTES_MIN: usize = 64 << 10;
+/// Less data than this between holes is read, not mapped: for a few pages copying costs less than faults and unmapping do
+/// (docs/performance.md).
+const MAPPED_BYTES_MIN: u64 = 4 << 20;
 /// What a differing chunk is narrowed down to before its bytes are copied and voted on.
 const BLOCK_BYTES: u64 = 4096;
 /// More threads than cores where they wait for the medium: several requests in flight.

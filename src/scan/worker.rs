@@ -1,7 +1,7 @@
 //! One thread's work: a window, piece by piece, chunk by chunk.
 
 use super::{
-    ScanError, Shared, WINDOW_ALIGNMENT,
+    MAPPED_BYTES_MIN, ScanError, Shared, WINDOW_ALIGNMENT,
     extents::{Piece, State, Track, pieces, track},
     feeder::WindowTask,
     ordered::WindowResult,
@@ -30,6 +30,8 @@ pub(super) struct Worker<'a> {
     pub(super) slots: Vec<Slot>,
     /// Where the slots' mappings start, and where the window ends.
     pub(super) mapped: ByteRange,
+    /// Whether the piece at hand is to be mapped where members can be.
+    pub(super) maps: bool,
     /// A chunk of zeros, to compare with.
     pub(super) zeros: Buffer,
     /// The voted bytes of a chunk that isn't alike in all members.
@@ -84,6 +86,7 @@ impl<'a> Worker<'a> {
             copies: (0..members).map(|_| Copy::default()).collect(),
             slots: (0..members).map(|_| Slot::Unknown).collect(),
             mapped: ByteRange::new(0, 0),
+            maps: true,
             zeros: Buffer::new(shared.chunk_bytes),
             voted: Buffer::new(shared.chunk_bytes),
             found: Found::default(),
@@ -96,7 +99,10 @@ impl<'a> Worker<'a> {
         self.mapped = ByteRange::new(range.start - range.start % WINDOW_ALIGNMENT, range.end);
         let tracks: Vec<Track> = (0..self.shared.job.members.len()).map(|member| self.track(member, range)).collect();
         let mut reached = range.start;
-        for mut piece in pieces(range, &tracks) {
+        let pieces = pieces(range, &tracks);
+        let alone = pieces.len() == 1;
+        for mut piece in pieces {
+            self.maps = alone || piece.range.length() >= MAPPED_BYTES_MIN;
             match self.piece(&mut piece) {
                 Ok(to) => reached = to,
                 Err(error) => self.shared.fail(error),
