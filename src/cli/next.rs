@@ -59,13 +59,17 @@ pub(super) fn after_repair(report: &Report, members: &MemberArgs, vote: &VoteArg
 fn undecided(report: &Report, words: &mut Vec<String>) -> &'static str {
     let first = report.divergences.divergences().find(|divergence| divergence.verdict == Overall::Undecided);
     match first {
-        Some(first) if !report.size_undecided => {
+        _ if report.size_undecided => {
+            words.extend(["--size".into(), report.size.to_string()]);
+            "   # or another size: the members don't agree on one"
+        }
+        Some(first) => {
             words.extend(["--pick".into(), format!("{:#x}:{}='#N'", first.offset, first.length)]);
             "   # N: who is right there; or --undecided zero, marker, first, bytes"
         }
-        _ => {
-            words.extend(["--size".into(), report.size.to_string()]);
-            "   # or another size: the members don't agree on one"
+        None => {
+            words.extend(["--undecided".into(), "marker".into()]);
+            "   # or zero, first, bytes; or --pick for a range that you know about"
         }
     }
 }
