@@ -35,6 +35,29 @@ pub(super) struct MemberArgs {
     pub cache: CacheMode,
 }
 
+/// Whether others are kept from writing meanwhile.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Members")]
+pub(super) struct LockArgs {
+    /// Take no locks: read members that another program writes to
+    ///
+    /// Without it, members are locked as QEMU locks images (its image locking), and one that a guest writes to is refused with exit
+    /// code 4. On a running guest, copies that are written one after the other differ for moments: what differs is read again a few
+    /// times, and only what persists is reported; a member that was written to meanwhile makes the exit code 3.
+    #[arg(short = 'U', long)]
+    pub force_share: bool,
+}
+
+/// Readings of what differs where nobody is kept from writing; guests' writes reach all copies within a fraction of a second.
+const REREADS: u32 = 3;
+
+impl LockArgs {
+    /// How often what differs is read again.
+    pub(super) fn rereads(&self) -> u32 {
+        if self.force_share { REREADS } else { 0 }
+    }
+}
+
 impl MemberArgs {
     /// Whether the user said that the member `given` is raw, so that its first bytes don't matter.
     pub(super) fn settles_raw(&self, given: &std::ffi::OsStr) -> bool {
@@ -166,6 +189,7 @@ impl VoteArgs {
             },
             trust: self.trust.as_ref().map(|name| find_member(name, members)).transpose().context("--trust")?,
             picks: Vec::new(),
+            rereads: 0,
             threads: self.threads.map_or(default.threads, |threads| threads as usize),
         })
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::{
-    args::{MemberArgs, ShowArgs, VoteArgs},
+    args::{LockArgs, MemberArgs, ShowArgs, VoteArgs},
     next,
     open::open_voters,
     present::Presenter,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     report::Look,
-    scan::{Findings, Limits, Poll, check, make_report},
+    scan::{Findings, Limits, Poll, Question, check, make_report},
 };
 
 /// Vote on every sector, write nothing, report
@@ -28,15 +28,17 @@ pub(super) struct CheckArgs {
     #[command(flatten)]
     members: MemberArgs,
     #[command(flatten)]
+    locks: LockArgs,
+    #[command(flatten)]
     vote: VoteArgs,
     #[command(flatten)]
     show: ShowArgs,
 }
 
 pub(super) fn run(args: &CheckArgs) -> Result<u8> {
-    let opened = open_voters(&args.members)?;
+    let opened = open_voters(&args.members, &args.locks)?;
     let members = opened.listed();
-    let question = args.vote.question(&members)?;
+    let question = Question { rereads: args.locks.rereads(), ..args.vote.question(&members)? };
     let sizes: Vec<_> = members.iter().map(|member| (member.name(), member.size())).collect();
     let poll = Poll::new(&sizes, &question)?;
     let presenter = Mutex::new(Presenter::new(&args.show, &opened.members)?);

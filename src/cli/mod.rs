@@ -19,10 +19,15 @@ use std::{
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
-use crate::{member::escaped, repair::RepairError};
+use crate::{
+    member::{LockError, escaped},
+    repair::RepairError,
+};
 
 /// What everything that could not be done ends with.
 const FAILED: u8 = 3;
+/// What everything ends with that could not begin, since another program uses a member.
+const IN_USE: u8 = 4;
 
 /// Verify and rebuild replicated disk images by majority vote, offline
 #[derive(Debug, Parser)]
@@ -79,9 +84,16 @@ fn parse_and_run(args: impl IntoIterator<Item = OsString>) -> u8 {
     };
     result.unwrap_or_else(|error| {
         complain(&explained(&error));
-        // Where a person has to decide, that is no failure of the program.
-        error.downcast_ref::<RepairError>().map_or(FAILED, RepairError::exit_code)
+        exit_code(&error)
     })
+}
+
+/// Where a person has to decide, or another program to end first, that is no failure of this one.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(error) = error.downcast_ref::<RepairError>() {
+        return error.exit_code();
+    }
+    if let Some(LockError::InUse(_)) = error.downcast_ref::<LockError>() { IN_USE } else { FAILED }
 }
 
 /// An error with its causes in one line, and the hints of all of them behind.

@@ -2,9 +2,9 @@
 
 use anyhow::{Result, anyhow};
 
-use super::args::MemberArgs;
+use super::args::{LockArgs, MemberArgs};
 use crate::{
-    member::{Cache, FormatError, Member, MemberName, RawMember, check_independence, looks_like_qcow2},
+    member::{Cache, FormatError, Member, MemberName, RawMember, check_independence, lock_all_for_reading, looks_like_qcow2},
     sys::device::Sysfs,
     vote::{MEMBERS_MAX, MEMBERS_MIN},
 };
@@ -23,7 +23,7 @@ impl Opened {
 }
 
 /// Opens the members of a vote.
-pub(super) fn open_voters(args: &MemberArgs) -> Result<Opened> {
+pub(super) fn open_voters(args: &MemberArgs, locks: &LockArgs) -> Result<Opened> {
     let count = args.members.len();
     if count < MEMBERS_MIN {
         return Err(anyhow!("one copy alone can't vote\nhint: name at least {MEMBERS_MIN} members; quorum-img info looks at a single one"));
@@ -33,6 +33,11 @@ pub(super) fn open_voters(args: &MemberArgs) -> Result<Opened> {
     }
     let mut opened = open_members(args)?;
     opened.warnings.extend(check_independence(&opened.members, &Sysfs::default())?);
+    if locks.force_share {
+        opened.warnings.push("members are read without locks: what another program writes meanwhile looks like damage".into());
+    } else {
+        opened.warnings.extend(lock_all_for_reading(&opened.members)?);
+    }
     for (member, given) in opened.members.iter().zip(&args.members) {
         if !args.settles_raw(given) && looks_like_qcow2(member) {
             return Err(FormatError::Qcow2 { member: member.name().clone() }.into());

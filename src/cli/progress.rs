@@ -166,6 +166,10 @@ impl Watch for Control {
         }
     }
 
+    fn pause(&self) {
+        thread::sleep(TICK);
+    }
+
     fn advanced(&self, bytes: u64) {
         self.state.done.fetch_add(bytes, Relaxed);
     }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
 use super::{
-    args::{MemberArgs, ShowArgs, VoteArgs, find_member, parse_pick, parse_size},
+    args::{LockArgs, MemberArgs, ShowArgs, VoteArgs, find_member, parse_pick, parse_size},
     complain, next,
     open::open_voters,
     present::Presenter,
@@ -22,7 +22,7 @@ use crate::{
     member::MemberName,
     repair::{Earlier, Forced, Repair, Target, Wish, admit},
     report::{Look, ReadPattern},
-    scan::{Poll, QuestionError},
+    scan::{Poll, Question, QuestionError},
     vote::{ByteRange, Fill},
 };
 
@@ -74,6 +74,8 @@ pub(super) struct RepairArgs {
     force: Vec<Word>,
 
     #[command(flatten)]
+    locks: LockArgs,
+    #[command(flatten)]
     vote: VoteArgs,
     #[command(flatten)]
     show: ShowArgs,
@@ -118,9 +120,9 @@ enum Word {
 }
 
 pub(super) fn run(args: &RepairArgs) -> Result<u8> {
-    let opened = open_voters(&args.members)?;
+    let opened = open_voters(&args.members, &args.locks)?;
     let members = opened.listed();
-    let mut question = args.vote.question(&members)?;
+    let mut question = Question { rereads: args.locks.rereads(), ..args.vote.question(&members)? };
     for (range, name) in &args.pick {
         question.picks.push((*range, find_member(name, &members).context("--pick")?));
     }

@@ -6,6 +6,7 @@ Exit status:
   1    differences, all decided by the vote: repairable
   2    some sectors are undecided
   3    not completed: bad usage, an I/O error, a bad image
+  4    not started: a member is in use by another program
   130  interrupted; what was found so far is reported as partial
 
 See also:
@@ -25,6 +26,7 @@ Exit status:
   1    differences, all decided: repairable
   2    some sectors are undecided, or the virtual size is
   3    not completed: bad usage, a bad image, a member changed meanwhile
+  4    not started: another program writes to a member
   130  interrupted (INT, TERM, HUP); what was found is reported as partial
 
 See also:
@@ -46,6 +48,7 @@ Exit status:
   0    the output is whole
   2    some sectors stayed undecided: there is no output, unless --undecided says what to write there
   3    not completed: bad usage, an I/O error, a bad image, a member changed meanwhile; there is no output
+  4    not started: another program writes to a member
   130  interrupted (INT, TERM, HUP); there is no output
 
 See also:

@@ -2,6 +2,7 @@
 
 mod filesystems;
 mod identity;
+mod locking;
 mod name;
 mod partitions;
 mod probe;
@@ -11,6 +12,7 @@ use std::{fs::File, io, time::SystemTime};
 
 pub use filesystems::{FileSystem, find_file_system};
 pub use identity::{DependenceError, check_independence, device_conflict, file_system_conflict};
+pub use locking::{InUseError, LockError, lock_all_for_reading};
 pub use name::{MemberName, escaped};
 pub use partitions::{Partition, PartitionTable, read_partitions, voted_partitions};
 pub use probe::{FormatError, looks_like_qcow2};

@@ -163,6 +163,7 @@ impl Repair<'_> {
             threshold: self.poll.threshold,
             threads,
             output: output.map(|output| (output, self.wish.fill)),
+            rereads: self.question.rereads,
             watch: self.watch,
         };
         scan(&job, sink).map_err(|error| match error {

@@ -42,6 +42,7 @@ pub fn check(
         threshold: poll.threshold,
         threads: workers(question.threads, members),
         output: None,
+        rereads: question.rereads,
         watch,
     };
     let outcome = scan(&job, &mut |run| {

@@ -209,8 +209,26 @@ impl Worker<'_> {
         })
     }
 
-    /// Copies what isn't copied yet of `range`, and votes on each of its sectors.
+    /// Votes on each sector of `range`, several times where what differs is to be read again.
     fn sectors(&mut self, chunk: &mut Chunk, range: ByteRange) -> Result<(), Interruption> {
+        let mark = self.found.mark();
+        self.sectors_once(chunk, range)?;
+        for _ in 0..self.shared.job.rereads {
+            if !self.found.grew_since(&mark) || self.shared.stopped() {
+                break;
+            }
+            self.shared.job.watch.pause();
+            self.found.go_back(&mark);
+            for member in chunk.with_state(|state| matches!(state, State::Data | State::Partial)) {
+                self.copy(chunk, member, range)?;
+            }
+            self.sectors_once(chunk, range)?;
+        }
+        Ok(())
+    }
+
+    /// Copies what isn't copied yet of `range`, and votes on each of its sectors.
+    fn sectors_once(&mut self, chunk: &mut Chunk, range: ByteRange) -> Result<(), Interruption> {
         let job = self.shared.job;
         let first_only = chunk.rule == Rule::First;
         for member in chunk.with_state(|state| matches!(state, State::Data | State::Partial)) {

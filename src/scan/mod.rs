@@ -64,6 +64,8 @@ pub trait Watch: Sync {
     }
     /// So many bytes are about to be read or written; it may wait here.
     fn spend(&self, _bytes: u64) {}
+    /// What differs is about to be read again: time to let writers catch up.
+    fn pause(&self) {}
     /// So many bytes of the image are done.
     fn advanced(&self, _bytes: u64) {}
 }
@@ -105,6 +107,9 @@ pub struct Job<'a> {
     pub threads: usize,
     /// Where the voted bytes go, if anywhere, and what goes there for undecided sectors.
     pub output: Option<(&'a dyn Output, Fill)>,
+    /// How often what differs is read again before it is believed, with a pause before each: members that are written to one after
+    /// the other differ for moments.
+    pub rereads: u32,
     /// Who watches.
     pub watch: &'a dyn Watch,
 }

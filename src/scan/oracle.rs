@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     io::{self, Write},
     path::Path,
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use proptest::{collection::vec, prelude::*};
@@ -151,6 +154,7 @@ fn compare(members: &[&dyn Member], size: usize, rules: &Rules, fill: Fill, thre
             threshold,
             threads,
             output: with_output.then_some((&collected, fill)),
+            rereads: 0,
             watch: &(),
         };
         let mut runs = Vec::new();
@@ -267,5 +271,68 @@ proptest! {
         let expected = expected(&members, size, &rules, fill, 2);
         let listed: Vec<&dyn Member> = files.iter().map(|file| file as &dyn Member).collect();
         compare(&listed, size, &rules, fill, 2, threads, &expected);
+    }
+}
+
+/// Holds something else at its first reading: a guest's write that has reached the others already.
+struct Flickering {
+    settled: Memory,
+    readings: AtomicU32,
+}
+
+impl Member for Flickering {
+    fn name(&self) -> &MemberName {
+        self.settled.name()
+    }
+    fn format(&self) -> &'static str {
+        "raw"
+    }
+    fn size(&self) -> u64 {
+        self.settled.size()
+    }
+    fn modified(&self) -> Option<std::time::SystemTime> {
+        None
+    }
+    fn extent(&self, offset: u64) -> Result<Extent, ReadError> {
+        self.settled.extent(offset)
+    }
+    fn read(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
+        self.settled.read(offset, bytes, bounce)?;
+        if self.readings.fetch_add(1, Ordering::Relaxed) == 0 {
+            bytes[5000] ^= 1;
+        }
+        Ok(())
+    }
+    fn changed(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Where nobody is kept from writing, what differs is read again, and only what persists counts.
+#[test]
+fn a_difference_that_passes_is_not_believed() {
+    let named = |name: &str| MemberName::from(Path::new(name));
+    let memory = |name: &str| Memory { name: named(name), bytes: vec![7; 20_000], unreadable: Vec::new(), fails: false };
+    let mut persistent = memory("c");
+    persistent.bytes[9000] = 8;
+    for (rereads, expected) in [(0, 2), (1, 1), (3, 1)] {
+        let flickering = Flickering { settled: memory("b"), readings: AtomicU32::new(0) };
+        let steady = memory("a");
+        let members: [&dyn Member; 3] = [&steady, &flickering, &persistent];
+        let ranges = [ByteRange::new(0, 20_000)];
+        let job = Job {
+            members: &members,
+            size: 20_000,
+            sector: SECTOR as u32,
+            ranges: &ranges,
+            rules: &Rules::new(Rule::Threshold(2)),
+            threshold: 2,
+            threads: 1,
+            output: None,
+            rereads,
+            watch: &(),
+        };
+        let outcome = scan(&job, &mut |_| Ok(())).expect("nothing fails here");
+        assert_eq!(outcome.tally.decided, expected, "{rereads} readings more");
     }
 }

@@ -23,6 +23,8 @@ pub struct Question {
     pub trust: Option<usize>,
     /// Members that are right in a range.
     pub picks: Vec<(ByteRange, usize)>,
+    /// How often what differs is read again before it is believed; see [`Job::rereads`](super::Job::rereads).
+    pub rereads: u32,
     /// Threads, from 1 to [`THREADS_MAX`](super::THREADS_MAX).
     pub threads: usize,
 }
@@ -37,6 +39,7 @@ impl Default for Question {
             read_pattern: ReadPattern::Quorum,
             trust: None,
             picks: Vec::new(),
+            rereads: 0,
             threads: std::thread::available_parallelism().map_or(1, usize::from).min(super::THREADS_MAX),
         }
     }

@@ -60,6 +60,8 @@ impl Copy {
     pub(super) fn fill(&mut self, shared: &Shared, index: usize, range: ByteRange, at: usize) -> Result<(), MemberFailed> {
         let member = shared.job.members[index];
         let unit = member.read_unit().max(u64::from(shared.job.sector));
+        // What was wrong with it at an earlier reading is no matter.
+        self.flaws.retain(|(flawed, _)| flawed.and(range).is_none());
         let bytes = &mut self.bytes.as_mut().expect("begun before it is filled")[at..at + range.length() as usize];
         let read = fill(member, range, bytes, &mut self.bounce, unit, &mut self.flaws);
         read.map_err(|error| {

@@ -69,6 +69,11 @@ impl Found {
         Mark { runs: self.runs.len(), last: self.runs.last().copied(), unfilled: self.unfilled }
     }
 
+    /// Whether anything differs that wasn't known at that place.
+    pub(super) fn grew_since(&self, mark: &Mark) -> bool {
+        self.runs.len() > mark.runs || self.runs.last() != mark.last.as_ref()
+    }
+
     pub(super) fn go_back(&mut self, mark: &Mark) {
         self.runs.truncate(mark.runs);
         if let (Some(last), Some(then)) = (self.runs.last_mut(), mark.last) {

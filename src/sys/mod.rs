@@ -9,6 +9,7 @@ pub mod direct;
 pub mod fiemap;
 mod guard;
 pub mod holes;
+pub mod locks;
 pub mod mapping;
 pub mod prefetch;
 pub mod storage;

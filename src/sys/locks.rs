@@ -1,0 +1,153 @@
+//! QEMU's image locks: shared locks on single bytes of the image file, one for each permission held and one for each permission not
+//! shared (QEMU, `block/file-posix.c`, `raw_apply_lock_bytes` and `raw_check_lock_bytes`; `include/block/block-common.h`).
+//!
+//! They are open file description locks (fcntl(2), `F_OFD_SETLK`), so they last as long as the open file they were taken by.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt,
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, fcntl},
+    sys::stat::{major, minor},
+};
+
+/// Byte of the lock that says "I hold permission N" is this plus N.
+const HELD: i64 = 100;
+/// Byte of the lock that says "I don't share permission N" is this plus N.
+const NOT_SHARED: i64 = 200;
+/// QEMU's permission numbers: reading what nobody changes meanwhile, writing, changing the length.
+const CONSISTENT_READ: i64 = 0;
+const WRITE: i64 = 1;
+const RESIZE: i64 = 3;
+
+/// How the locks came out.
+#[derive(Debug)]
+pub enum Locked {
+    /// They are held.
+    Yes,
+    /// Another program uses the file in a way that doesn't go with ours.
+    InUse,
+    /// The file system knows no locks: nobody can tell.
+    Unsupported(io::Error),
+}
+
+/// Takes the locks of a reader who wants nobody to write meanwhile. The file need only be open for reading.
+///
+/// # Errors
+/// What fcntl says, other than that there are no locks here.
+pub fn lock_for_reading(file: &File) -> io::Result<Locked> {
+    // As QEMU does: take first, then look, so that two who come at once see each other.
+    let take = [HELD + CONSISTENT_READ, NOT_SHARED + WRITE, NOT_SHARED + RESIZE];
+    for byte in take {
+        match fcntl(file, FcntlArg::F_OFD_SETLK(&lock(libc::F_RDLCK, byte))) {
+            Ok(_) => {}
+            // Somebody holds an exclusive lock there.
+            Err(Errno::EAGAIN | Errno::EACCES) => {
+                unlock(file, &take);
+                return Ok(Locked::InUse);
+            }
+            Err(error @ (Errno::ENOLCK | Errno::EOPNOTSUPP | Errno::EINVAL | Errno::ENOSYS)) => {
+                return Ok(Locked::Unsupported(error.into()));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for byte in [NOT_SHARED + CONSISTENT_READ, HELD + WRITE, HELD + RESIZE] {
+        if held_by_another(file, byte)? {
+            unlock(file, &take);
+            return Ok(Locked::InUse);
+        }
+    }
+    Ok(Locked::Yes)
+}
+
+/// Whether another open file description holds a lock on that byte.
+fn held_by_another(file: &File, byte: i64) -> io::Result<bool> {
+    let mut probe = lock(libc::F_WRLCK, byte);
+    fcntl(file, FcntlArg::F_OFD_GETLK(&mut probe))?;
+    Ok(i32::from(probe.l_type) != libc::F_UNLCK)
+}
+
+fn unlock(file: &File, bytes: &[i64]) {
+    for &byte in bytes {
+        let _ = fcntl(file, FcntlArg::F_OFD_SETLK(&lock(libc::F_UNLCK, byte))); // closing the file does it in any case
+    }
+}
+
+fn lock(kind: i32, byte: i64) -> libc::flock {
+    libc::flock { l_type: kind as i16, l_whence: libc::SEEK_SET as i16, l_start: byte, l_len: 1, l_pid: 0 }
+}
+
+/// A program on this machine that holds locks on a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id.
+    pub pid: u32,
+    /// Its command line, as it says itself.
+    pub command: String,
+}
+
+/// The programs that hold a lock on one of QEMU's bytes of `file`, as far as this user may see them in /proc.
+#[must_use]
+pub fn holders(file: &File) -> Vec<Holder> {
+    let Ok(meta) = file.metadata() else { return Vec::new() };
+    let place = format!("{:02x}:{:02x}:{}", major(meta.dev()), minor(meta.dev()), meta.ino());
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let own = std::process::id();
+    let holding = numbers.filter(|&pid| pid != own && holds(pid, &place));
+    holding
+        .map(|pid| {
+            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let words = command.split(|&byte| byte == 0).filter(|word| !word.is_empty());
+            Holder { pid, command: words.map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ") }
+        })
+        .collect()
+}
+
+/// Whether one of the process's open files has a lock on QEMU's bytes at `place`. A line there looks like
+/// `lock: 1: OFDLCK ADVISORY  READ -1 fe:00:10160192 100 101` (`proc_pid_fdinfo(5)`).
+fn holds(pid: u32, place: &str) -> bool {
+    let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
+    infos.filter_map(|info| fs::read_to_string(info.path()).ok()).any(|text| {
+        text.lines().filter(|line| line.starts_with("lock:")).any(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let byte = |word: Option<&&str>| word.and_then(|word| word.parse::<i64>().ok());
+            let at = words.iter().position(|&word| word == place);
+            at.is_some_and(|at| byte(words.get(at + 1)).is_some_and(|byte| (HELD..NOT_SHARED + 10).contains(&byte)))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::Write};
+
+    use super::{Locked, fcntl, lock, lock_for_reading};
+    use nix::fcntl::FcntlArg;
+
+    /// Each byte alone, held as QEMU's holders hold it (`RDLCK`): writers and those who forbid reading stop us, readers don't.
+    #[test]
+    fn gives_way_to_writers_only() {
+        let mut named = tempfile::NamedTempFile::new().expect("a temporary file");
+        named.write_all(&[0; 4096]).expect("it can be written");
+        for byte in [100, 101, 102, 103, 200, 201, 202, 203] {
+            let (other, ours) = (File::open(named.path()).expect("opens"), File::open(named.path()).expect("opens"));
+            fcntl(&other, FcntlArg::F_OFD_SETLK(&lock(libc::F_RDLCK, byte))).expect("a lock to be had");
+            let stopped = matches!(lock_for_reading(&ours).expect("it can be asked"), Locked::InUse);
+            assert_eq!(stopped, [101, 103, 200].contains(&byte), "byte {byte}");
+        }
+    }
+
+    #[test]
+    fn readers_share() {
+        let named = tempfile::NamedTempFile::new().expect("a temporary file");
+        let (one, two) = (File::open(named.path()).expect("opens"), File::open(named.path()).expect("opens"));
+        assert!(matches!(lock_for_reading(&one).expect("it can be asked"), Locked::Yes));
+        assert!(matches!(lock_for_reading(&two).expect("it can be asked"), Locked::Yes));
+    }
+}

@@ -1,0 +1,89 @@
+//! QEMU's image locks: programs that write to a member keep us out and are named, and we keep writers out while we read.
+
+mod support;
+
+use std::{
+    fs::File,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use support::{Lab, MIB, needs};
+
+/// Takes a shared lock on one byte, as QEMU does for each permission; it lasts as long as the file is open.
+fn take(file: &File, byte: i64) {
+    let lock = libc::flock { l_type: libc::F_RDLCK as i16, l_whence: libc::SEEK_SET as i16, l_start: byte, l_len: 1, l_pid: 0 };
+    let argument = nix::fcntl::FcntlArg::F_OFD_SETLK(&lock);
+    nix::fcntl::fcntl(file, argument).expect("a lock to be had");
+}
+
+/// What a guest's QEMU holds on a raw image: bytes 100, 101, 201 and 203.
+#[test]
+fn a_member_that_is_written_to_is_refused_and_its_holder_named() {
+    let lab = Lab::new();
+    let [a, b, c] = lab.copies("disk.img", MIB);
+    let guest = File::open(&b).expect("it opens");
+    for byte in [100, 101, 201, 203] {
+        take(&guest, byte);
+    }
+    let holder = format!("process {}", std::process::id());
+    for command in [vec!["check"], vec!["repair", "-o", "new.img"]] {
+        let output = lab.quorum_img(command).args([&a, &b, &c]).exits(4);
+        assert!(output.stderr().contains("disk-1.img") && output.stderr().contains(&holder), "{}", output.stderr());
+        assert!(output.stderr().contains("hint: ") && output.stderr().contains("-U"), "the way out: {}", output.stderr());
+        assert!(!lab.path("new.img").exists());
+    }
+    let output = lab.quorum_img(["check", "-U"]).args([&a, &b, &c]).exits(0);
+    assert!(output.stderr().contains("without locks"), "{}", output.stderr());
+    drop(guest);
+    lab.quorum_img(["check"]).args([&a, &b, &c]).exits(0);
+}
+
+/// The real thing: QEMU's own NBD server, open for writing.
+#[test]
+fn gives_way_to_qemu() {
+    if !needs("qemu-nbd") {
+        return;
+    }
+    let lab = Lab::new();
+    let [a, b, c] = lab.copies("disk.img", MIB);
+    let socket = lab.path("nbd.sock");
+    let mut server =
+        Command::new("qemu-nbd").args(["-f", "raw", "-t", "-k"]).args([&socket, &a]).stdin(Stdio::null()).spawn().expect("qemu-nbd starts");
+    let begun = Instant::now();
+    while !socket.exists() && begun.elapsed() < Duration::from_secs(10) {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let output = lab.quorum_img(["check"]).args([&a, &b, &c]).exits(4);
+    server.kill().expect("it can be stopped");
+    server.wait().expect("it ends");
+    assert!(output.stderr().contains("qemu-nbd"), "the holder's command: {}", output.stderr());
+    lab.quorum_img(["check"]).args([&a, &b, &c]).exits(0);
+}
+
+/// While we read, QEMU can't open a member for writing, and others can still read it.
+#[test]
+fn keeps_qemu_from_writing_meanwhile() {
+    if !needs("qemu-io") || !needs("qemu-img") {
+        return;
+    }
+    let lab = Lab::new();
+    let [a, b, c] = lab.copies("disk.img", 4 * MIB);
+    // Three times 4 MiB at 2 MiB a second: long enough to look.
+    let running = lab.quorum_img(["check", "-r", "2M"]).args([&a, &b, &c]).start();
+    let begun = Instant::now();
+    let refused = loop {
+        let write = Command::new("qemu-io").args(["-f", "raw", "-c", "write 0 512"]).arg(&b).output().expect("qemu-io runs");
+        let said = String::from_utf8_lossy(&write.stderr).into_owned() + &String::from_utf8_lossy(&write.stdout);
+        if said.contains("lock") || begun.elapsed() > Duration::from_secs(4) {
+            break said;
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
+    assert!(refused.contains("lock"), "qemu-io could write: {refused}");
+    let reader = Command::new("qemu-img").args(["compare", "-f", "raw", "-F", "raw"]).args([&a, &c]).output().expect("qemu-img runs");
+    assert!(reader.status.success(), "a reader is no trouble: {reader:?}");
+    running.signal("KILL");
+    running.wait();
+}
