@@ -79,8 +79,8 @@ pub enum RepairError {
     },
     /// What was written isn't what is read back.
     #[error(
-        "{output}: reads back differently than it was written, between offsets {from:#x} and {to:#x}; it was not kept\n\
-         hint: don't trust this storage or this machine's memory; try another folder"
+        "{output}: reads back differently than it was written, between offsets {from:#x} and {to:#x}\n\
+         hint: don't trust this storage or this machine's memory; an output file was not kept, a device must be written anew"
     )]
     ReadBack {
         /// As the user named it.

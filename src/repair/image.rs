@@ -236,7 +236,11 @@ impl Repair<'_> {
         let mut written = Written::by(&writer, Checked { outcome, findings: checked.findings }, unfilled);
         if written.usable {
             self.read_back(file, &[ByteRange::new(0, self.poll.size)], writer, &mut written)?;
-            self.settle(file, &mut written)?;
+            // It was right before it was written: what is wrong now is the storage.
+            self.settle(file, &mut written).map_err(|error| match error {
+                RepairError::Digest { output, .. } => RepairError::ReadBack { output, from: 0, to: self.poll.size },
+                other => other,
+            })?;
         }
         Ok(written)
     }
