@@ -49,7 +49,8 @@ impl<'a> Presenter<'a> {
     /// Takes a divergence.
     pub(super) fn divergence(&mut self, run: &Run, findings: &Findings) -> io::Result<()> {
         if let Some(file) = &mut self.file {
-            file.spool.add(&findings.described(run))?;
+            let added = file.spool.add(&findings.described(run));
+            added.map_err(|error| io::Error::new(error.kind(), format!("--report {}: {error}", shown(Some(&file.target)))))?;
         }
         if self.show.format == OutputFormat::Events && !self.show.quiet {
             for event in events_of(run, &self.names) {
