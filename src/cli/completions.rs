@@ -4,12 +4,11 @@ use anyhow::Result;
 use clap::Args;
 use clap_complete::Shell;
 
-use super::Output;
+use super::{Output, texts};
 
 /// Print completions for a shell
-///
-/// For bash: `quorum-img completions bash > /etc/bash_completion.d/quorum-img`.
 #[derive(Args, Debug)]
+#[command(after_long_help = texts::COMPLETIONS)]
 pub(super) struct CompletionsArgs {
     /// Which shell
     #[arg(value_enum)]

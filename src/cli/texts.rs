@@ -65,3 +65,17 @@ Exit status:
 
 See also:
   quorum-img-check(1), qemu-img(1), blkid(8), lsblk(8)";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  For all users of bash:
+    quorum-img completions bash > /etc/bash_completion.d/quorum-img
+  For yourself, in zsh:
+    quorum-img completions zsh > ~/.zfunc/_quorum-img
+
+Exit status:
+  0  they were printed
+  3  there is no such shell
+
+See also:
+  quorum-img(1), bash(1), zsh(1), fish(1)";

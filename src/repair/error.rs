@@ -97,7 +97,9 @@ pub enum RepairError {
     )]
     Unsteady,
     /// Another digest than expected.
-    #[error("{output}: its SHA-256 would be {found}, not the expected {expected}; nothing was written or kept\nhint: another --undecided or --pick may give the right bytes")]
+    #[error(
+        "{output}: its SHA-256 would be {found}, not the expected {expected}; nothing was written or kept\nhint: another --undecided or --pick may give the right bytes"
+    )]
     Digest {
         /// As the user named it.
         output: MemberName,
