@@ -94,6 +94,22 @@ fn clones_the_best_member_on_xfs() {
     }
 }
 
+/// Under fifo the first member is taken at its word, and nobody was compared with it: a clone of another one, in which nothing was
+/// found for the simple reason that it wasn't asked, once became the output.
+#[test]
+fn under_fifo_only_the_first_member_is_cloned() {
+    let lab = Lab::new();
+    let Some(mounted) = Mounted::xfs(lab.folder()) else { return };
+    let inner = Lab::below(mounted.path());
+    let members: [_; 3] = inner.copies("disk.img", 4 * MIB);
+    inner.damage(&members[0], 0..MIB);
+    inner.set_length(&members[0], 3 * MIB);
+    let mut expected = inner.bytes(&members[0]);
+    expected.extend_from_slice(&inner.bytes(&members[1])[3 * 1024 * 1024..]);
+    repair(&inner, &inner.path("out.img"), &members).args(["--read-pattern", "fifo"]).exits(0);
+    assert_holds(&inner.path("out.img"), &expected);
+}
+
 #[test]
 fn cuts_and_grows_a_clone_on_xfs() {
     let lab = Lab::new();

@@ -144,6 +144,8 @@ impl Repair<'_> {
             .map_err(self.failed("can't be made in its folder", "choose a folder that exists and that you may write to"))?;
         let cloneable: Vec<usize> = if self.wish.reflink {
             let candidates = self.members.iter().enumerate().filter_map(|(index, member)| Some((index, member.plain_file()?)));
+            // Under fifo the first member's word is taken wherever it can be read, and nobody was compared with it.
+            let candidates = candidates.filter(|&(index, _)| index == 0 || self.question.read_pattern == ReadPattern::Quorum);
             candidates.filter(|(_, source)| new.can_clone_from(source)).map(|(index, _)| index).collect()
         } else {
             Vec::new()
