@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Divergences that fit the memory's bound.
-const DIVERGENCES_MAX: u64 = 1_000_000;
+const DIVERGENCES_MAX: u64 = 250_000;
 
 /// How members are opened and read.
 #[derive(Args, Debug)]

@@ -3,11 +3,12 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::{
     Output,
@@ -15,10 +16,10 @@ use super::{
     warn,
 };
 use crate::{
-    member::{MemberName, RawMember},
+    member::{MemberName, RawMember, file_system_conflict},
     report::{self, Look, Report, Spool, events_of, last_events},
     scan::Findings,
-    sys::storage::NewFile,
+    sys::{device::Sysfs, storage::NewFile},
     vote::Run,
 };
 
@@ -33,6 +34,8 @@ pub(super) struct Presenter<'a> {
 /// A report file in the making.
 struct ReportFile {
     target: PathBuf,
+    /// The earlier report that stands there, as device and inode.
+    there: Option<(u64, u64)>,
     new: NewFile,
     spool: Spool,
 }
@@ -54,7 +57,8 @@ impl<'a> Presenter<'a> {
         }
         if self.show.format == OutputFormat::Events && !self.show.quiet {
             for event in events_of(run, &self.names) {
-                writeln!(self.events, "{}", event.line(now()))?;
+                let written = writeln!(self.events, "{}", event.line(now()));
+                written.map_err(|error| io::Error::new(error.kind(), format!("standard output: {error}")))?;
             }
         }
         Ok(())
@@ -100,7 +104,8 @@ fn now() -> (u64, u32) {
 impl ReportFile {
     fn new(target: &Path, members: &[RawMember]) -> Result<Self> {
         let target = if target.is_symlink() { fs::canonicalize(target)? } else { target.to_owned() };
-        if target.exists() {
+        let there = fs::metadata(&target).ok().map(|there| (there.dev(), there.ino()));
+        if there.is_some() {
             for member in members {
                 ensure!(!member.is_at(&target)?, "this is the member {}\nhint: choose another name", crate::member::Member::name(member));
             }
@@ -111,10 +116,13 @@ impl ReportFile {
             _ => PathBuf::from("."),
         };
         ensure!(target.file_name().is_some(), "this is no file's name\nhint: name a file");
+        if let Some(member) = file_system_conflict(&folder, members, &Sysfs::default()).unwrap_or(None) {
+            bail!("it would lie on a file system inside of the member {member}, which writing would change\nhint: choose another folder");
+        }
         let new = NewFile::create(&folder)
             .context("no file can be made in its folder\nhint: name a folder that exists and that you may write to")?;
         let spool = Spool::new(NewFile::create(&folder)?.into_unnamed()?);
-        Ok(Self { target, new, spool })
+        Ok(Self { target, there, new, spool })
     }
 
     fn publish(self, report: &mut Report) -> Result<()> {
@@ -127,8 +135,10 @@ impl ReportFile {
         crate::sys::storage::Storage::sync(self.new.file())?;
         make_readable(self.new.file());
         let name = self.target.file_name().context("it has a name")?;
-        // An earlier report may stand there, and nothing else (looked at when we began).
-        self.new.publish(name, self.target.exists())?;
+        // Only the earlier report that we saw when we began is replaced.
+        let now = fs::metadata(&self.target).ok().map(|now| (now.dev(), now.ino()));
+        let replace = now.is_some() && now == self.there;
+        self.new.publish(name, replace).context("something else appeared under that name meanwhile\nhint: choose another name")?;
         (report.divergences, report.divergences_omitted) = (capped, omitted);
         Ok(())
     }
@@ -149,7 +159,7 @@ fn is_report(path: &Path) -> Result<bool> {
         return Ok(false);
     }
     let mut start = Vec::new();
-    File::open(path)?.take(64).read_to_end(&mut start)?;
+    File::open(path)?.take(128).read_to_end(&mut start)?;
     let text = String::from_utf8_lossy(&start);
-    Ok(start.is_empty() || (text.trim_start().starts_with('{') && text.contains("\"schema\":")))
+    Ok(start.is_empty() || (text.starts_with("{\n    \"schema\": 1,\n    \"command\": \"")))
 }

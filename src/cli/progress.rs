@@ -1,7 +1,7 @@
 //! Progress, the rate limit, and the signals that a long run heeds.
 
 use std::{
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -127,12 +127,17 @@ impl State {
             let due = lines && phase != "starting" && (phase != last_phase || last_line.elapsed() >= LINE_EVERY);
             if asked || due {
                 (last_line, last_phase) = (Instant::now(), phase);
-                self.bar.suspend(|| eprintln!("{}", self.line()));
+                self.bar.suspend(|| self.print_line());
             }
         }
         if lines {
-            eprintln!("{}", self.line());
+            self.print_line();
         }
+    }
+
+    /// Where standard error is gone, nobody waits for progress.
+    fn print_line(&self) {
+        let _ = writeln!(io::stderr().lock(), "{}", self.line());
     }
 
     fn line(&self) -> String {

@@ -9,6 +9,7 @@ use std::{
 use super::{Member, MemberName, RawMember};
 use crate::{
     sys::{
+        btrfs,
         device::{Beneath, Sysfs},
         fiemap,
     },
@@ -49,15 +50,16 @@ struct Place {
 /// Where bytes lie: on the thing itself, and on what that rests on, step by step.
 struct Places {
     places: Vec<Place>,
-    /// The device under the file system that holds the file.
-    host: Option<u64>,
+    /// What the file system that holds the file lies on, step by step.
+    hosts: Vec<Node>,
 }
 
 impl Places {
     fn of(meta: &fs::Metadata, size: u64, sysfs: &Sysfs) -> Self {
         let device = meta.file_type().is_block_device();
         let node = if device { Node::Device { rdev: meta.rdev() } } else { Node::File { dev: meta.dev(), ino: meta.ino() } };
-        Self { host: (!device).then(|| meta.dev()), ..Self::from(node, size, sysfs) }
+        let hosts = if device { Vec::new() } else { hosts_of(meta.dev(), sysfs) };
+        Self { hosts, ..Self::from(node, size, sysfs) }
     }
 
     /// A thing of `size` bytes, and what it rests on.
@@ -71,8 +73,13 @@ impl Places {
             }
             next += 1;
         }
-        Self { places, host: None }
+        Self { places, hosts: Vec::new() }
     }
+}
+
+/// What a file system with that device number lies on: the device, and what that rests on.
+fn hosts_of(dev: u64, sysfs: &Sysfs) -> Vec<Node> {
+    Places::from(Node::Device { rdev: dev }, u64::MAX, sysfs).places.into_iter().map(|place| place.node).collect()
 }
 
 /// From a device to what is beneath it.
@@ -87,6 +94,10 @@ fn step(upper: Option<ByteRange>, beneath: Beneath) -> Option<Place> {
     Some(match beneath {
         Beneath::Part { rdev, start, length } => Place { node: Node::Device { rdev }, part: moved(start, length) },
         Beneath::Somewhere { rdev } => Place { node: Node::Device { rdev }, part: None },
+        Beneath::Inode { dev, ino, rdev, start, length } => {
+            let node = if rdev == 0 { Node::File { dev, ino } } else { Node::Device { rdev } };
+            Place { node, part: moved(start, length) }
+        }
         Beneath::File { path, start, length } => {
             let meta = fs::metadata(path).ok()?;
             let node = if meta.file_type().is_block_device() {
@@ -111,7 +122,7 @@ fn relation(a: &Places, b: &Places) -> Option<Relation> {
         return overlap;
     }
     for (one, other) in [(a, b), (b, a)] {
-        if one.host.is_some_and(|rdev| other.places[0].node == Node::Device { rdev }) {
+        if one.hosts.contains(&other.places[0].node) {
             return Some(Relation::Same("a file on the file system of the device".into()));
         }
     }
@@ -211,7 +222,7 @@ fn file_system_id(member: &RawMember) -> Option<u64> {
     use nix::sys::statfs::{BTRFS_SUPER_MAGIC, fstatfs};
     let facts = fstatfs(member.file()).ok()?;
     if facts.filesystem_type() == BTRFS_SUPER_MAGIC {
-        return fiemap::btrfs_id(member.file()).ok();
+        return btrfs::id(member.file()).ok();
     }
     Some(member.metadata().dev())
 }
@@ -230,9 +241,15 @@ pub fn device_conflict(path: &Path, members: &[RawMember], sysfs: &Sysfs) -> io:
 /// # Errors
 /// Where the folder can't be looked at.
 pub fn file_system_conflict(folder: &Path, members: &[RawMember], sysfs: &Sysfs) -> io::Result<Option<MemberName>> {
-    let host = Places::from(Node::Device { rdev: fs::metadata(folder)?.dev() }, u64::MAX, sysfs);
+    let folder = fs::File::open(folder)?;
+    let mut devices = vec![folder.metadata()?.dev()];
+    // btrfs has device numbers of its own, behind which nothing can be seen.
+    devices.extend(btrfs::devices(&folder).iter().filter_map(|path| Some(fs::metadata(path).ok()?.rdev())));
+    let hosts: Vec<Places> = devices.into_iter().map(|rdev| Places::from(Node::Device { rdev }, u64::MAX, sysfs)).collect();
     // Members may well lie on the same file system; but it must not lie on one of them.
-    Ok(first_with(members, sysfs, |member| overlap(&host, member)))
+    Ok(first_with(members, sysfs, |member| {
+        hosts.iter().filter_map(|host| overlap(host, member)).find(|found| matches!(found, Relation::Same(_)))
+    }))
 }
 
 /// The first member that is the same storage, by `related`.
@@ -252,7 +269,7 @@ mod tests {
 
     fn places(node: Node, part: Option<(u64, u64)>, below: Vec<(Node, Option<(u64, u64)>)>) -> Places {
         let place = |(node, part): (Node, Option<(u64, u64)>)| Place { node, part: part.map(|(start, end)| ByteRange::new(start, end)) };
-        Places { places: std::iter::once((node, part)).chain(below).map(place).collect(), host: None }
+        Places { places: std::iter::once((node, part)).chain(below).map(place).collect(), hosts: Vec::new() }
     }
 
     #[test]
@@ -269,7 +286,7 @@ mod tests {
         assert!(same(&whole(), &mapped()), "a device-mapper node over a member");
         assert!(near(&first(), &mapped()), "two things on one disk, of which one can't be placed");
         assert!(relation(&whole(), &places(file, Some((0, 9)), vec![])).is_none(), "nothing in common");
-        let hosted = Places { host: Some(1), ..places(file, Some((0, 9)), vec![]) };
+        let hosted = Places { hosts: vec![disk], ..places(file, Some((0, 9)), vec![]) };
         assert!(same(&hosted, &whole()), "a file on the disk that is a member, too");
     }
 

@@ -40,9 +40,11 @@ impl Earlier {
         }
         for (member, then) in members.iter().zip(&reported.members) {
             let now = member.modified().and_then(rfc3339);
-            if !changed && now != then.modified {
+            if !changed && (now.is_none() || now != then.modified) {
+                let what =
+                    if now.is_none() { "doesn't tell when it was modified, so nobody knows whether that was" } else { "was modified" };
                 return Err(unusable(
-                    format!("{} was modified since it was made", member.name()),
+                    format!("{} {what} since it was made", member.name()),
                     "make a new one, or say --force changed where you know that what changed is listed",
                 ));
             }

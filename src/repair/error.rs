@@ -92,7 +92,7 @@ pub enum RepairError {
     },
     /// The members said something else the second time.
     #[error(
-        "the members gave other answers when they were read again, so nothing was kept\n\
+        "the members gave other answers when they were read again, so what was written is not to be used\n\
          hint: stop whatever writes to them, and run this again"
     )]
     Unsteady,

@@ -10,12 +10,12 @@ use super::{
 use crate::{
     member::{Member, MemberName},
     report::{Picked, ReadPattern, RepairReport, Report, Span},
-    scan::{Checked, Limits, Listener, Outcome, Poll, Question, Watch, majority, make_report},
+    scan::{Checked, Limits, Listener, Poll, Question, Watch, majority, make_report},
     sys::{
         holes,
         storage::{NewFile, Storage, free_bytes},
     },
-    vote::{ByteRange, Fill, Rule, Rules, VirtualSize},
+    vote::{ByteRange, Fill, Rule, VirtualSize},
 };
 
 /// What the user wants of a new image.
@@ -97,11 +97,12 @@ impl Repair<'_> {
     /// # Errors
     /// See [`RepairError`]: nothing is left of the output then. (A device holds what was written so far.)
     pub fn run(mut self, warnings: Vec<String>, listener: Listener) -> Result<Report, RepairError> {
+        let asked = self.question.range.map(|_| self.poll.range.into());
         if self.question.range.is_some() {
             // Outside of the range the members must agree: nobody asked for a vote there.
             let asked = self.poll.range;
-            self.poll.rules.except(ByteRange::new(0, asked.start), Rule::Unanimity);
-            self.poll.rules.except(ByteRange::new(asked.end, self.poll.size), Rule::Unanimity);
+            self.poll.rules.underlay(ByteRange::new(0, asked.start), Rule::Unanimity);
+            self.poll.rules.underlay(ByteRange::new(asked.end, self.poll.size), Rule::Unanimity);
             self.poll.range = ByteRange::new(0, self.poll.size);
         }
         if self.question.size.is_none() && self.question.trust.is_none() {
@@ -111,7 +112,9 @@ impl Repair<'_> {
             Target::File { folder, name, replace } => self.to_file(folder, name, *replace, listener)?,
             Target::Device { file, .. } => self.to_device(file, listener)?,
         };
-        Ok(self.report(written, warnings))
+        let mut report = self.report(written, warnings);
+        report.range = asked;
+        Ok(report)
     }
 
     fn refuse_to_cut_data(&self) -> Result<(), RepairError> {
@@ -207,35 +210,21 @@ impl Repair<'_> {
         }
     }
 
-    /// A device can't appear complete: all is voted on before the first byte is written.
+    /// A device can't appear complete: all is voted on, and every filling found, before the first byte is written.
     fn to_device(&self, file: &File, listener: Listener) -> Result<Written, RepairError> {
-        let checked = match &self.wish.expected_sha256 {
-            Some(expected) => self.check_digest(expected, listener)?,
-            None => self.check_listed(self.findings(), listener)?,
-        };
-        let undecided = checked.outcome.tally.undecided;
-        if !checked.outcome.complete || (undecided > 0 && self.wish.fill == Fill::Fail) || self.any_changed() {
-            return Ok(Written::nothing(checked, undecided));
+        let (checked, uncopied) = self.rehearse(listener)?;
+        let unfilled = uncopied.max(checked.outcome.unfilled_sectors);
+        if !checked.outcome.complete || unfilled > 0 || self.any_changed() {
+            return Ok(Written::nothing(checked, unfilled));
         }
         let writer = Writer::new(file, Ground::Anything, self.watch);
-        let mut unfilled = 0;
-        let mut complete = true;
-        if let Some(earlier) = &self.wish.earlier {
-            let others = earlier.others(self.poll.size);
-            (self.phases)("copying", others.iter().map(|range| range.length()).sum());
-            let copied = self.scan(&others, &Rules::new(Rule::First), Some(&writer), &mut |_| Ok(()))?;
-            (unfilled, complete) = (copied.tally.undecided, copied.complete);
-        }
-        let ranges = self.ranges();
+        let (copied, ranges) = (self.copy_unlisted(&writer)?, self.ranges());
         (self.phases)("writing", ranges.iter().map(|range| range.length()).sum());
-        let again = if complete {
-            self.vote_again(&ranges, &writer, self.findings(), |again| again.digest() == checked.findings.digest())?
-        } else {
-            Outcome::default()
-        };
-        let unfilled = unfilled.max(again.unfilled_sectors);
-        let outcome = Outcome { complete: again.complete, ..checked.outcome };
-        let mut written = Written::by(&writer, Checked { outcome, findings: checked.findings }, unfilled);
+        let digest = checked.findings.digest();
+        let again = self.vote_again(&ranges, &writer, self.findings(), |again| again.digest() == digest)?;
+        let complete = copied.complete && again.complete;
+        let unfilled = copied.tally.undecided.max(again.unfilled_sectors);
+        let mut written = Written { usable: complete && unfilled == 0, ..Written::by(&writer, checked, unfilled) };
         if written.usable {
             self.read_back(file, &[ByteRange::new(0, self.poll.size)], writer, &mut written)?;
             // It was right before it was written: what is wrong now is the storage.
@@ -245,6 +234,20 @@ impl Repair<'_> {
             })?;
         }
         Ok(written)
+    }
+
+    /// Whether the output is a device: what was written there stays.
+    fn is_device(&self) -> bool {
+        matches!(self.wish.target, Target::Device { .. })
+    }
+
+    /// What becomes of a half-written output.
+    pub(super) fn remains(&self) -> &'static str {
+        if self.is_device() {
+            "the device holds a part of the new image, and must be written anew"
+        } else {
+            "nothing of the output is kept; make room or choose another place"
+        }
     }
 
     fn report(&self, written: Written, warnings: Vec<String>) -> Report {
@@ -265,12 +268,12 @@ impl Repair<'_> {
             written: written.usable,
             method: written.usable.then_some(written.method),
             base: written.base.filter(|_| written.usable),
-            bytes_written: if written.usable { written.bytes } else { 0 },
+            bytes_written: if written.usable || self.is_device() { written.bytes } else { 0 },
             verified: written.verified,
             composed_blocks: findings.composed_blocks(),
             fill: fill.filter(|_| filled),
             filled_sectors: if filled { undecided - written.unfilled.min(undecided) } else { 0 },
-            filled: if filled { findings.undecided().iter().map(|run| run.range.into()).collect() } else { Vec::new() },
+            filled: if filled { findings.undecided().into_iter().map(Span::from).collect() } else { Vec::new() },
             unfilled_sectors: written.unfilled,
             picked: picked.map(|&(range, member)| Picked { span: Span::from(range), member }).collect(),
             sha256: written.sha256,

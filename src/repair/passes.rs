@@ -5,7 +5,7 @@ use std::{fs::File, io, path::Path};
 use super::{
     RepairError,
     image::{Repair, Written},
-    verify::{VotedDigest, find_difference, sha256},
+    verify::{Nowhere, VotedDigest, find_difference, sha256},
     writer::{Ground, Writer},
 };
 use crate::{
@@ -22,15 +22,8 @@ impl Repair<'_> {
         let writer = Writer::new(file, Ground::Holes(self.wish.sparse_bytes), self.watch);
         let mut findings = self.findings();
         let mut outcome = Outcome { complete: true, ..Outcome::default() };
-        let mut uncopied = 0;
-        if let Some(earlier) = &self.wish.earlier {
-            // What the report doesn't list is unanimous by its word: one member is enough.
-            let others = earlier.others(self.poll.size);
-            (self.phases)("copying", others.iter().map(|range| range.length()).sum());
-            let copied = self.scan(&others, &Rules::new(Rule::First), Some(&writer), &mut |_| Ok(()))?;
-            uncopied = copied.tally.undecided;
-            outcome.complete = copied.complete;
-        }
+        let copied = self.copy_unlisted(&writer)?;
+        outcome.complete = copied.complete;
         if outcome.complete {
             let ranges = self.ranges();
             (self.phases)("voting and writing", ranges.iter().map(|range| range.length()).sum());
@@ -43,12 +36,39 @@ impl Repair<'_> {
                 listener(run, &findings)
             })?;
         }
-        let unfilled = uncopied.max(outcome.unfilled_sectors);
+        let unfilled = copied.tally.undecided.max(outcome.unfilled_sectors);
         let mut written = Written::by(&writer, Checked { outcome, findings }, unfilled);
         if written.usable {
             self.read_back(file, &[ByteRange::new(0, self.poll.size)], writer, &mut written)?;
         }
         Ok(written)
+    }
+
+    /// Copies what an earlier report doesn't list: that is unanimous by its word, so one member is enough.
+    pub(super) fn copy_unlisted(&self, output: &dyn Output) -> Result<Outcome, RepairError> {
+        let others = self.wish.earlier.as_ref().map_or_else(Vec::new, |earlier| earlier.others(self.poll.size));
+        if others.is_empty() {
+            return Ok(Outcome { complete: true, ..Outcome::default() });
+        }
+        (self.phases)("copying", others.iter().map(|range| range.length()).sum());
+        self.scan(&others, &Rules::new(Rule::First), Some(output), &mut |_| Ok(()))
+    }
+
+    /// Votes as for writing, and writes nothing: tells what would have no filling, here and in what is only copied.
+    pub(super) fn rehearse(&self, listener: Listener) -> Result<(Checked, u64), RepairError> {
+        if let Some(expected) = &self.wish.expected_sha256 {
+            return Ok((self.check_digest(expected, listener)?, 0));
+        }
+        let copied = self.copy_unlisted(&Nowhere)?;
+        let mut findings = self.findings();
+        let ranges = self.ranges();
+        (self.phases)("voting", ranges.iter().map(|range| range.length()).sum());
+        let mut outcome = self.scan(&ranges, &self.poll.rules, Some(&Nowhere), &mut |run| {
+            findings.add(run);
+            listener(run, &findings)
+        })?;
+        outcome.complete &= copied.complete;
+        Ok((Checked { outcome, findings }, copied.tally.undecided))
     }
 
     /// Votes, clones the member that needs the fewest changes, and writes those.
@@ -83,9 +103,8 @@ impl Repair<'_> {
         let again = self.vote_again(&ranges, &writer, self.findings().with_changes_of(&[base]), |again| {
             again.changes_of(base).is_some_and(|(_, again)| again == changes)
         })?;
-        let outcome = Outcome { complete: again.complete, ..checked.outcome };
-        let checked = Checked { outcome, findings: checked.findings };
         let mut written = Written { method: "clone", base: Some(base), ..Written::by(&writer, checked, again.unfilled_sectors) };
+        written.usable &= again.complete;
         if written.usable {
             self.read_back(new.file(), &ranges, writer, &mut written)?;
         }
@@ -171,7 +190,7 @@ impl Repair<'_> {
                 output: self.output_name(),
                 doing: format!("writing {length} bytes at offset {offset:#x}"),
                 error,
-                hint: "nothing of the output is kept; make room or choose another place",
+                hint: self.remains(),
             },
             other => other.into(),
         })
@@ -197,7 +216,7 @@ impl Repair<'_> {
 
     /// Syncs, and reads back past the page cache.
     pub(super) fn read_back(&self, file: &File, ranges: &[ByteRange], writer: Writer, written: &mut Written) -> Result<(), RepairError> {
-        let failed = self.failed("can't be synced", "look at the storage that holds it; nothing of the output is kept");
+        let failed = self.failed("can't be synced", self.remains());
         (self.phases)("syncing", 0);
         file.sync().map_err(failed)?;
         if !self.wish.verify {
@@ -205,7 +224,7 @@ impl Repair<'_> {
         }
         file.forget_cached();
         (self.phases)("reading back", ranges.iter().map(|range| range.length()).sum());
-        let failed = self.failed("can't be read back", "look at the storage that holds it; nothing of the output is kept");
+        let failed = self.failed("can't be read back", self.remains());
         let difference = find_difference(file, ranges, &writer.into_fingerprint(), self.question.threads, self.watch).map_err(failed)?;
         if let Some(part) = difference {
             return Err(RepairError::ReadBack { output: self.output_name(), from: part.start, to: part.end.min(self.poll.size) });
@@ -219,7 +238,7 @@ impl Repair<'_> {
     pub(super) fn settle(&self, file: &File, written: &mut Written) -> Result<(), RepairError> {
         let Some(expected) = &self.wish.expected_sha256 else { return Ok(()) };
         (self.phases)("computing SHA-256", self.poll.size);
-        let failed = self.failed("can't be read back", "look at the storage that holds it; nothing of the output is kept");
+        let failed = self.failed("can't be read back", self.remains());
         match sha256(file, self.poll.size, self.watch).map_err(failed)? {
             None => written.usable = false,
             Some(found) if found != *expected => {

@@ -98,7 +98,7 @@ impl Target {
         let Some(name) = resolved.file_name() else {
             return Err(refuse("is no file's name", "name a file"));
         };
-        if resolved.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        if resolved.as_os_str().as_encoded_bytes().ends_with(b"/") || resolved.as_os_str().as_encoded_bytes().ends_with(b"/.") {
             return Err(refuse("is no file's name", "name a file"));
         }
         let inside = file_system_conflict(&folder, members, &Sysfs::default())

@@ -104,6 +104,23 @@ fn differs(file: &File, group: &Group, expected: &Fingerprint, watch: &dyn Watch
     Ok((sum != expected.sum_at(group.whole.start) && !watch.stopped()).then_some(group.whole))
 }
 
+/// Takes voted bytes and keeps none.
+pub(super) struct Nowhere;
+
+impl Output for Nowhere {
+    fn write(&self, _offset: u64, _bytes: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn zeros(&self, _range: ByteRange) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn wants_all_zeros(&self) -> bool {
+        false
+    }
+}
+
 /// Hashes voted bytes that come in ascending order.
 #[derive(Default)]
 pub(super) struct VotedDigest(Mutex<(Sha256, u64)>);

@@ -94,11 +94,13 @@ fn details(report: &Report) -> Vec<String> {
     if report.size_undecided {
         lines.push("The members don't agree on the virtual size: behind the shortest one's end nothing is decided.".into());
     }
-    let whole: Vec<String> = report.members.iter().filter(|member| member.whole).map(name_of).collect();
-    let part = if report.partial || report.range.is_some() { " in the part looked at" } else { " as they stand" };
+    let part_only = report.partial || report.range.is_some();
+    let whole = report.members.iter().filter(|member| member.whole || (part_only && member.status == Status::Ok));
+    let whole: Vec<String> = whole.map(name_of).collect();
+    let part = if part_only { " in the part looked at" } else { " as they stand" };
     if report.exit_code != 0 && report.read_pattern == ReadPattern::Quorum {
         lines.push(match whole.len() {
-            0 => "No member is whole.".into(),
+            0 => format!("No member is whole{}.", if part_only { part } else { "" }),
             _ => format!("Whole{part}: {}.", whole.join(", ")),
         });
     }
@@ -124,8 +126,11 @@ fn repaired(repair: &RepairReport) -> String {
         };
         let verified = if repair.verified { ", read back and found right" } else { ", not read back" };
         format!("Repaired image: {} ({how}{verified}).", repair.output)
+    } else if repair.bytes_written > 0 {
+        let written = human_size(repair.bytes_written);
+        format!("Stopped after {written} were written to {}: it holds a part of the new image, and must be written anew.", repair.output)
     } else {
-        format!("No output was made: {} is not there.", repair.output)
+        format!("No output: nothing was written to {}.", repair.output)
     };
     if let (Some(fill), 1..) = (repair.fill, repair.filled_sectors) {
         let _ =

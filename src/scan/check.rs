@@ -81,7 +81,7 @@ pub fn make_report(
         let length_differs = matches!(poll.size_vote, VirtualSize::Undecided { .. }) || member.size() != poll.size;
         let flaws = counted.dissenting + counted.unreadable + counted.absent + counted.failed;
         let unsettled = tally.undecided > 0 || length_differs || changed.is_some() || !outcome.complete;
-        let whole = error.is_none() && flaws == 0 && !unsettled && !fifo;
+        let whole = error.is_none() && flaws == 0 && !unsettled && !fifo && poll.range.length() == poll.size;
         reports.push(MemberReport {
             index,
             name: member.name().to_string(),

@@ -1,6 +1,6 @@
 //! Gives out windows, and skips what every member holds as a hole.
 
-use super::{BLOCK_BYTES, Job, Shared, WINDOW_ALIGNMENT, WINDOW_BYTES};
+use super::{BLOCK_BYTES, Job, Shared, WINDOW_ALIGNMENT};
 use crate::{
     member::{Extent, Member},
     vote::ByteRange,
@@ -20,6 +20,7 @@ pub(super) struct WindowTask {
 /// Where the scan stands.
 pub(super) struct Feeder<'a> {
     job: &'a Job<'a>,
+    window_bytes: u64,
     /// The range being given out, its rest, and the bytes of all before it.
     range: usize,
     at: u64,
@@ -30,9 +31,9 @@ pub(super) struct Feeder<'a> {
 }
 
 impl<'a> Feeder<'a> {
-    pub(super) fn new(job: &'a Job<'a>) -> Self {
+    pub(super) fn new(job: &'a Job<'a>, window_bytes: u64) -> Self {
         let at = job.ranges.first().map_or(0, |range| range.start);
-        Self { job, range: 0, at, before: 0, given: 0, known: vec![None; job.members.len()] }
+        Self { job, window_bytes, range: 0, at, before: 0, given: 0, known: vec![None; job.members.len()] }
     }
 
     /// Whether all was given out.
@@ -60,7 +61,7 @@ impl<'a> Feeder<'a> {
                 self.at = skip_to;
                 continue;
             }
-            let window_end = (self.at - self.at % WINDOW_BYTES).saturating_add(WINDOW_BYTES);
+            let window_end = (self.at - self.at % self.window_bytes).saturating_add(self.window_bytes);
             let unread_end = self.unread(shared);
             // Where nothing has to be read, one window is as good as thousands.
             let end = window_end.max(unread_end - unread_end % WINDOW_ALIGNMENT).min(range.end);
@@ -74,7 +75,7 @@ impl<'a> Feeder<'a> {
 
     /// Asks for the bytes after the ones just given out, where the system wouldn't by itself.
     fn prefetch(&self, range: ByteRange) {
-        let ahead = ByteRange::new(self.at, self.at.saturating_add(WINDOW_BYTES).min(range.end).max(self.at));
+        let ahead = ByteRange::new(self.at, self.at.saturating_add(self.window_bytes).min(range.end).max(self.at));
         if !ahead.is_empty() {
             self.job.members.iter().for_each(|member| member.prefetch(ahead));
         }

@@ -8,7 +8,7 @@ use super::composed::Composed;
 use crate::{
     member::{Member, voted_partitions},
     report::{Divergence, Listed, PartitionMap},
-    vote::{CoarseRanges, Fill, Run, Verdict, members_of},
+    vote::{ByteRange, CoarseRanges, Fill, Run, Verdict, members_of},
 };
 
 /// A member that is newer by less than this was perhaps only copied later.
@@ -37,8 +37,6 @@ pub struct Findings {
     composed: Composed,
     /// For members that may become the base of an output: what would have to be changed in them.
     changes: Vec<Changes>,
-    /// The undecided ones among them, as far as they are listed.
-    undecided: Vec<Run>,
     digest: Xxh3,
 }
 
@@ -94,7 +92,6 @@ impl Findings {
             count: 0,
             composed: Composed::new(),
             changes: Vec::new(),
-            undecided: Vec::new(),
             digest: Xxh3::new(),
         }
     }
@@ -120,9 +117,6 @@ impl Findings {
         self.count += 1;
         if self.listed.len() < self.limits.divergences {
             self.listed.push(*run);
-            if run.vote.verdict == Verdict::Undecided {
-                self.undecided.push(*run);
-            }
         }
         self.composed.add(run, self.limits.fill);
         self.changes.iter_mut().for_each(|changes| changes.add(run));
@@ -163,8 +157,9 @@ impl Findings {
 
     /// Undecided divergences, as far as they are listed.
     #[must_use]
-    pub fn undecided(&self) -> &[Run] {
-        &self.undecided
+    pub fn undecided(&self) -> Vec<ByteRange> {
+        let undecided = self.listed.iter().filter(|run| run.vote.verdict == Verdict::Undecided);
+        undecided.map(|run| run.range).collect()
     }
 
     /// What tells one sequence of divergences from another.

@@ -34,8 +34,11 @@ use crate::{
     vote::{ByteRange, Fill, Rules, Run},
 };
 
-/// Bytes of the image that a thread takes on at a time, and maps of each member.
+/// Bytes of the image that a thread takes on at a time, and maps of each member; less where there are many threads, since each
+/// window may hold 100 bytes of result for each of its sectors.
 const WINDOW_BYTES: u64 = 16 << 20;
+/// Threads that may have windows of full length.
+const WINDOW_THREADS: usize = 8;
 /// Where windows start: a multiple of every page size in use.
 const WINDOW_ALIGNMENT: u64 = 64 << 10;
 /// Private memory for chunks of all members in all threads together.
@@ -160,6 +163,21 @@ struct Shared<'a> {
     chunk_bytes: usize,
 }
 
+/// Ends the scan for all threads where one of them panics.
+struct EndOnPanic<'a> {
+    shared: &'a Shared<'a>,
+    wake: &'a dyn Fn(),
+}
+
+impl Drop for EndOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shared.ended.store(true, Ordering::Relaxed);
+            (self.wake)();
+        }
+    }
+}
+
 impl Shared<'_> {
     fn fail(&self, error: ScanError) {
         self.error.lock().expect("no thread panics with it").get_or_insert(error);
@@ -189,10 +207,12 @@ pub fn scan(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send)) ->
         ended: AtomicBool::new(false),
         chunk_bytes,
     };
-    let feeder = Mutex::new(feeder::Feeder::new(job));
+    let feeder = Mutex::new(feeder::Feeder::new(job, window_bytes(threads)));
     let delivery = ordered::Delivery::new(threads, job.sector, job.members.len(), sink);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|n| format!("scan-{n}")).build()?;
     pool.broadcast(|_| {
+        // A thread that panics delivers nothing more: nobody may wait for it.
+        let _end = EndOnPanic { shared: &shared, wake: &|| delivery.wake_all() };
         let mut worker = worker::Worker::new(&shared);
         while let Some(window) =
             delivery.wait_for_room(|| shared.stopped()).then(|| feeder.lock().expect("no panics").next(&shared)).flatten()
@@ -223,6 +243,11 @@ pub fn scan(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send)) ->
 pub fn workers(threads: usize, members: &[&dyn Member]) -> usize {
     let direct = members.iter().any(|member| member.reads_medium());
     if direct { (threads * DIRECT_THREADS_FACTOR).min(THREADS_MAX) } else { threads }
+}
+
+/// Bytes of a window where so many threads work.
+fn window_bytes(threads: usize) -> u64 {
+    WINDOW_BYTES >> threads.div_ceil(WINDOW_THREADS).next_power_of_two().ilog2()
 }
 
 /// How many threads, and how large the chunks: all private copies together stay within [`CHUNKS_BYTES_MAX`].

@@ -336,3 +336,52 @@ fn a_difference_that_passes_is_not_believed() {
         assert_eq!(outcome.tally.decided, expected, "{rereads} readings more");
     }
 }
+
+/// Panics when it is read: a bug in a member.
+struct Broken(Memory);
+
+impl Member for Broken {
+    fn name(&self) -> &MemberName {
+        self.0.name()
+    }
+    fn format(&self) -> &'static str {
+        "raw"
+    }
+    fn size(&self) -> u64 {
+        64 << 20
+    }
+    fn modified(&self) -> Option<std::time::SystemTime> {
+        None
+    }
+    fn extent(&self, _offset: u64) -> Result<Extent, ReadError> {
+        Ok(Extent::Data(self.size()))
+    }
+    fn read(&self, _offset: u64, _bytes: &mut [u8], _bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
+        panic!("a bug");
+    }
+    fn changed(&self) -> Option<String> {
+        None
+    }
+}
+
+/// A thread that panicked never delivered its window, and the others waited for it for ever.
+#[test]
+fn a_panic_in_a_thread_ends_the_scan() {
+    let broken = Broken(Memory { name: MemberName::from(Path::new("a")), bytes: Vec::new(), unreadable: Vec::new(), fails: false });
+    let ranges = [ByteRange::new(0, 64 << 20)];
+    let rules = Rules::new(Rule::Threshold(2));
+    let job = Job {
+        members: &[&broken, &broken],
+        size: 64 << 20,
+        sector: SECTOR as u32,
+        ranges: &ranges,
+        rules: &rules,
+        threshold: 2,
+        threads: 2,
+        output: None,
+        rereads: 0,
+        watch: &(),
+    };
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| scan(&job, &mut |_| Ok(()))));
+    assert!(ended.is_err(), "the panic is handed on");
+}

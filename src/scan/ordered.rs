@@ -68,6 +68,8 @@ impl<'a> Delivery<'a> {
 
     /// Lets waiting threads see that the end has come.
     pub(super) fn wake_all(&self) {
+        // Whoever is about to wait has looked before: with the lock in hand it waits already, or looks again.
+        drop(self.state.lock());
         self.moved.notify_all();
     }
 

@@ -1,6 +1,7 @@
 //! Block devices: size, block sizes, and what lies beneath them (by /sys, see Linux' Documentation/ABI/stable/sysfs-block).
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io,
     os::fd::AsRawFd,
@@ -13,6 +14,19 @@ mod ioctls {
     nix::ioctl_read!(blkgetsize64, 0x12, 114, u64);
     nix::ioctl_read_bad!(blksszget, 0x1268, i32);
     nix::ioctl_read_bad!(blkpbszget, 0x127b, u32);
+    nix::ioctl_read_bad!(loop_get_status64, 0x4c05, super::LoopInfo);
+}
+
+/// `struct loop_info64` (Linux, include/uapi/linux/loop.h) up to what is used here, in 64-bit words; it has 29 of them.
+type LoopInfo = [u64; 29];
+
+/// What the loop device of that name rests on: device and inode of a file, or the number of a device.
+fn loop_target(name: &OsStr) -> Option<(u64, u64, u64)> {
+    let file = File::open(Path::new("/dev").join(name)).ok()?;
+    let mut info: LoopInfo = [0; 29];
+    // SAFETY: LOOP_GET_STATUS64 writes a `struct loop_info64` of 232 bytes, as long as `info`.
+    unsafe { ioctls::loop_get_status64(file.as_raw_fd(), &raw mut info) }.ok()?;
+    Some((info[0], info[1], info[2]))
 }
 
 /// A block device's size in bytes.
@@ -72,6 +86,19 @@ pub enum Beneath {
         /// Length in bytes.
         length: u64,
     },
+    /// A loop device's file or device by its number, `start` bytes in; `length` 0 means up to its end.
+    Inode {
+        /// The file system's device number, or 0 where it rests on a device.
+        dev: u64,
+        /// The file's inode.
+        ino: u64,
+        /// The device that it rests on, or 0 where it is a file.
+        rdev: u64,
+        /// Bytes from its start.
+        start: u64,
+        /// Length in bytes, 0 for all the rest.
+        length: u64,
+    },
     /// A loop device's file, `start` bytes in; `length` 0 means up to its end.
     File {
         /// The file's path as the kernel knows it.
@@ -115,6 +142,10 @@ impl Sysfs {
         let number = |name| self.fact(rdev, name).and_then(|text| text.parse::<u64>().ok());
         if let Some(path) = self.fact(rdev, "loop/backing_file") {
             let (start, length) = (number("loop/offset").unwrap_or(0), number("loop/sizelimit").unwrap_or(0));
+            // The path is what it was called once; the numbers are what it is.
+            if let Some((dev, ino, rdev)) = fs::canonicalize(&folder).ok().and_then(|folder| loop_target(folder.file_name()?)) {
+                return vec![Beneath::Inode { dev, ino, rdev, start, length }];
+            }
             return vec![Beneath::File { path: PathBuf::from(path), start, length }];
         }
         if number("partition").is_some() {

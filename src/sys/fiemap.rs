@@ -35,7 +35,6 @@ struct Request {
 
 mod ioctls {
     nix::ioctl_readwrite_bad!(fs_ioc_fiemap, 0xc020_660b, super::Request);
-    nix::ioctl_read!(btrfs_ioc_fs_info, 0x94, 31, [u8; 1024]);
 }
 
 /// The physical places that `file` shares with some file, ascending by place; at most `limit` of them.
@@ -73,17 +72,4 @@ pub fn shared(file: &File, limit: usize) -> io::Result<Vec<ByteRange>> {
     }
     found.sort_unstable();
     Ok(found)
-}
-
-/// What tells one btrfs from another: the start of its file system's id.
-///
-/// # Errors
-/// Where it isn't btrfs.
-pub fn btrfs_id(file: &File) -> io::Result<u64> {
-    let mut info = [0; 1024];
-    // SAFETY: BTRFS_IOC_FS_INFO writes a structure of 1024 bytes.
-    unsafe { ioctls::btrfs_ioc_fs_info(file.as_raw_fd(), &raw mut info) }?;
-    // Behind max_id and num_devices, 8 bytes each.
-    let id = info[16..24].iter().rev();
-    Ok(id.fold(0, |id, &byte| id << 8 | u64::from(byte)))
 }

@@ -75,6 +75,13 @@ impl Rules {
         }
     }
 
+    /// Lets `rule` hold in `range` wherever nothing else was said.
+    pub fn underlay(&mut self, range: ByteRange, rule: Rule) {
+        if !range.is_empty() {
+            self.exceptions.insert(0, (range, rule));
+        }
+    }
+
     /// The rule for the sector that starts at `offset` bytes.
     #[must_use]
     pub fn at(&self, offset: u64) -> Rule {

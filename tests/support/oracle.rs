@@ -68,7 +68,9 @@ impl Question {
         let members: Vec<Value> = (0..sizes.len())
             .map(|member| {
                 let surplus = sizes[member].saturating_sub(size);
-                let whole = undecided == 0 && dissenting[member] == 0 && absent[member] == 0 && surplus == 0 && voted.is_some();
+                // "Usable as it stands" takes a look at all of it.
+                let all = end - first == size.div_ceil(self.sector);
+                let whole = all && undecided == 0 && dissenting[member] == 0 && absent[member] == 0 && surplus == 0 && voted.is_some();
                 json!({
                     "index": member, "size": sizes[member], "whole": whole, "dissenting-sectors": dissenting[member],
                     "unreadable-sectors": 0, "absent-sectors": absent[member], "surplus-bytes": surplus,

@@ -1,0 +1,137 @@
+//! Faults that were found once: each has its story.
+
+mod support;
+
+use std::{fs, os::unix::fs::FileExt, thread, time::Duration};
+
+use support::{
+    Lab, MIB,
+    mounts::{LoopDevice, Mounted},
+    sectors,
+};
+
+/// The first pass over a device's members didn't know what could not be filled: the device was overwritten, and the report said
+/// that nothing had been written.
+#[test]
+fn a_device_is_not_touched_where_something_has_no_filling() {
+    let lab = Lab::new();
+    let members: [_; 3] = lab.copies("disk.img", MIB);
+    for member in &members[1..] {
+        lab.damage(member, sectors(9..10)); // three different sectors
+    }
+    lab.write(&members[1], 9 * 512, &[1; 512]);
+    lab.write(&members[2], 9 * 512, &[2; 512]);
+    let backing = lab.sparse("backing", MIB);
+    let Some(device) = LoopDevice::new(&backing) else { return };
+    let run = lab.quorum_img(["repair", "--undecided", "bytes", "--force", "device", "-o"]).arg(device.path());
+    run.args(&members).exits(2).says("nothing was written");
+    assert!(fs::read(device.path()).expect("it can be read").iter().all(|&byte| byte == 0), "the device was written to");
+}
+
+/// A device has no modification time, and "none" equalled "none": what was written since the report was copied without a vote.
+#[test]
+fn a_report_on_devices_is_not_believed_blindly() {
+    let lab = Lab::new();
+    let images: [_; 3] = lab.copies("disk.img", MIB);
+    let devices: Vec<LoopDevice> = images.iter().filter_map(|image| LoopDevice::new(image)).collect();
+    if devices.len() < 3 {
+        return;
+    }
+    let paths: Vec<_> = devices.iter().map(LoopDevice::path).collect();
+    lab.quorum_img(["check", "--report", "report.json"]).args(&paths).exits(0);
+    let run = lab.quorum_img(["repair", "--from", "report.json", "-o", "out.img"]).args(&paths).exits(3);
+    assert!(run.complains("modified").stderr().contains("--force changed"));
+    assert!(!lab.path("out.img").exists());
+}
+
+/// A loop device knows its file by number. By the path that it once had, one over a member went unnoticed.
+#[test]
+fn a_loop_device_over_a_renamed_member_is_the_same_storage() {
+    let lab = Lab::new();
+    let [a, b, c] = lab.copies("disk.img", MIB);
+    let Some(over) = LoopDevice::new(&a) else { return };
+    let renamed = lab.path("renamed.img");
+    fs::rename(&a, &renamed).expect("it can be renamed");
+    lab.quorum_img(["check"]).arg(over.path()).args([&renamed, &b]).exits(3).complains("same storage");
+    let before = lab.bytes(&renamed);
+    lab.quorum_img(["repair", "--force", "device", "-o"]).arg(over.path()).args([&renamed, &b, &c]).exits(3).complains("member");
+    assert_eq!(lab.bytes(&renamed), before);
+}
+
+/// btrfs invents device numbers, so that an output on a member's own file system was taken for one elsewhere; a report was never
+/// looked at in that way at all.
+#[test]
+fn nothing_is_written_to_a_file_system_on_a_member() {
+    let lab = Lab::new();
+    let [b, c] = [lab.sparse("b.img", 256 * MIB), lab.sparse("c.img", 256 * MIB)];
+    let Some(mounted) = Mounted::btrfs(lab.folder()) else { return };
+    let member = lab.path("btrfs.fs");
+    let inside = mounted.join("out.img");
+    let run = lab.quorum_img(["repair", "-o"]).arg(&inside).args([&member, &b, &c]);
+    run.exits(3).complains("inside of the member");
+    let run = lab.quorum_img(["check", "--report"]).arg(&inside).args([&member, &b, &c]);
+    run.exits(3).complains("inside of the member");
+    assert!(!inside.exists());
+}
+
+/// Whether something stood under the report's name was asked at the end, so that what had appeared meanwhile was replaced; and any
+/// JSON with a schema was taken for a report.
+#[test]
+fn a_report_replaces_nothing_but_an_earlier_report() {
+    let lab = Lab::new();
+    let [a, b, c] = lab.copies("disk.img", MIB);
+    let running = lab.quorum_img(["check", "-r", "2M", "--report", "report.json"]).args([&a, &b, &c]).start();
+    thread::sleep(Duration::from_millis(300));
+    lab.file("report.json", "precious");
+    running.wait().expect_code(3).complains("meanwhile");
+    assert_eq!(lab.bytes(&lab.path("report.json")), b"precious");
+
+    lab.file("settings.json", "{ \"schema\": \"my settings\" }");
+    lab.quorum_img(["check", "--report", "settings.json"]).args([&a, &b, &c]).exits(3).complains("something else");
+    lab.quorum_img(["check", "--report", "own.json"]).args([&a, &b, &c]).exits(0);
+    lab.quorum_img(["check", "--report", "own.json"]).args([&a, &b, &c]).exits(0);
+}
+
+/// Progress that couldn't be printed ended the program with SIGABRT.
+#[test]
+fn a_full_standard_error_is_no_crash() {
+    let lab = Lab::new();
+    let [a, b, c] = lab.copies("disk.img", MIB);
+    let shell = lab.program("sh").args(["-c", "exec \"$0\" check -p \"$@\" 2>/dev/full", env!("CARGO_BIN_EXE_quorum-img")]);
+    shell.args([&a, &b, &c]).exits(0);
+}
+
+/// The rule for all that lies outside of --range hid a person's decision there.
+#[test]
+fn a_pick_outside_of_the_range_still_decides() {
+    let lab = Lab::new();
+    let [a, b, c] = lab.copies("disk.img", MIB);
+    let original = lab.bytes(&a);
+    lab.damage(&b, sectors(9..10));
+    lab.damage(&c, sectors(900..901));
+    lab.quorum_img(["repair", "--range", "0:64k", "-o", "no.img"]).args([&a, &b, &c]).exits(2);
+    let run = lab.quorum_img(["repair", "--range", "0:64k", "--pick", "460800:512=#0", "--output", "json", "-o", "out.img"]);
+    let report = run.args([&a, &b, &c]).exits(0).json();
+    assert_eq!(lab.bytes(&lab.path("out.img")), original);
+    assert_eq!((report["range"]["offset"].as_u64(), report["range"]["length"].as_u64()), (Some(0), Some(65536)), "what was asked");
+}
+
+/// `new/.` made a file called `new`.
+#[test]
+fn a_name_that_ends_in_a_dot_is_no_files_name() {
+    let lab = Lab::new();
+    let [a, b, c] = lab.copies("disk.img", MIB);
+    lab.quorum_img(["repair", "-o", "new/."]).args([&a, &b, &c]).exits(3);
+    assert!(!lab.path("new").exists());
+}
+
+/// What is only to be read is never opened for writing.
+#[test]
+fn members_stay_as_they_were() {
+    let lab = Lab::new();
+    let [a, b, c] = lab.copies("disk.img", MIB);
+    fs::File::options().write(true).open(&b).expect("it opens").write_all_at(b"x", 777).expect("it can be written");
+    let before = lab.listing();
+    lab.quorum_img(["check"]).args([&a, &b, &c]).exits(1);
+    assert_eq!(lab.listing(), before);
+}
