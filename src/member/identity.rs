@@ -186,7 +186,8 @@ fn shared_extents(members: &[RawMember]) -> Vec<String> {
         .iter()
         .map(|member| {
             let file_system = if member.is_device() { None } else { file_system_id(member) }?;
-            Some((file_system, fiemap::shared(member.file(), EXTENTS_MAX).ok()?))
+            let shared = fiemap::shared(member.file(), EXTENTS_MAX).ok()?;
+            Some((file_system, shared.into_iter().map(|range| ByteRange::new(range.start, range.end)).collect()))
         })
         .collect();
     let mut warnings = Vec::new();

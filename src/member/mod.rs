@@ -23,6 +23,9 @@ use crate::{
     vote::ByteRange,
 };
 
+// A thread maps a window of each member at a time.
+const _: () = assert!(crate::sys::mapping::WINDOWS_MAX >= crate::vote::MEMBERS_MAX);
+
 /// How members are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cache {

@@ -231,7 +231,7 @@ impl Member for RawMember {
     fn prefetch(&self, range: ByteRange) {
         if let (Some(read_ahead), true) = (self.read_ahead, self.direct.is_none()) {
             let end = range.end.min(self.size);
-            prefetch::start(&self.file, ByteRange::new(range.start.min(end), end), read_ahead);
+            prefetch::start(&self.file, range.start.min(end)..end, read_ahead);
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{
     ScanError,
     extents::State,
-    private::{Copy, Flaw},
+    private::{Copy, Flaw, NoCopy},
     worker::{Slot, Worker},
 };
 use crate::vote::{Ballot, ByteRange, MEMBERS_MAX, Rule, Run, Verdict, Vote};
@@ -14,6 +14,8 @@ enum Interruption {
     Again,
     /// The output took no more.
     Output(ScanError),
+    /// The scan is to stop, and this chunk is no part of what is known.
+    Stopped,
 }
 
 /// A chunk and how its members stand in it.
@@ -43,8 +45,8 @@ impl<'c> Chunk<'c> {
 }
 
 impl Worker<'_> {
-    /// Votes on a chunk in which every member's state is the same all along, and hands on its bytes.
-    pub(super) fn chunk(&mut self, range: ByteRange, states: &mut [State], rule: Rule) -> Result<(), ScanError> {
+    /// Votes on a chunk in which every member's state is the same all along, and hands on its bytes; false where it was stopped.
+    pub(super) fn chunk(&mut self, range: ByteRange, states: &mut [State], rule: Rule) -> Result<bool, ScanError> {
         let mark = self.found.mark();
         loop {
             for (state, failure) in states.iter_mut().zip(&self.shared.failures) {
@@ -54,8 +56,12 @@ impl Worker<'_> {
             }
             let mut chunk = Chunk { range, states, rule, filled: 0, begun: 0, voted: false };
             match self.attempt(&mut chunk) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(true),
                 Err(Interruption::Output(error)) => return Err(error),
+                Err(Interruption::Stopped) => {
+                    self.found.go_back(&mark);
+                    return Ok(false);
+                }
                 Err(Interruption::Again) => self.found.go_back(&mark),
             }
         }
@@ -325,7 +331,10 @@ impl Worker<'_> {
         if held.is_empty() {
             return Ok(());
         }
-        self.copies[member].fill(self.shared, member, held, chunk.at(held.start)).map_err(|_| Interruption::Again)
+        self.copies[member].fill(self.shared, member, held, chunk.at(held.start)).map_err(|none| match none {
+            NoCopy::MemberFailed => Interruption::Again,
+            NoCopy::Stopped => Interruption::Stopped,
+        })
     }
 
     fn write_voted(&self, chunk: &Chunk) -> Result<(), Interruption> {

@@ -25,8 +25,13 @@ pub(super) struct Copy {
     flaws: Vec<(ByteRange, Flaw)>,
 }
 
-/// The member failed as a whole while it was read.
-pub(super) struct MemberFailed;
+/// Why there is no copy.
+pub(super) enum NoCopy {
+    /// The member failed as a whole.
+    MemberFailed,
+    /// The scan is to stop: what a dying disk takes minutes for isn't waited for.
+    Stopped,
+}
 
 impl Copy {
     /// The bytes from `start` (relative to the chunk) on.
@@ -57,50 +62,63 @@ impl Copy {
     /// Reads `range` of the member to the place `at` in this copy.
     ///
     /// What can't be read is narrowed down to the larger of the sector and the smallest read, tried once more, and noted as a flaw.
-    pub(super) fn fill(&mut self, shared: &Shared, index: usize, range: ByteRange, at: usize) -> Result<(), MemberFailed> {
+    pub(super) fn fill(&mut self, shared: &Shared, index: usize, range: ByteRange, at: usize) -> Result<(), NoCopy> {
         let member = shared.job.members[index];
         let unit = member.read_unit().max(u64::from(shared.job.sector));
         // What was wrong with it at an earlier reading is no matter.
         self.flaws.retain(|(flawed, _)| flawed.and(range).is_none());
         let bytes = &mut self.bytes.as_mut().expect("begun before it is filled")[at..at + range.length() as usize];
-        let read = fill(member, range, bytes, &mut self.bounce, unit, &mut self.flaws);
-        read.map_err(|error| {
-            let _ = shared.failures[index].set(error.to_string()); // the first word counts
-            MemberFailed
-        })
+        let reading = Reading { shared, member, index, unit };
+        reading.fill(range, bytes, &mut self.bounce, &mut self.flaws)
     }
 }
 
-fn fill(
-    member: &dyn Member,
-    range: ByteRange,
-    bytes: &mut [u8],
-    bounce: &mut Option<Buffer>,
+/// One member being read with care.
+struct Reading<'a> {
+    shared: &'a Shared<'a>,
+    member: &'a dyn Member,
+    index: usize,
+    /// What unreadable parts are narrowed down to, in bytes.
     unit: u64,
-    flaws: &mut Vec<(ByteRange, Flaw)>,
-) -> Result<(), std::io::Error> {
-    let mut again = false;
-    loop {
-        let flaw = match member.read(range.start, bytes, bounce) {
-            Ok(()) => return Ok(()),
-            Err(ReadError::Member(error)) => return Err(error),
-            Err(ReadError::Medium(_)) => Flaw::Unreadable,
-            Err(ReadError::Ended) => Flaw::Absent,
-        };
-        let middle = (range.start + range.length() / 2).next_multiple_of(unit);
-        if middle < range.end && middle > range.start {
-            let (left, right) = bytes.split_at_mut((middle - range.start) as usize);
-            fill(member, ByteRange::new(range.start, middle), left, bounce, unit, flaws)?;
-            return fill(member, ByteRange::new(middle, range.end), right, bounce, unit, flaws);
-        }
-        if flaw == Flaw::Absent || again {
-            bytes.fill(0);
-            match flaws.last_mut() {
-                Some((last, same)) if last.end == range.start && *same == flaw => last.end = range.end,
-                _ => flaws.push((range, flaw)),
+}
+
+impl Reading<'_> {
+    fn fill(
+        &self,
+        range: ByteRange,
+        bytes: &mut [u8],
+        bounce: &mut Option<Buffer>,
+        flaws: &mut Vec<(ByteRange, Flaw)>,
+    ) -> Result<(), NoCopy> {
+        let mut again = false;
+        loop {
+            let flaw = match self.member.read(range.start, bytes, bounce) {
+                Ok(()) => return Ok(()),
+                Err(ReadError::Member(error)) => {
+                    let _ = self.shared.failures[self.index].set(error.to_string()); // the first word counts
+                    return Err(NoCopy::MemberFailed);
+                }
+                Err(ReadError::Medium(_)) => Flaw::Unreadable,
+                Err(ReadError::Ended) => Flaw::Absent,
+            };
+            if self.shared.stopped() {
+                return Err(NoCopy::Stopped);
             }
-            return Ok(());
+            let middle = (range.start + range.length() / 2).next_multiple_of(self.unit);
+            if middle < range.end && middle > range.start {
+                let (left, right) = bytes.split_at_mut((middle - range.start) as usize);
+                self.fill(ByteRange::new(range.start, middle), left, bounce, flaws)?;
+                return self.fill(ByteRange::new(middle, range.end), right, bounce, flaws);
+            }
+            if flaw == Flaw::Absent || again {
+                bytes.fill(0);
+                match flaws.last_mut() {
+                    Some((last, same)) if last.end == range.start && *same == flaw => last.end = range.end,
+                    _ => flaws.push((range, flaw)),
+                }
+                return Ok(());
+            }
+            again = true; // only an error that repeats is believed
         }
-        again = true; // only an error that repeats is believed
     }
 }

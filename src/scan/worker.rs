@@ -163,7 +163,9 @@ impl<'a> Worker<'a> {
             let chunk_end = if readers == 0 && job.output.is_none() { u64::MAX } else { at - at % chunk_bytes + chunk_bytes };
             let end = chunk_end.min(piece.range.end).min(job.rules.next_change(at));
             job.watch.spend((end - at) * readers);
-            self.chunk(ByteRange::new(at, end), &mut piece.states, job.rules.at(at))?;
+            if !self.chunk(ByteRange::new(at, end), &mut piece.states, job.rules.at(at))? {
+                break;
+            }
             job.watch.advanced(end - at);
             at = end;
         }

@@ -1,8 +1,6 @@
 //! Physical extents of files, to see which of them two files share (Linux, Documentation/filesystems/fiemap.rst).
 
-use std::{fs::File, io, os::fd::AsRawFd};
-
-use crate::vote::ByteRange;
+use std::{fs::File, io, ops::Range, os::fd::AsRawFd};
 
 /// Extents asked for in one call.
 const BATCH: usize = 256;
@@ -41,7 +39,7 @@ mod ioctls {
 ///
 /// # Errors
 /// Where the file system doesn't say.
-pub fn shared(file: &File, limit: usize) -> io::Result<Vec<ByteRange>> {
+pub fn shared(file: &File, limit: usize) -> io::Result<Vec<Range<u64>>> {
     let mut found = Vec::new();
     let mut start = 0;
     'ask: while found.len() < limit {
@@ -59,7 +57,7 @@ pub fn shared(file: &File, limit: usize) -> io::Result<Vec<ByteRange>> {
         let mapped = &request.extents[..(request.mapped as usize).min(BATCH)];
         for extent in mapped {
             if extent.flags & SHARED != 0 && extent.flags & UNKNOWN == 0 {
-                found.extend(ByteRange::at(extent.physical, extent.length));
+                found.push(extent.physical..extent.physical.saturating_add(extent.length));
             }
             if extent.flags & LAST != 0 {
                 break 'ask;
@@ -70,6 +68,6 @@ pub fn shared(file: &File, limit: usize) -> io::Result<Vec<ByteRange>> {
             break;
         }
     }
-    found.sort_unstable();
+    found.sort_unstable_by_key(|range| range.start);
     Ok(found)
 }

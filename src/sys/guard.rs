@@ -14,10 +14,8 @@ use std::{
     },
 };
 
-use crate::vote::MEMBERS_MAX;
-
-/// Windows that one thread may hold at a time: one for each member.
-const SLOTS: usize = MEMBERS_MAX;
+/// Windows that one thread may hold at a time.
+pub const WINDOWS_MAX: usize = 64;
 
 /// One window's place in memory. Only its own thread and that thread's signal handler look at it, so no order between threads
 /// matters; atomics keep the handler's view whole.
@@ -29,8 +27,8 @@ struct Slot {
 
 thread_local! {
     // Const-initialised and without a destructor: reading it in a signal handler runs no lazy initialiser.
-    static WINDOWS: [Slot; SLOTS] = const {
-        [const { Slot { start: AtomicUsize::new(0), end: AtomicUsize::new(0), spoilt: AtomicBool::new(false) } }; SLOTS]
+    static WINDOWS: [Slot; WINDOWS_MAX] = const {
+        [const { Slot { start: AtomicUsize::new(0), end: AtomicUsize::new(0), spoilt: AtomicBool::new(false) } }; WINDOWS_MAX]
     };
     static PAGE: Cell<usize> = const { Cell::new(4096) };
 }
@@ -49,7 +47,7 @@ impl Guard {
     /// Guards `length` bytes from `start` on against SIGBUS, for accesses by this thread.
     ///
     /// # Errors
-    /// Where the handler can't be installed, or this thread holds [`SLOTS`] windows already.
+    /// Where the handler can't be installed, or this thread holds [`WINDOWS_MAX`] windows already.
     ///
     /// # Safety
     /// The bytes are a read-only mapping that nobody holds references into; until the guard is dropped, a fault in them replaces

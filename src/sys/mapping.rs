@@ -4,6 +4,8 @@ use std::{fs::File, io, ops::Range};
 
 use memmap2::{MmapOptions, MmapRaw};
 
+pub use super::guard::WINDOWS_MAX;
+
 use super::guard::Guard;
 
 /// A mapped stretch of a file that survives I/O errors, truncation and change under it. It stays in the thread that made it.

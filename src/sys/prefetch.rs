@@ -4,6 +4,7 @@ use std::{
     fs,
     fs::File,
     io::{self, IoSliceMut},
+    ops::Range,
     os::{fd::AsRawFd, unix::fs::MetadataExt},
 };
 
@@ -11,8 +12,6 @@ use nix::{
     fcntl::{PosixFadviseAdvice, posix_fadvise},
     sys::stat::{major, minor},
 };
-
-use crate::vote::ByteRange;
 
 /// From this read-ahead on the kernel keeps the storage busy by itself. Linux' default, and that of NFS mounts, is 128 KiB.
 const ENOUGH_BYTES: u64 = 1 << 20;
@@ -31,7 +30,7 @@ pub fn small_read_ahead(file: &File) -> Option<u64> {
 }
 
 /// Starts reading `range` into the page cache without waiting for it, unless it seems to be there already.
-pub fn start(file: &File, range: ByteRange, read_ahead_bytes: u64) {
+pub fn start(file: &File, range: Range<u64>, read_ahead_bytes: u64) {
     if range.is_empty() || (cached(file, range.start) && cached(file, range.end - 1)) {
         return;
     }
