@@ -77,7 +77,7 @@ fn images() -> impl Strategy<Value = Vec<Image>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(400), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Every total and every divergence, against a sector by sector count by the words of the design.
     #[test]

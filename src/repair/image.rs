@@ -72,6 +72,10 @@ pub(super) struct Written {
     pub(super) usable: bool,
     pub(super) verified: bool,
     pub(super) sha256: Option<String>,
+    /// Whether the read-back came from the medium, past the page cache.
+    pub(super) from_medium: bool,
+    /// Sectors outside of an earlier report's list that could not be read from the first member.
+    pub(super) copied_from_others: u64,
 }
 
 /// What must hold before anything is read.
@@ -224,7 +228,8 @@ impl Repair<'_> {
         let again = self.vote_again(&ranges, &writer, self.findings(), |again| again.digest() == digest)?;
         let complete = copied.complete && again.complete;
         let unfilled = copied.tally.undecided.max(again.unfilled_sectors);
-        let mut written = Written { usable: complete && unfilled == 0, ..Written::by(&writer, checked, unfilled) };
+        let copied_from_others = copied.tally.decided;
+        let mut written = Written { usable: complete && unfilled == 0, copied_from_others, ..Written::by(&writer, checked, unfilled) };
         if written.usable {
             self.read_back(file, &[ByteRange::new(0, self.poll.size)], writer, &mut written)?;
             // It was right before it was written: what is wrong now is the storage.
@@ -250,7 +255,13 @@ impl Repair<'_> {
         }
     }
 
-    fn report(&self, written: Written, warnings: Vec<String>) -> Report {
+    fn report(&self, written: Written, mut warnings: Vec<String>) -> Report {
+        if written.copied_from_others > 0 {
+            warnings.push(format!(
+                "{} sectors that the earlier report doesn't list could not be read from the first member; another's were taken without a vote",
+                written.copied_from_others
+            ));
+        }
         let tally = written.checked.outcome.tally.clone();
         let undecided = tally.undecided;
         let fill = match self.wish.fill {
@@ -270,6 +281,7 @@ impl Repair<'_> {
             base: written.base.filter(|_| written.usable),
             bytes_written: if written.usable || self.is_device() { written.bytes } else { 0 },
             verified: written.verified,
+            verified_from: written.verified.then_some(if written.from_medium { "medium" } else { "cache" }),
             composed_blocks: findings.composed_blocks(),
             fill: fill.filter(|_| filled),
             filled_sectors: if filled { undecided - written.unfilled.min(undecided) } else { 0 },
@@ -297,7 +309,18 @@ impl Repair<'_> {
 impl Written {
     /// Votes were held, and nothing was written.
     pub(super) fn nothing(checked: Checked, unfilled: u64) -> Self {
-        Self { checked, method: "stream", base: None, bytes: 0, unfilled, usable: false, verified: false, sha256: None }
+        Self {
+            checked,
+            method: "stream",
+            base: None,
+            bytes: 0,
+            unfilled,
+            usable: false,
+            verified: false,
+            sha256: None,
+            from_medium: false,
+            copied_from_others: 0,
+        }
     }
 
     /// Something was written: of use if it was complete, and no sector lacks its bytes.

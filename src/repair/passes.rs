@@ -5,7 +5,7 @@ use std::{fs::File, io, path::Path};
 use super::{
     RepairError,
     image::{Repair, Written},
-    verify::{Nowhere, VotedDigest, find_difference, sha256},
+    verify::{Nowhere, ReadBack, VotedDigest, find_difference, sha256},
     writer::{Ground, Writer},
 };
 use crate::{
@@ -37,7 +37,8 @@ impl Repair<'_> {
             })?;
         }
         let unfilled = copied.tally.undecided.max(outcome.unfilled_sectors);
-        let mut written = Written::by(&writer, Checked { outcome, findings }, unfilled);
+        let checked = Checked { outcome, findings };
+        let mut written = Written { copied_from_others: copied.tally.decided, ..Written::by(&writer, checked, unfilled) };
         if written.usable {
             self.read_back(file, &[ByteRange::new(0, self.poll.size)], writer, &mut written)?;
         }
@@ -225,7 +226,9 @@ impl Repair<'_> {
         file.forget_cached();
         (self.phases)("reading back", ranges.iter().map(|range| range.length()).sum());
         let failed = self.failed("can't be read back", self.remains());
-        let difference = find_difference(file, ranges, &writer.into_fingerprint(), self.question.threads, self.watch).map_err(failed)?;
+        let reader = ReadBack::new(file);
+        let difference = find_difference(&reader, ranges, &writer.into_fingerprint(), self.question.threads, self.watch).map_err(failed)?;
+        written.from_medium = reader.is_direct();
         if let Some(part) = difference {
             return Err(RepairError::ReadBack { output: self.output_name(), from: part.start, to: part.end.min(self.poll.size) });
         }

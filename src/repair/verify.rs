@@ -11,24 +11,52 @@ use super::{
 };
 use crate::{
     scan::{Output, Watch},
-    sys::{holes, storage::Storage},
+    sys::{buffer::Buffer, direct, holes, storage::Storage},
     vote::ByteRange,
 };
 
 /// Bytes read in one go.
 const STEP_BYTES: usize = 1 << 20;
 
+/// What is read back: past the page cache where that works.
+pub(super) struct ReadBack<'a> {
+    file: &'a File,
+    direct: Option<(File, usize)>,
+}
+
+impl<'a> ReadBack<'a> {
+    pub(super) fn new(file: &'a File) -> Self {
+        let direct = direct::reopen(file).ok().map(|direct| {
+            let unit = direct::unit_bytes(&direct);
+            (direct, unit)
+        });
+        Self { file, direct }
+    }
+
+    pub(super) fn is_direct(&self) -> bool {
+        self.direct.is_some()
+    }
+
+    fn read(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> io::Result<usize> {
+        match &self.direct {
+            Some((direct, unit)) => direct::read(direct, *unit, offset, bytes, bounce),
+            None => self.file.read(offset, bytes),
+        }
+    }
+}
+
 /// Reads `ranges` (ascending, in whole sectors) back and compares; returns a part that differs, or none.
 ///
 /// # Errors
 /// What reading says.
 pub(super) fn find_difference(
-    file: &File,
+    reader: &ReadBack,
     ranges: &[ByteRange],
     expected: &Fingerprint,
     threads: usize,
     watch: &dyn Watch,
 ) -> io::Result<Option<ByteRange>> {
+    let file = reader.file;
     // What was written and isn't data any more would be skipped below.
     for group in expected.groups() {
         let data = holes::next_data(file, group.start)?;
@@ -40,7 +68,7 @@ pub(super) fn find_difference(
     let found = pool.install(|| {
         Groups { file, ranges, at: 0 }
             .par_bridge()
-            .map(|group| differs(file, &group?, expected, watch))
+            .map(|group| differs(reader, &group?, expected, watch))
             .find_any(|result| !matches!(result, Ok(None)))
     });
     found.unwrap_or(Ok(None))
@@ -85,15 +113,16 @@ impl Iterator for Groups<'_> {
     }
 }
 
-fn differs(file: &File, group: &Group, expected: &Fingerprint, watch: &dyn Watch) -> io::Result<Option<ByteRange>> {
-    let mut bytes = vec![0; STEP_BYTES];
+fn differs(reader: &ReadBack, group: &Group, expected: &Fingerprint, watch: &dyn Watch) -> io::Result<Option<ByteRange>> {
+    let mut bytes = Buffer::new(STEP_BYTES);
+    let mut bounce = None;
     let mut sum = 0;
     for part in &group.parts {
         let mut at = part.start;
         while at < part.end && !watch.stopped() {
             let step = &mut bytes[..STEP_BYTES.min((part.end - at) as usize)];
             watch.spend(step.len() as u64);
-            if file.read(at, step)? < step.len() {
+            if reader.read(at, step, &mut bounce)? < step.len() {
                 return Ok(Some(*part));
             }
             sum ^= sum_of(at, step);

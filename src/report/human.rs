@@ -124,7 +124,11 @@ fn repaired(repair: &RepairReport) -> String {
             (Some("clone"), Some(base)) => format!("a clone of #{base} with {} rewritten", human_size(repair.bytes_written)),
             _ => format!("{} written", human_size(repair.bytes_written)),
         };
-        let verified = if repair.verified { ", read back and found right" } else { ", not read back" };
+        let verified = match repair.verified_from {
+            Some("medium") => ", read back from the medium and found right",
+            Some(_) => ", read back and found right",
+            None => ", not read back",
+        };
         format!("Repaired image: {} ({how}{verified}).", repair.output)
     } else if repair.bytes_written > 0 {
         let written = human_size(repair.bytes_written);

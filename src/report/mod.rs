@@ -189,6 +189,9 @@ pub struct RepairReport {
     pub bytes_written: u64,
     /// Whether what was written was read back and found right.
     pub verified: bool,
+    /// `medium` where that was done past this machine's page cache, else `cache` (which was asked to forget it before).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified_from: Option<&'static str>,
     /// SHA-256 of the guest-visible bytes, where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,

@@ -51,7 +51,7 @@ fn ballot() -> impl Strategy<Value = Ballot<'static>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(4000), ..ProptestConfig::default() })]
 
     #[test]
     fn agrees_with_the_oracle(ballots in vec(ballot(), 2..=64), threshold in 2usize..=64) {
