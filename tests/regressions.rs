@@ -101,6 +101,22 @@ fn a_full_standard_error_is_no_crash() {
     shell.args([&a, &b, &c]).exits(0);
 }
 
+/// An interrupt while what a report doesn't list was copied left totals of no member, and making the report of them panicked.
+#[test]
+fn an_interrupt_while_copying_is_reported() {
+    let lab = Lab::new();
+    let [a, b, c] = lab.copies("disk.img", 4 * MIB);
+    lab.damage(&b, sectors(9..10));
+    lab.quorum_img(["check", "--report", "report.json"]).args([&a, &b, &c]).exits(1);
+    let repair = ["repair", "--reflink", "never", "-r", "1M", "--from", "report.json", "--output", "json", "-o", "out.img"];
+    let running = lab.quorum_img(repair).args([&a, &b, &c]).start();
+    thread::sleep(Duration::from_millis(500));
+    running.signal("INT");
+    let report = running.wait().expect_code(130).json();
+    assert_eq!(report["partial"], true);
+    assert!(!lab.path("out.img").exists());
+}
+
 /// The rule for all that lies outside of --range hid a person's decision there.
 #[test]
 fn a_pick_outside_of_the_range_still_decides() {

@@ -19,7 +19,10 @@ use crate::{
     member::{MemberName, RawMember, file_system_conflict},
     report::{self, Look, Report, Spool, events_of, last_events},
     scan::Findings,
-    sys::{device::Sysfs, storage::NewFile},
+    sys::{
+        device::Sysfs,
+        storage::{NewFile, place_of},
+    },
     vote::Run,
 };
 
@@ -111,17 +114,13 @@ impl ReportFile {
             }
             ensure!(is_report(&target)?, "there is something else than a report under that name\nhint: remove it, or choose another name");
         }
-        let folder = match target.parent() {
-            Some(parent) if parent != Path::new("") => parent.to_owned(),
-            _ => PathBuf::from("."),
-        };
-        ensure!(target.file_name().is_some(), "this is no file's name\nhint: name a file");
-        if let Some(member) = file_system_conflict(&folder, members, &Sysfs::default()).unwrap_or(None) {
+        let (folder, _) = place_of(&target).context("this is no file's name\nhint: name a file")?;
+        if let Some(member) = file_system_conflict(folder, members, &Sysfs::default()).unwrap_or(None) {
             bail!("it would lie on a file system inside of the member {member}, which writing would change\nhint: choose another folder");
         }
-        let new = NewFile::create(&folder)
+        let new = NewFile::create(folder)
             .context("no file can be made in its folder\nhint: name a folder that exists and that you may write to")?;
-        let spool = Spool::new(NewFile::create(&folder)?.into_unnamed()?);
+        let spool = Spool::new(NewFile::create(folder)?.into_unnamed()?);
         Ok(Self { target, there, new, spool })
     }
 

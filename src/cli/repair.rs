@@ -23,6 +23,7 @@ use crate::{
     repair::{Earlier, Forced, Repair, Target, Wish, admit},
     report::{Look, ReadPattern},
     scan::{Poll, Question, QuestionError},
+    sys::storage::place_of,
     vote::{ByteRange, Fill},
 };
 
@@ -191,8 +192,8 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
 fn same_place(one: &Path, other: &Path) -> bool {
     let place = |path: &Path| {
         let path = if path.is_symlink() { fs::canonicalize(path).ok()? } else { path.to_owned() };
-        let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-        Some((fs::canonicalize(folder).ok()?, path.file_name()?.to_owned()))
+        let (folder, name) = place_of(&path)?;
+        Some((fs::canonicalize(folder).ok()?, name.to_owned()))
     };
     place(one).is_some_and(|one| Some(one) == place(other))
 }

@@ -114,7 +114,7 @@ impl Repair<'_> {
         }
         let written = match &self.wish.target {
             Target::File { folder, name, replace } => self.to_file(folder, name, *replace, listener)?,
-            Target::Device { file, .. } => self.to_device(file, listener)?,
+            Target::Device(file) => self.to_device(file, listener)?,
         };
         let mut report = self.report(written, warnings);
         report.range = asked;
@@ -243,7 +243,7 @@ impl Repair<'_> {
 
     /// Whether the output is a device: what was written there stays.
     fn is_device(&self) -> bool {
-        matches!(self.wish.target, Target::Device { .. })
+        matches!(self.wish.target, Target::Device(_))
     }
 
     /// What becomes of a half-written output.
@@ -262,8 +262,7 @@ impl Repair<'_> {
                 written.copied_from_others
             ));
         }
-        let tally = written.checked.outcome.tally.clone();
-        let undecided = tally.undecided;
+        let undecided = written.checked.outcome.tally.undecided;
         let fill = match self.wish.fill {
             Fill::Fail => None,
             Fill::First => Some("first"),

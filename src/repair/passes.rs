@@ -9,7 +9,7 @@ use super::{
     writer::{Ground, Writer},
 };
 use crate::{
-    scan::{Checked, Findings, Job, Listener, Outcome, Output, ScanError, check, scan, workers},
+    scan::{Checked, Findings, Job, Listener, Outcome, Output, ScanError, scan, workers},
     sys::storage::{NewFile, Storage},
     vote::{ByteRange, Fill, Rule, Rules, Run, Verdict},
 };
@@ -20,24 +20,19 @@ impl Repair<'_> {
         file.set_length(self.poll.size)
             .map_err(self.failed("can't be given its length", "choose a file system that allows files of that size"))?;
         let writer = Writer::new(file, Ground::Holes(self.wish.sparse_bytes), self.watch);
-        let mut findings = self.findings();
-        let mut outcome = Outcome { complete: true, ..Outcome::default() };
         let copied = self.copy_unlisted(&writer)?;
-        outcome.complete = copied.complete;
-        if outcome.complete {
-            let ranges = self.ranges();
-            (self.phases)("voting and writing", ranges.iter().map(|range| range.length()).sum());
+        let checked = if copied.complete {
             let fails = self.wish.fill == Fill::Fail;
-            outcome = self.scan(&ranges, &self.poll.rules, Some(&writer), &mut |run| {
+            self.vote("voting and writing", Some(&writer), self.findings(), &mut |run, findings| {
                 if fails && run.vote.verdict == Verdict::Undecided {
                     writer.doom();
                 }
-                findings.add(run);
-                listener(run, &findings)
-            })?;
-        }
-        let unfilled = copied.tally.undecided.max(outcome.unfilled_sectors);
-        let checked = Checked { outcome, findings };
+                listener(run, findings)
+            })?
+        } else {
+            Checked { outcome: Outcome::unscanned(self.members.len()), findings: self.findings() }
+        };
+        let unfilled = copied.tally.undecided.max(checked.outcome.unfilled_sectors);
         let mut written = Written { copied_from_others: copied.tally.decided, ..Written::by(&writer, checked, unfilled) };
         if written.usable {
             self.read_back(file, &[ByteRange::new(0, self.poll.size)], writer, &mut written)?;
@@ -61,15 +56,9 @@ impl Repair<'_> {
             return Ok((self.check_digest(expected, listener)?, 0));
         }
         let copied = self.copy_unlisted(&Nowhere)?;
-        let mut findings = self.findings();
-        let ranges = self.ranges();
-        (self.phases)("voting", ranges.iter().map(|range| range.length()).sum());
-        let mut outcome = self.scan(&ranges, &self.poll.rules, Some(&Nowhere), &mut |run| {
-            findings.add(run);
-            listener(run, &findings)
-        })?;
-        outcome.complete &= copied.complete;
-        Ok((Checked { outcome, findings }, copied.tally.undecided))
+        let mut checked = self.vote("voting", Some(&Nowhere), self.findings(), listener)?;
+        checked.outcome.complete &= copied.complete;
+        Ok((checked, copied.tally.undecided))
     }
 
     /// Votes, clones the member that needs the fewest changes, and writes those.
@@ -80,7 +69,7 @@ impl Repair<'_> {
         cloneable: &[usize],
         listener: Listener,
     ) -> Result<Written, RepairError> {
-        let checked = self.check_listed(self.findings().with_changes_of(cloneable), listener)?;
+        let checked = self.vote("voting", None, self.findings().with_changes_of(cloneable), listener)?;
         let counted = &checked.outcome.tally.members;
         let flaws = |index: usize| {
             let member = counted[index];
@@ -130,14 +119,17 @@ impl Repair<'_> {
         Ok(outcome)
     }
 
-    /// Votes on what is to be voted on, and writes nothing.
-    pub(super) fn check_listed(&self, mut findings: Findings, listener: Listener) -> Result<Checked, RepairError> {
+    /// Votes on what is to be voted on.
+    fn vote(
+        &self,
+        phase: &'static str,
+        output: Option<&dyn Output>,
+        mut findings: Findings,
+        listener: Listener,
+    ) -> Result<Checked, RepairError> {
         let ranges = self.ranges();
-        (self.phases)("voting", ranges.iter().map(|range| range.length()).sum());
-        if self.wish.earlier.is_none() {
-            return Ok(check(self.members, self.question, &self.poll, findings, self.watch, listener)?);
-        }
-        let outcome = self.scan(&ranges, &self.poll.rules, None, &mut |run| {
+        (self.phases)(phase, ranges.iter().map(|range| range.length()).sum());
+        let outcome = self.scan(&ranges, &self.poll.rules, output, &mut |run| {
             findings.add(run);
             listener(run, &findings)
         })?;

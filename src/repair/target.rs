@@ -11,7 +11,10 @@ use std::{
 use super::RepairError;
 use crate::{
     member::{MemberName, RawMember, device_conflict, file_system_conflict},
-    sys::device::{self, Sysfs},
+    sys::{
+        device::{self, Sysfs},
+        storage::place_of,
+    },
 };
 
 /// Refusals that the user overrode by name.
@@ -40,13 +43,8 @@ pub enum Target {
         /// Whether a file of that name is to be replaced.
         replace: bool,
     },
-    /// A block device.
-    Device {
-        /// Open for reading and writing, and for nobody else (`O_EXCL`).
-        file: File,
-        /// Its size in bytes.
-        size: u64,
-    },
+    /// A block device, open for reading and writing, and for nobody else (`O_EXCL`).
+    Device(File),
 }
 
 impl Target {
@@ -91,23 +89,16 @@ impl Target {
                 return Err(refuse("exists already", "choose another name, or say --force overwrite to replace it"));
             }
         }
-        let folder = match resolved.parent() {
-            Some(parent) if parent != Path::new("") => parent.to_owned(),
-            _ => PathBuf::from("."),
-        };
-        let Some(name) = resolved.file_name() else {
+        let Some((folder, name)) = place_of(&resolved) else {
             return Err(refuse("is no file's name", "name a file"));
         };
-        if resolved.as_os_str().as_encoded_bytes().ends_with(b"/") || resolved.as_os_str().as_encoded_bytes().ends_with(b"/.") {
-            return Err(refuse("is no file's name", "name a file"));
-        }
-        let inside = file_system_conflict(&folder, members, &Sysfs::default())
+        let inside = file_system_conflict(folder, members, &Sysfs::default())
             .map_err(|error| failed("its folder can't be looked at", error, "make the folder first, or choose another"))?;
         if let Some(member) = inside {
             let what = format!("lies on a file system inside of the member {member}, which writing would change");
             return Err(refuse(&what, "choose a folder elsewhere"));
         }
-        Ok(Self::File { folder, name: name.to_owned(), replace: forced.overwrite })
+        Ok(Self::File { folder: folder.to_owned(), name: name.to_owned(), replace: forced.overwrite })
     }
 
     fn device(path: &Path, needed: u64, forced: Forced, output: &MemberName) -> Result<Self, RepairError> {
@@ -141,6 +132,6 @@ impl Target {
                 hint: "choose a larger device",
             });
         }
-        Ok(Self::Device { file, size })
+        Ok(Self::Device(file))
     }
 }

@@ -54,17 +54,19 @@ impl<'a> Feeder<'a> {
             if shared.stopped() {
                 return None;
             }
-            let zeros_end = if self.skips() { self.shared_zeros(shared).min(range.end) } else { self.at };
-            let skip_to = if zeros_end == range.end { zeros_end } else { zeros_end - zeros_end % WINDOW_ALIGNMENT };
-            if skip_to > self.at {
-                self.job.watch.advanced(skip_to - self.at);
-                self.at = skip_to;
-                continue;
+            let (unread_end, by_all) = self.unread(shared);
+            let aligned_end = unread_end - unread_end % WINDOW_ALIGNMENT;
+            if by_all && self.skips() {
+                let skip_to = if unread_end >= range.end { range.end } else { aligned_end };
+                if skip_to > self.at {
+                    self.job.watch.advanced(skip_to - self.at);
+                    self.at = skip_to;
+                    continue;
+                }
             }
             let window_end = (self.at - self.at % self.window_bytes).saturating_add(self.window_bytes);
-            let unread_end = self.unread(shared);
             // Where nothing has to be read, one window is as good as thousands.
-            let end = window_end.max(unread_end - unread_end % WINDOW_ALIGNMENT).min(range.end);
+            let end = window_end.max(aligned_end).min(range.end);
             let task = WindowTask { index: self.given, range: ByteRange::new(self.at, end), before: self.before + (self.at - range.start) };
             self.given += 1;
             self.at = end;
@@ -81,41 +83,26 @@ impl<'a> Feeder<'a> {
         }
     }
 
-    /// Up to where no member has anything to be read from here on: all hold holes, have ended or failed.
-    fn unread(&mut self, shared: &Shared) -> u64 {
+    /// Up to where no member has anything to be read from here on, and whether all of them hold zeros there: others have ended or
+    /// failed.
+    fn unread(&mut self, shared: &Shared) -> (u64, bool) {
         let at = self.at;
-        let mut end = u64::MAX;
+        let (mut end, mut by_all) = (u64::MAX, true);
         for (index, member) in self.job.members.iter().enumerate() {
             if shared.failures[index].get().is_some() || at >= member.size().next_multiple_of(BLOCK_BYTES.max(u64::from(self.job.sector))) {
+                by_all = false;
                 continue;
             }
             match extent_at(*member, at, &mut self.known[index]) {
                 Some(Extent::Zero(zeros)) if zeros > at && at < member.size() => end = end.min(zeros),
-                _ => return at,
+                _ => return (at, false),
             }
         }
-        end
+        (end, by_all)
     }
 
     fn skips(&self) -> bool {
         self.job.output.is_none_or(|(output, _)| !output.wants_all_zeros())
-    }
-
-    /// Up to where every member is known to hold zeros from here on; here, where one doesn't.
-    fn shared_zeros(&mut self, shared: &Shared) -> u64 {
-        let at = self.at;
-        let mut end = u64::MAX;
-        for (index, member) in self.job.members.iter().enumerate() {
-            if shared.failures[index].get().is_some() || at >= member.size() {
-                return at;
-            }
-            match extent_at(*member, at, &mut self.known[index]) {
-                // The image's end is no place where a longer member's zeros have to stop, nor does a shorter one go on.
-                Some(Extent::Zero(zeros)) if zeros > at => end = end.min(zeros),
-                _ => return at,
-            }
-        }
-        end
     }
 }
 

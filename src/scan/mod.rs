@@ -132,6 +132,14 @@ pub struct Outcome {
     pub unfilled_sectors: u64,
 }
 
+impl Outcome {
+    /// Nothing looked at yet of so many members.
+    #[must_use]
+    pub fn unscanned(members: usize) -> Self {
+        Self { tally: Tally::new(members), failures: vec![None; members], ..Self::default() }
+    }
+}
+
 /// Why a scan ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {

@@ -6,7 +6,7 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard},
 };
 
-use super::{Outcome, Tally};
+use super::Outcome;
 use crate::vote::{Run, Runs};
 
 /// What came out of one window.
@@ -44,7 +44,7 @@ struct State<'a> {
 
 impl<'a> Delivery<'a> {
     pub(super) fn new(threads: usize, sector: u32, members: usize, sink: Sink<'a>) -> Self {
-        let outcome = Outcome { tally: Tally::new(members), complete: true, ..Outcome::default() };
+        let outcome = Outcome { complete: true, ..Outcome::unscanned(members) };
         let state = State { next: 0, given: 0, waiting: BTreeMap::new(), runs: Runs::default(), outcome, sink };
         Self { state: Mutex::new(state), moved: Condvar::new(), ahead_max: threads as u64 + 2, sector }
     }

@@ -103,6 +103,14 @@ mod ioctls {
 /// Cloned to see whether that works: a multiple of every file system's block.
 const PROBE_BYTES: u64 = 64 << 10;
 
+/// The folder that `path` names a file in, and the file's name; none where it is no file's name, as with a slash or a dot at its end.
+#[must_use]
+pub fn place_of(path: &Path) -> Option<(&Path, &OsStr)> {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let name = path.file_name().filter(|_| !bytes.ends_with(b"/") && !bytes.ends_with(b"/."))?;
+    Some((path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")), name))
+}
+
 /// Bytes that a user may still write to the file system that holds `folder`; none where it doesn't say.
 #[must_use]
 pub fn free_bytes(folder: &Path) -> Option<u64> {
