@@ -150,6 +150,14 @@ pub(super) struct ShowArgs {
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub progress: ProgressArgs,
+}
+
+/// What is shown while it runs, and how fast it runs.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Output")]
+pub(super) struct ProgressArgs {
     /// Show progress, also where standard error is no terminal
     #[arg(short, long)]
     pub progress: bool,
@@ -197,19 +205,24 @@ impl VoteArgs {
 
 /// The number of the member that is called so, or that `#N` names.
 pub(super) fn find_member(name: &OsString, members: &[&dyn Member]) -> Result<usize> {
+    let names: Vec<OsString> = members.iter().map(|member| member.name().as_os_str().to_owned()).collect();
+    find_given(name, &names)
+}
+
+/// The same among the names as given.
+pub(super) fn find_given(name: &OsString, names: &[OsString]) -> Result<usize> {
     if let Some(number) = name.to_str().and_then(|text| text.strip_prefix('#')) {
         let number: usize =
             number.parse().map_err(|_| anyhow!("#{number} is no member's number\nhint: they are numbered from #0 in the order given"))?;
         ensure!(
-            number < members.len(),
+            number < names.len(),
             "there is no member #{number}\nhint: they are numbered from #0 to #{} in the order given",
-            members.len() - 1
+            names.len() - 1
         );
         return Ok(number);
     }
-    let found = members.iter().position(|member| member.name().as_os_str() == name.as_os_str());
     let shown = crate::member::escaped(&name.to_string_lossy());
-    found.ok_or_else(|| {
+    names.iter().position(|given| given == name).ok_or_else(|| {
         anyhow!("{shown} is none of the members\nhint: name it as in the list of members, or by its number, #0 being the first")
     })
 }

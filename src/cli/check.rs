@@ -8,7 +8,7 @@ use clap::Args;
 use super::{
     args::{LockArgs, MemberArgs, ShowArgs, VoteArgs},
     next,
-    open::open_voters,
+    open::{Access, open_voters},
     present::Presenter,
     progress::Control,
     texts,
@@ -36,13 +36,13 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &CheckArgs) -> Result<u8> {
-    let opened = open_voters(&args.members, &args.locks)?;
+    let opened = open_voters(&args.members, &Access::Read(&args.locks))?;
     let members = opened.listed();
     let question = Question { rereads: args.locks.rereads(), ..args.vote.question(&members)? };
     let sizes: Vec<_> = members.iter().map(|member| (member.name(), member.size())).collect();
     let poll = Poll::new(&sizes, &question)?;
     let presenter = Mutex::new(Presenter::new(&args.show, &opened.members)?);
-    let mut control = Control::new(&args.show)?;
+    let mut control = Control::new(&args.show.progress)?;
     control.begin("checking", poll.range.length());
     let limits = Limits { divergences: args.show.max_divergences as usize, ..Limits::default() };
     let checked = check(&members, &question, &poll, Findings::of(&members, limits), &control, &mut |run, findings| {

@@ -1,20 +1,35 @@
 //! `quorum-img info`: what members are, without any vote.
 
-use std::io::Write;
+use std::{ffi::OsString, io::Write};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use super::{Output, args::MemberArgs, open::open_members, texts, warn};
+use super::{
+    Output,
+    args::MemberArgs,
+    in_place::shown,
+    open::open_member,
+    texts,
+    undo::{is_journal, open_journal},
+    warn,
+};
 use crate::{
     member::{FileSystem, FormatError, Member, RawMember, escaped, find_file_system, looks_like_qcow2, read_partitions},
-    report::{DeviceInfo, FileSystemInfo, Info, PartitionInfo, TableInfo, render_infos, rfc3339},
+    repair::{
+        journal::{Journal, VERSION},
+        undo::sums,
+    },
+    report::{
+        DeviceInfo, FileSystemInfo, Info, JournalFacts, JournalInfo, JournalMember, PartitionInfo, TableInfo, Told, render_infos, rfc3339,
+    },
     sys::device::{self, Sysfs},
 };
 
 /// Tell what images and devices are: sizes, partitions, file systems, when they were last written
 ///
-/// Nothing is compared and nothing is written. The times tell which of several copies is the latest.
+/// Nothing is compared and nothing is written. The times tell which of several copies is the latest. Of the journal of an in-place
+/// repair it tells what it holds, and whether the repair was completed.
 #[derive(Args, Debug)]
 #[command(after_long_help = texts::INFO)]
 pub(super) struct InfoArgs {
@@ -36,14 +51,7 @@ enum InfoFormat {
 }
 
 pub(super) fn run(args: &InfoArgs) -> Result<u8> {
-    let opened = open_members(&args.members)?;
-    opened.warnings.iter().for_each(|warning| warn(warning));
-    for (member, given) in opened.members.iter().zip(&args.members.members) {
-        if !args.members.settles_raw(given) && looks_like_qcow2(member) {
-            return Err(FormatError::Qcow2 { member: member.name().clone() }.into());
-        }
-    }
-    let infos: Vec<Info> = opened.members.iter().map(info).collect();
+    let infos = args.members.members.iter().map(|given| told(args, given)).collect::<Result<Vec<_>>>()?;
     let mut to = Output::new();
     match args.output {
         InfoFormat::Human => render_infos(&infos, &mut to)?,
@@ -54,6 +62,48 @@ pub(super) fn run(args: &InfoArgs) -> Result<u8> {
         }
     }
     Ok(0)
+}
+
+fn told(args: &InfoArgs, given: &OsString) -> Result<Told> {
+    let raw = args.members.settles_raw(given);
+    let path = RawMember::path_of(given);
+    if !raw && is_journal(path) {
+        return Ok(Told::Journal(journal_info(&open_journal(path, false)?)?));
+    }
+    let opened = open_member(&args.members, given)?;
+    opened.warnings.iter().for_each(|warning| warn(warning));
+    let member = &opened.members[0];
+    if !raw && looks_like_qcow2(member) {
+        return Err(FormatError::Qcow2 { member: member.name().clone() }.into());
+    }
+    Ok(Told::Image(Box::new(info(member))))
+}
+
+fn journal_info(journal: &Journal) -> Result<JournalInfo> {
+    let header = journal.header();
+    let members = header.members.iter().zip(sums(journal)?).map(|(identity, sum)| JournalMember {
+        path: shown(&identity.path),
+        size_before: identity.size,
+        ranges: sum.ranges,
+        bytes: sum.bytes,
+        unreadable_bytes: sum.unreadable_bytes,
+    });
+    Ok(JournalInfo {
+        name: journal.name().to_string(),
+        format: "quorum-journal",
+        journal: JournalFacts {
+            version: VERSION,
+            id: format!("{:032x}", u128::from_be_bytes(header.id)),
+            state: journal.state().name(),
+            created: jiff::Timestamp::from_second(header.created).ok().map(|time| time.to_string()),
+            virtual_size: header.size,
+            sector_size: header.sector,
+            options: escaped(&header.options),
+            sessions: journal.sessions(),
+            batches: journal.batches(),
+            members: members.collect(),
+        },
+    })
 }
 
 fn info(member: &RawMember) -> Info {

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod completions;
+mod in_place;
 mod info;
 mod next;
 mod open;
@@ -10,6 +11,7 @@ mod present;
 mod progress;
 mod repair;
 mod texts;
+mod undo;
 
 use std::{
     ffi::OsString,
@@ -40,7 +42,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Commands {
     Check(check::CheckArgs),
-    Repair(repair::RepairArgs),
+    Repair(Box<repair::RepairArgs>),
+    Undo(undo::UndoArgs),
     Info(info::InfoArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -79,6 +82,7 @@ fn parse_and_run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let result = match cli.command {
         Commands::Check(args) => check::run(&args),
         Commands::Repair(args) => repair::run(&args),
+        Commands::Undo(args) => undo::run(&args),
         Commands::Info(args) => info::run(&args),
         Commands::Completions(args) => completions::run(&args),
     };
@@ -93,7 +97,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<RepairError>() {
         return error.exit_code();
     }
-    if let Some(LockError::InUse(_)) = error.downcast_ref::<LockError>() { IN_USE } else { FAILED }
+    if let Some(LockError::InUse(_) | LockError::DeviceInUse { .. }) = error.downcast_ref::<LockError>() { IN_USE } else { FAILED }
 }
 
 /// An error with its causes in one line, and the hints of all of them behind.

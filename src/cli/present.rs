@@ -19,10 +19,7 @@ use crate::{
     member::{MemberName, RawMember, file_system_conflict},
     report::{self, Look, Report, Spool, events_of, last_events},
     scan::Findings,
-    sys::{
-        device::Sysfs,
-        storage::{NewFile, place_of},
-    },
+    sys::{device::Sysfs, new_file::NewFile, storage::place_of},
     vote::Run,
 };
 
@@ -58,7 +55,7 @@ impl<'a> Presenter<'a> {
             let added = file.spool.add(&findings.described(run));
             added.map_err(|error| io::Error::new(error.kind(), format!("--report {}: {error}", shown(Some(&file.target)))))?;
         }
-        if self.show.format == OutputFormat::Events && !self.show.quiet {
+        if self.show.format == OutputFormat::Events && !self.show.progress.quiet {
             for event in events_of(run, &self.names) {
                 let written = writeln!(self.events, "{}", event.line(now()));
                 written.map_err(|error| io::Error::new(error.kind(), format!("standard output: {error}")))?;
@@ -69,10 +66,10 @@ impl<'a> Presenter<'a> {
 
     /// Shows the report and returns its exit code.
     pub(super) fn finish(mut self, mut report: Report, look: &Look) -> Result<u8> {
-        for warning in report.warnings.iter().filter(|_| !self.show.quiet) {
+        for warning in report.warnings.iter().filter(|_| !self.show.progress.quiet) {
             warn(warning);
         }
-        if !self.show.quiet {
+        if !self.show.progress.quiet {
             let printed = match self.show.format {
                 OutputFormat::Human => {
                     let mut to = io::BufWriter::new(Output::new().styled());

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use signal_hook::{consts, flag};
 
-use super::args::ShowArgs;
+use super::args::ProgressArgs;
 use crate::{report::human_size, scan::Watch};
 
 /// How often signals and the clock are looked at.
@@ -35,6 +35,8 @@ struct State {
     show: Arc<AtomicBool>,
     done: AtomicU64,
     ended: AtomicBool,
+    /// Somebody else has the terminal.
+    aside: AtomicBool,
     /// What is going on, and how many bytes of it there are.
     phase: Mutex<(&'static str, u64, Instant)>,
     bar: ProgressBar,
@@ -50,7 +52,7 @@ struct Rate {
 
 impl Control {
     /// Takes the signals, and starts to show progress where that is wanted.
-    pub(super) fn new(show: &ShowArgs) -> Result<Self> {
+    pub(super) fn new(show: &ProgressArgs) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::new(AtomicBool::new(false));
         for signal in [consts::SIGINT, consts::SIGTERM, consts::SIGHUP] {
@@ -71,6 +73,7 @@ impl Control {
             show: asked,
             done: AtomicU64::new(0),
             ended: AtomicBool::new(false),
+            aside: AtomicBool::new(false),
             phase: Mutex::new(("starting", 0, Instant::now())),
             bar,
             rate,
@@ -91,6 +94,14 @@ impl Control {
         self.state.bar.reset();
         self.state.bar.set_length(bytes);
         self.state.bar.set_message(what);
+    }
+
+    /// Lets `what` use the terminal meanwhile.
+    pub(super) fn aside<T>(&self, what: impl FnOnce() -> T) -> T {
+        self.state.aside.store(true, Relaxed);
+        let result = self.state.bar.suspend(what);
+        self.state.aside.store(false, Relaxed);
+        result
     }
 
     /// Takes the bar away.
@@ -117,6 +128,9 @@ impl State {
         let mut last_phase = "";
         while !self.ended.load(Relaxed) {
             thread::park_timeout(TICK);
+            if self.aside.load(Relaxed) {
+                continue;
+            }
             if bar_wanted && begun.elapsed() >= BAR_AFTER {
                 self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
                 bar_wanted = false;

@@ -1,4 +1,4 @@
-//! `quorum-img repair -o`: write a repaired image.
+//! `quorum-img repair`: write a repaired image, or rewrite members in place.
 
 use std::{
     ffi::OsString,
@@ -8,18 +8,20 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 
 use super::{
     args::{LockArgs, MemberArgs, ShowArgs, VoteArgs, find_member, parse_pick, parse_size},
-    complain, next,
-    open::open_voters,
+    complain,
+    in_place::InPlaceArgs,
+    next,
+    open::{Access, open_voters},
     present::Presenter,
     progress::Control,
     texts,
 };
 use crate::{
-    member::MemberName,
+    member::{Member, MemberName},
     repair::{Earlier, Forced, Repair, Target, Wish, admit},
     report::{Look, ReadPattern},
     scan::{Poll, Question, QuestionError},
@@ -27,59 +29,66 @@ use crate::{
     vote::{ByteRange, Fill},
 };
 
-/// Write a repaired image
+/// Write a repaired image, or rewrite the minority copies in place
 ///
-/// Votes on every sector and writes the winning bytes to a new image, which appears under its name only when it is complete, synced
-/// and read back. No member is written to. Where all members hold zeros the output has holes; on a file system that can clone, the
-/// best member is cloned and only what differs is written.
+/// With `-o`: votes on every sector and writes the winning bytes to a new image, which appears under its name only when it is
+/// complete, synced and read back. No member is written to. Where all members hold zeros the output has holes; on a file system that
+/// can clone, the best member is cloned and only what differs is written.
+///
+/// With `--in-place`: locks all members, votes on every sector, makes a plan and judges it before the first write. Then each member's
+/// dissenting sectors get the winning bytes, after what they replace is safe in a journal; all is synced and read back. Killed at any
+/// moment, the same command completes the repair, and `quorum-img undo` takes it back. Sectors without a winner are left alone.
 #[derive(Args, Debug)]
-#[command(after_long_help = texts::REPAIR)]
+#[command(after_long_help = texts::REPAIR, group(ArgGroup::new("goal").required(true).args(["output-file", "in_place"])))]
 pub(super) struct RepairArgs {
     #[command(flatten)]
-    members: MemberArgs,
+    pub members: MemberArgs,
 
     /// The image to write
-    #[arg(id = "output-file", short = 'o', value_name = "FILE", required = true, help_heading = "The output")]
-    output_file: PathBuf,
+    #[arg(id = "output-file", short = 'o', value_name = "FILE", help_heading = "The output")]
+    output_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub in_place: InPlaceArgs,
 
     /// What to write where nobody won
-    #[arg(long, value_enum, value_name = "HOW", default_value_t = Undecided::Fail, help_heading = "The output")]
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Undecided::Fail, conflicts_with = "in_place", help_heading = "The output")]
     undecided: Undecided,
 
     /// That member (a name as given, or `#N`) is right in that range; may be repeated
     #[arg(long, value_name = "OFFSET:LENGTH=MEMBER", value_parser = parse_pick, help_heading = "The vote")]
-    pick: Vec<(ByteRange, OsString)>,
+    pub pick: Vec<(ByteRange, OsString)>,
 
     /// Vote again only on what the report of an earlier check lists
     #[arg(long, value_name = "REPORT", conflicts_with_all = ["range", "size", "trust"], help_heading = "The vote")]
-    from: Option<PathBuf>,
+    pub from: Option<PathBuf>,
 
     /// The output appears only if its guest-visible bytes have this digest
-    #[arg(long, value_name = "HEX", value_parser = parse_sha256, help_heading = "The output")]
+    #[arg(long, value_name = "HEX", value_parser = parse_sha256, conflicts_with = "in_place", help_heading = "The output")]
     expect_sha256: Option<String>,
 
     /// Zeros of this length become holes; 0: none
-    #[arg(short = 'S', long, value_name = "SIZE", default_value = "4k", value_parser = parse_sparse, help_heading = "The output")]
+    #[arg(short = 'S', long, value_name = "SIZE", default_value = "4k", value_parser = parse_sparse, conflicts_with = "in_place", help_heading = "The output")]
     sparse_size: u64,
 
     /// Whether the best member is cloned where the file system can
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Reflink::Auto, help_heading = "The output")]
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Reflink::Auto, conflicts_with = "in_place", help_heading = "The output")]
     reflink: Reflink,
 
     /// Don't read back what was written
-    #[arg(long, help_heading = "The output")]
+    #[arg(long, conflicts_with = "in_place", help_heading = "The output")]
     no_verify: bool,
 
     /// Override a refusal by its name, as the refusal's message says
-    #[arg(long, value_enum, value_name = "WORD", value_delimiter = ',', help_heading = "The output")]
-    force: Vec<Word>,
+    #[arg(long, value_enum, value_name = "WORD", value_delimiter = ',', help_heading = "Safety")]
+    pub force: Vec<Word>,
 
     #[command(flatten)]
-    locks: LockArgs,
+    pub locks: LockArgs,
     #[command(flatten)]
-    vote: VoteArgs,
+    pub vote: VoteArgs,
     #[command(flatten)]
-    show: ShowArgs,
+    pub show: ShowArgs,
 }
 
 /// What to write where nobody won.
@@ -107,7 +116,7 @@ enum Reflink {
 
 /// Refusals that can be overridden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Word {
+pub(super) enum Word {
     /// Replace an existing output
     Overwrite,
     /// Write to a block device
@@ -118,35 +127,71 @@ enum Word {
     Space,
     /// Use a report although a member was modified since
     Changed,
+    /// Rewrite a member that differs so much that it may be stale
+    Stale,
+    /// Rewrite a member that is newer than those that outvote it
+    Newer,
+    /// Let members decide that share storage
+    Shared,
+    /// Rewrite members on a file system without locks
+    NoLocks,
+}
+
+impl RepairArgs {
+    /// Whether the user overrides that refusal.
+    pub(super) fn forces(&self, word: Word) -> bool {
+        self.force.contains(&word)
+    }
+
+    /// The overridden refusals.
+    pub(super) fn forced(&self) -> Forced {
+        Forced {
+            overwrite: self.forces(Word::Overwrite),
+            device: self.forces(Word::Device),
+            minority: self.forces(Word::Minority),
+            space: self.forces(Word::Space),
+            changed: self.forces(Word::Changed),
+            stale: self.forces(Word::Stale),
+            newer: self.forces(Word::Newer),
+            shared: self.forces(Word::Shared),
+        }
+    }
+
+    /// The question that the options ask.
+    pub(super) fn question(&self, members: &[&dyn Member]) -> Result<Question> {
+        let mut question = Question { rereads: self.locks.rereads(), ..self.vote.question(members)? };
+        for (range, name) in &self.pick {
+            question.picks.push((*range, find_member(name, members).context("--pick")?));
+        }
+        if question.read_pattern == ReadPattern::Fifo {
+            ensure!(question.picks.is_empty(), QuestionError::Fifo("--pick"));
+            ensure!(self.from.is_none(), QuestionError::Fifo("--from"));
+            ensure!(question.range.is_none(), QuestionError::Fifo("--range"));
+            ensure!(!self.in_place.in_place, QuestionError::Fifo("--in-place"));
+        }
+        Ok(question)
+    }
 }
 
 pub(super) fn run(args: &RepairArgs) -> Result<u8> {
-    let opened = open_voters(&args.members, &args.locks)?;
+    match &args.output_file {
+        Some(output) => write_image(args, output),
+        None => super::in_place::run(args),
+    }
+}
+
+fn write_image(args: &RepairArgs, output_file: &Path) -> Result<u8> {
+    let opened = open_voters(&args.members, &Access::Read(&args.locks))?;
     let members = opened.listed();
-    let mut question = Question { rereads: args.locks.rereads(), ..args.vote.question(&members)? };
-    for (range, name) in &args.pick {
-        question.picks.push((*range, find_member(name, &members).context("--pick")?));
-    }
-    if question.read_pattern == ReadPattern::Fifo {
-        ensure!(question.picks.is_empty(), QuestionError::Fifo("--pick"));
-        ensure!(args.from.is_none(), QuestionError::Fifo("--from"));
-        ensure!(question.range.is_none(), QuestionError::Fifo("--range"));
-    }
+    let question = args.question(&members)?;
     let sizes: Vec<_> = members.iter().map(|member| (member.name(), member.size())).collect();
     let poll = Poll::new(&sizes, &question)?;
-    let has = |word| args.force.contains(&word);
-    let forced = Forced {
-        overwrite: has(Word::Overwrite),
-        device: has(Word::Device),
-        minority: has(Word::Minority),
-        space: has(Word::Space),
-        changed: has(Word::Changed),
-    };
+    let forced = args.forced();
     admit(&members, &question, &poll, forced)?;
-    let target = Target::settle(&args.output_file, poll.size, &opened.members, forced)?;
+    let target = Target::settle(output_file, poll.size, &opened.members, forced)?;
     let earlier = args.from.as_deref().map(|path| Earlier::read(path, &members, &poll, forced.changed)).transpose()?;
     let wish = Wish {
-        output: &args.output_file,
+        output: output_file,
         target,
         fill: match args.undecided {
             Undecided::Fail => Fill::Fail,
@@ -165,13 +210,13 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     };
     if let Some(report) = &args.show.report {
         ensure!(
-            !same_place(report, &args.output_file),
+            !same_place(report, output_file),
             "--report {} names the output itself\nhint: choose another name for one of them",
             MemberName::from(report.as_path())
         );
     }
     let presenter = Mutex::new(Presenter::new(&args.show, &opened.members)?);
-    let mut control = Control::new(&args.show)?;
+    let mut control = Control::new(&args.show.progress)?;
     let warnings = opened.warnings.iter().chain(&poll.warnings).cloned().collect();
     let phases = |what, bytes| control.begin(what, bytes);
     let repair = Repair { members: &members, question: &question, poll, wish: &wish, watch: &control, phases: &phases };

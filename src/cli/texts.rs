@@ -54,6 +54,24 @@ Exit status:
 See also:
   quorum-img-check(1), quorum-img-info(1), qemu-img(1), ddrescue(1)";
 
+pub(super) const UNDO: &str = "\
+Examples:
+  What would be put back?
+    quorum-img undo --dry-run a.img.quorum-journal
+  Put it back:
+    quorum-img undo a.img.quorum-journal
+  A member moved since:
+    quorum-img undo --map /old/b.img=/new/b.img a.img.quorum-journal
+
+Exit status:
+  0    all was put back, or could be (--dry-run)
+  3    refused, or not completed: a damaged journal, a member that somebody wrote to since, an I/O error
+  4    not started: a member is in use by another program
+  130  interrupted (INT, TERM, HUP); run it again
+
+See also:
+  quorum-img-repair(1), quorum-img-info(1)";
+
 pub(super) const INFO: &str = "\
 Examples:
   What are these, and which was written last?

@@ -1,7 +1,11 @@
 //! Members are locked as QEMU locks images, so that neither disturbs the other.
 
 use super::{Member, MemberName, RawMember, escaped};
-use crate::sys::locks::{Holder, Locked, holders, lock_for_reading};
+use crate::sys::{
+    device::Sysfs,
+    locks::{Holder, Locked, holders, lock_for_reading, lock_for_writing},
+    users,
+};
 
 /// Holders named in one message.
 const HOLDERS_NAMED_MAX: usize = 3;
@@ -9,14 +13,16 @@ const HOLDERS_NAMED_MAX: usize = 3;
 /// Another program uses a member.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{member}: in use by {}\nhint: stop it first, or pass -U to read without taking locks: then what it writes meanwhile looks like damage",
-    holders_in_words(.holders)
+    "{member}: in use by {}\nhint: stop it first{}",
+    holders_in_words(.holders), if *.writing { "" } else { ", or pass -U to read without taking locks: then what it writes meanwhile looks like damage" }
 )]
 pub struct InUseError {
     /// Which one.
     pub member: MemberName,
     /// Who, as far as this machine can tell.
     pub holders: Vec<Holder>,
+    /// Whether it was to be written to.
+    pub writing: bool,
 }
 
 fn holders_in_words(holders: &[Holder]) -> String {
@@ -37,6 +43,34 @@ pub enum LockError {
     /// In use.
     #[error(transparent)]
     InUse(#[from] InUseError),
+    /// A device that something uses.
+    #[error("{member}: the device is in use: {}\nhint: unmount it, or stop what uses it", escaped(.users))]
+    DeviceInUse {
+        /// Which one.
+        member: MemberName,
+        /// By whom, in words.
+        users: String,
+    },
+    /// A device whose users can't be seen.
+    #[error(
+        "{member}: other users' processes can't be seen from here, so nobody knows whether one of them has the device open\n\
+         hint: run it as root; --force device where you know that nobody uses it"
+    )]
+    Hidden {
+        /// Which one.
+        member: MemberName,
+    },
+    /// No locks to be had.
+    #[error(
+        "{member}: its file system has no locks ({error}), so nobody can tell whether another program uses it\n\
+         hint: --force no-locks where you know that nobody does; --no-write lets it vote only"
+    )]
+    NoLocks {
+        /// Which one.
+        member: MemberName,
+        /// The system's word.
+        error: std::io::Error,
+    },
     /// The system's word.
     #[error("{member}: can't be locked: {error}\nhint: -U reads without taking locks")]
     Failed {
@@ -58,7 +92,7 @@ pub fn lock_all_for_reading(members: &[RawMember]) -> Result<Vec<String>, LockEr
         match locked.map_err(|error| LockError::Failed { member: member.name().clone(), error })? {
             Locked::Yes => {}
             Locked::InUse => {
-                return Err(InUseError { member: member.name().clone(), holders: holders(member.file()) }.into());
+                return Err(InUseError { member: member.name().clone(), holders: holders(member.file()), writing: false }.into());
             }
             Locked::Unsupported(error) => warnings.push(format!(
                 "{}: its file system has no locks ({error}), so nobody can tell whether another program writes to it",
@@ -67,4 +101,62 @@ pub fn lock_all_for_reading(members: &[RawMember]) -> Result<Vec<String>, LockEr
         }
     }
     Ok(warnings)
+}
+
+/// What may be overridden where members are locked to be rewritten.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LockForce {
+    /// File systems without locks.
+    pub no_locks: bool,
+    /// Devices whose users can't be seen.
+    pub device: bool,
+}
+
+/// Takes a writer's locks on all members, for as long as they are open: nobody else reads or writes them meanwhile. Of devices, and of
+/// who has them open, more is looked at: locks don't reach through another node of the same device. Returns what to warn about.
+///
+/// # Errors
+/// The first member that another program uses, or of which that can't be told.
+pub fn lock_all_for_writing(members: &[RawMember], force: LockForce) -> Result<Vec<String>, LockError> {
+    let mut warnings = Vec::new();
+    for member in members {
+        let name = || member.name().clone();
+        match lock_for_writing(member.file()).map_err(|error| LockError::Failed { member: name(), error })? {
+            Locked::Yes => {}
+            Locked::InUse => return Err(InUseError { member: name(), holders: holders(member.file()), writing: true }.into()),
+            Locked::Unsupported(error) if !force.no_locks && member.disk().is_some() => {
+                return Err(LockError::NoLocks { member: name(), error });
+            }
+            Locked::Unsupported(error) => {
+                warnings.push(format!(
+                    "{}: its file system has no locks ({error}), so nobody can tell whether another program uses it",
+                    name()
+                ));
+            }
+        }
+        if member.is_device() && member.disk().is_some() {
+            refuse_used_device(member, force)?;
+        }
+    }
+    Ok(warnings)
+}
+
+fn refuse_used_device(member: &RawMember, force: LockForce) -> Result<(), LockError> {
+    use std::os::unix::fs::MetadataExt;
+    let users = users::of_device(member.metadata().rdev(), &Sysfs::default());
+    if !users.found.is_empty() {
+        return Err(LockError::DeviceInUse { member: member.name().clone(), users: users.found.join(", ") });
+    }
+    if users.hidden && !force.device {
+        return Err(LockError::Hidden { member: member.name().clone() });
+    }
+    Ok(())
+}
+
+/// Why a device could not be opened for nobody else.
+#[must_use]
+pub fn busy_device(member: &MemberName, rdev: u64) -> LockError {
+    let users = users::of_device(rdev, &Sysfs::default()).found.join(", ");
+    let users = if users.is_empty() { "something that can't be seen from here".into() } else { users };
+    LockError::DeviceInUse { member: member.clone(), users }
 }

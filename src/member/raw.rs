@@ -17,7 +17,9 @@ use super::{Cache, Extent, Member, MemberName, ReadError};
 use crate::{
     sys::{
         buffer::Buffer,
-        device, direct, holes,
+        device, direct,
+        disk_file::DiskFile,
+        holes,
         mapping::{self, Window},
         prefetch,
         storage::Storage,
@@ -25,6 +27,8 @@ use crate::{
     vote::ByteRange,
 };
 
+/// The way out for members that can't be written to.
+const READ_ONLY: &str = "it can't be written to by this user or on this mount; --no-write lets it vote only";
 /// Says that what follows is the path of a raw image.
 const RAW_PREFIX: &[u8] = b"raw:";
 
@@ -40,6 +44,14 @@ pub enum OpenError {
         error: io::Error,
         /// The way out.
         hint: &'static str,
+    },
+    /// A device that something holds.
+    #[error("{member}: the device is in use by a file system, another device or a program\nhint: unmount it, or stop what holds it")]
+    Busy {
+        /// Which one.
+        member: MemberName,
+        /// The device's number.
+        rdev: u64,
     },
     /// Not a file that can hold a disk.
     #[error("{member}: is {kind}, not a disk image\nhint: members are regular files and block devices")]
@@ -64,6 +76,8 @@ pub struct RawMember {
     /// Block devices and file systems without holes: not asked again.
     no_holes: AtomicBool,
     read_ahead: Option<u64>,
+    /// The way to rewrite it, where it was opened for that.
+    disk: Option<DiskFile>,
 }
 
 impl RawMember {
@@ -72,22 +86,46 @@ impl RawMember {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(name: MemberName, path: &Path, cache: Cache) -> Result<Self, OpenError> {
+        Self::open_as(name, path, cache, false)
+    }
+
+    /// Opens `path` for reading and rewriting; a device for nobody else (`O_EXCL`: refused where a file system, another device or a
+    /// program holds it, open(2)).
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_to_rewrite(name: MemberName, path: &Path, cache: Cache) -> Result<Self, OpenError> {
+        Self::open_as(name, path, cache, true)
+    }
+
+    fn open_as(name: MemberName, path: &Path, cache: Cache, writes: bool) -> Result<Self, OpenError> {
         let failed = |error: io::Error| {
             let hint = match error.kind() {
                 io::ErrorKind::NotFound => {
                     "check the spelling; a copy that is lost is left out, and the threshold is set for those that are left"
                 }
+                io::ErrorKind::PermissionDenied if writes => READ_ONLY,
                 io::ErrorKind::PermissionDenied => "run it as a user who may read the image",
+                io::ErrorKind::ReadOnlyFilesystem => READ_ONLY,
                 _ => "leave this copy out, or make it readable first",
             };
             OpenError::Open { member: name.clone(), error, hint }
         };
         // Looked at before it is opened: opening a tape or a serial line can already do something.
-        if let Some(kind) = foreign_kind(&fs::metadata(path).map_err(failed)?) {
+        let there = fs::metadata(path).map_err(failed)?;
+        if let Some(kind) = foreign_kind(&there) {
             return Err(OpenError::Kind { member: name, kind });
         }
         // O_NONBLOCK: should it have become a FIFO meanwhile, opening doesn't wait for a writer.
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).map_err(failed)?;
+        let alone = if writes && there.file_type().is_block_device() { libc::O_EXCL } else { 0 };
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY | alone;
+        let file = OpenOptions::new().read(true).write(writes).custom_flags(flags).open(path).map_err(|error| {
+            if error.raw_os_error() == Some(libc::EBUSY) {
+                OpenError::Busy { member: name.clone(), rdev: there.rdev() }
+            } else {
+                failed(error)
+            }
+        })?;
         let meta = file.metadata().map_err(failed)?;
         if let Some(kind) = foreign_kind(&meta) {
             return Err(OpenError::Kind { member: name, kind });
@@ -101,7 +139,15 @@ impl RawMember {
         });
         let mappable = cache == Cache::Writeback && mapping::mappable(&file, size);
         let read_ahead = prefetch::small_read_ahead(&file);
-        Ok(Self { name, path: path.to_owned(), file, direct, meta, size, mappable, no_holes: AtomicBool::new(device), read_ahead })
+        let disk = if writes { Some(file.try_clone().and_then(DiskFile::new).map_err(failed)?) } else { None };
+        let no_holes = AtomicBool::new(device);
+        Ok(Self { name, path: path.to_owned(), file, direct, meta, size, mappable, no_holes, read_ahead, disk })
+    }
+
+    /// The way to rewrite it, where it was opened for that.
+    #[must_use]
+    pub fn disk(&self) -> Option<&dyn Storage> {
+        self.disk.as_ref().map(|disk| disk as &dyn Storage)
     }
 
     /// The open file.
@@ -264,6 +310,9 @@ impl Member for RawMember {
         }
         if (now.mtime(), now.mtime_nsec()) != (self.meta.mtime(), self.meta.mtime_nsec()) {
             return Some("it was written to (its modification time moved)".into());
+        }
+        if self.disk.is_some() && (now.ctime(), now.ctime_nsec()) != (self.meta.ctime(), self.meta.ctime_nsec()) {
+            return Some("something of it was changed (its change time moved)".into());
         }
         match fs::metadata(&self.path) {
             Ok(there) if (there.dev(), there.ino()) != (self.meta.dev(), self.meta.ino()) => Some("its name now means another file".into()),

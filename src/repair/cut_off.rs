@@ -1,7 +1,9 @@
 //! What a longer member holds behind the voted end.
 
-use super::fingerprint::is_zero;
-use crate::member::{Extent, Member};
+use crate::{
+    member::{Extent, Member},
+    vote::is_zero,
+};
 
 /// Bytes looked at in one go.
 const STEP_BYTES: usize = 1 << 20;

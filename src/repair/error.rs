@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::journal::JournalError;
 use crate::{member::MemberName, report::human_size, scan::ScanError};
 
 /// Why a repair wrote no image. Nothing of it is left where the output should be.
@@ -108,6 +109,107 @@ pub enum RepairError {
         /// As given.
         expected: String,
     },
+    /// A member may be stale, or of another disk.
+    #[error(
+        "{member}: {percent:.1} % of the data would be replaced ({}), and --max-damage allows {allowed} %: \
+         it may be stale, or a copy of another disk\n\
+         hint: leave it out, or let it vote with --no-write; if it is the one that is right, --trust or --pick it; \
+         --force stale, or a higher --max-damage, rewrites it",
+        human_size(*.bytes)
+    )]
+    Stale {
+        /// Which one.
+        member: MemberName,
+        /// What it would lose, of all data.
+        percent: f64,
+        /// What it may lose.
+        allowed: f64,
+        /// The same in bytes.
+        bytes: u64,
+    },
+    /// A member is newer than those that outvote it.
+    #[error(
+        "{member}: it is outvoted in {divergences} places, but was modified later than every member that outvotes it: \
+         it may be the only copy that is up to date{times}\n\
+         hint: if it is, --trust or --pick it; --no-write lets it vote only; --force newer rewrites it"
+    )]
+    Newer {
+        /// Which one.
+        member: MemberName,
+        /// In how many places.
+        divergences: u64,
+        /// Each member's times, a line each.
+        times: String,
+    },
+    /// Members that aren't independent.
+    #[error(
+        "{what}: the same damage may have several votes\nhint: leave one of them out, or say who is right with --trust; --force shared rewrites by this vote"
+    )]
+    Shared {
+        /// As it was warned about.
+        what: String,
+    },
+    /// Something changed between the vote and the first write.
+    #[error("{member}: changed since it was voted on: {what}; nothing was written\nhint: stop whatever writes to it, and run this again")]
+    Changed {
+        /// Which one.
+        member: MemberName,
+        /// What is different.
+        what: String,
+    },
+    /// A journal stands there already.
+    #[error("{journal}: a journal of an earlier repair stands there ({state}), and is never overwritten\nhint: {hint}")]
+    JournalExists {
+        /// Its name.
+        journal: MemberName,
+        /// How far that repair came.
+        state: &'static str,
+        /// The way out.
+        hint: String,
+    },
+    /// An unfinished journal of something else.
+    #[error(
+        "{journal}: an unfinished journal stands there, but {what}\nhint: run the repair again as it was begun, undo it with quorum-img undo, or choose another name with --journal"
+    )]
+    JournalOther {
+        /// Its name.
+        journal: MemberName,
+        /// What is different.
+        what: String,
+    },
+    /// The journal can't be made.
+    #[error("{journal}: the journal can't be made: {error}; no member was changed\nhint: about {} are needed: {hint}", human_size(*.needed))]
+    JournalCreate {
+        /// Its name.
+        journal: MemberName,
+        /// The system's word.
+        error: io::Error,
+        /// Bytes that it takes.
+        needed: u64,
+        /// The way out.
+        hint: &'static str,
+    },
+    /// The journal takes no more.
+    #[error("{journal}: the journal can't be written to: {error}; nothing was written to a member after that\nhint: make room and run this again: it goes on; quorum-img undo {} takes back what was done", .journal.quoted())]
+    JournalWrite {
+        /// Its name.
+        journal: MemberName,
+        /// The system's word.
+        error: io::Error,
+    },
+    /// The journal can't be read, or isn't one.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A surplus that can't be kept can't be cut.
+    #[error(
+        "{member}: its surplus can't be read at offset {offset:#x}, so it can't be journalled, and isn't cut\nhint: leave --truncate out"
+    )]
+    Surplus {
+        /// Which one.
+        member: MemberName,
+        /// Where, in bytes.
+        offset: u64,
+    },
     /// An earlier report that can't be used.
     #[error("{report}: {what}\nhint: {hint}")]
     Earlier {
@@ -129,6 +231,7 @@ impl RepairError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::SizeUndecided { .. } | Self::CutsOff { .. } => 2,
+            Self::JournalCreate { error, .. } if error.kind() == io::ErrorKind::Interrupted => 130,
             _ => 3,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::vote::ByteRange;
+use crate::vote::{ByteRange, is_zero};
 
 /// The piece that is hashed: all writes begin and end at its multiples, or at the image's end.
 const PIECE_BYTES: usize = 512;
@@ -60,22 +60,16 @@ pub(super) fn sum_of(offset: u64, bytes: &[u8]) -> u64 {
 }
 
 /// Spreads every bit over all (the finaliser of `SplitMix64`): a sum must tell a piece from the same piece at another place.
-fn mixed(value: u64) -> u64 {
+pub(super) fn mixed(value: u64) -> u64 {
     let mut value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)
 }
 
-/// Whether there is nothing but zeros.
-pub(super) fn is_zero(bytes: &[u8]) -> bool {
-    // The bytes equal themselves, one step on: memcmp does the work.
-    bytes.first().is_none_or(|&first| first == 0 && bytes[1..] == bytes[..bytes.len() - 1])
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Fingerprint, GROUP_BYTES, is_zero};
+    use super::{Fingerprint, GROUP_BYTES};
 
     #[test]
     fn tells_places_and_bytes_apart_but_not_the_order() {
@@ -96,16 +90,5 @@ mod tests {
         let across = of(&[(GROUP_BYTES - 512, &[a, b].concat())]);
         assert_eq!(across, of(&[(GROUP_BYTES, &b), (GROUP_BYTES - 512, &a)]));
         assert_eq!(across.groups().count(), 2);
-    }
-
-    #[test]
-    fn zeros_are_zeros() {
-        assert!(is_zero(&[]) && is_zero(&[0]) && is_zero(&[0; 1000]));
-        for at in [0, 1, 500, 999] {
-            let mut bytes = [0; 1000];
-            bytes[at] = 1;
-            assert!(!is_zero(&bytes), "byte {at}");
-        }
-        assert!(!is_zero(&[7; 100]));
     }
 }

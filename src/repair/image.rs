@@ -13,7 +13,8 @@ use crate::{
     scan::{Checked, Limits, Listener, Poll, Question, Watch, majority, make_report},
     sys::{
         holes,
-        storage::{NewFile, Storage, free_bytes},
+        new_file::NewFile,
+        storage::{Storage, free_bytes},
     },
     vote::{ByteRange, Fill, Rule, VirtualSize},
 };

@@ -1,16 +1,28 @@
-//! Everything that writes: a new image from the members' votes.
+//! Everything that writes: a new image from the members' votes, and members rewritten in place.
 
 mod cut_off;
 mod earlier;
 mod error;
 mod fingerprint;
 mod image;
+mod in_place;
+pub mod journal;
+mod judge;
+mod ops;
 mod passes;
+pub mod plan;
+mod portions;
+mod read_back;
+mod rewrite;
+mod samples;
 mod target;
+pub mod undo;
 mod verify;
+mod voted;
 mod writer;
 
 pub use earlier::Earlier;
 pub use error::RepairError;
 pub use image::{Phases, Repair, Wish, admit};
+pub use in_place::{InPlace, InPlaceWish, JournalPlace, Proposal};
 pub use target::{Forced, Target};

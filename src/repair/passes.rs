@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     scan::{Checked, Findings, Job, Listener, Outcome, Output, ScanError, scan, workers},
-    sys::storage::{NewFile, Storage},
+    sys::{new_file::NewFile, storage::Storage},
     vote::{ByteRange, Fill, Rule, Rules, Run, Verdict},
 };
 
@@ -166,18 +166,8 @@ impl Repair<'_> {
         output: Option<&dyn Output>,
         sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send),
     ) -> Result<Outcome, RepairError> {
-        let job = Job {
-            members: self.members,
-            size: self.poll.size,
-            sector: self.poll.sector,
-            ranges,
-            rules,
-            threshold: self.poll.threshold,
-            threads,
-            output: output.map(|output| (output, self.wish.fill)),
-            rereads: self.question.rereads,
-            watch: self.watch,
-        };
+        let output = output.map(|output| (output, self.wish.fill));
+        let job = Job { rules, threads, output, ..Job::new(self.members, self.question, &self.poll, ranges, self.watch) };
         scan(&job, sink).map_err(|error| match error {
             ScanError::Write { offset, length, error } => RepairError::Output {
                 output: self.output_name(),

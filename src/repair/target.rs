@@ -30,6 +30,12 @@ pub struct Forced {
     pub space: bool,
     /// Members that changed since the report of `--from` was made.
     pub changed: bool,
+    /// A member that may be stale is rewritten.
+    pub stale: bool,
+    /// A member that may be the only one up to date is rewritten.
+    pub newer: bool,
+    /// Members that aren't independent decide.
+    pub shared: bool,
 }
 
 /// Where the output goes.

@@ -9,11 +9,11 @@ use std::{
     },
 };
 
-use super::fingerprint::{Fingerprint, is_zero};
+use super::fingerprint::Fingerprint;
 use crate::{
     scan::{Output, Watch},
     sys::storage::Storage,
-    vote::ByteRange,
+    vote::{ByteRange, is_zero},
 };
 
 /// Zeros, to be written in one go.

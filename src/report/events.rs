@@ -80,8 +80,10 @@ pub fn last_events(report: &Report) -> Vec<Event> {
         add("QUORUM_IMG_WARNING", json!({ "message": warning }));
     }
     let mut summary = serde_json::to_value(SummaryOf(report)).unwrap_or_default();
-    if let (Value::Object(summary), Some(repair)) = (&mut summary, &report.repair) {
-        summary.insert("repair".into(), serde_json::to_value(repair).unwrap_or_default());
+    if let Value::Object(summary) = &mut summary {
+        let image = report.repair.as_ref().and_then(|repair| serde_json::to_value(repair).ok());
+        let in_place = report.in_place.as_ref().and_then(|repair| serde_json::to_value(repair).ok());
+        summary.extend(image.or(in_place).map(|repair| ("repair".to_owned(), repair)));
     }
     add("QUORUM_IMG_COMPLETED", summary);
     events

@@ -8,6 +8,7 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::in_place::rewritten;
 use super::{Divergence, MemberReport, Overall, ReadPattern, RepairReport, Report, Sectors, Status, human_size};
 
 /// What is shown around the report.
@@ -38,6 +39,9 @@ pub fn render(report: &Report, look: &Look, to: &mut dyn Write) -> io::Result<()
     }
     if let Some(repair) = &report.repair {
         writeln!(to, "{}", repaired(repair))?;
+    }
+    if let Some(repair) = &report.in_place {
+        writeln!(to, "{}", rewritten(report, repair))?;
     }
     writeln!(to, "\n{}", members_table(report))?;
     divergences(report, to)?;
@@ -84,7 +88,7 @@ fn headline(report: &Report) -> String {
 }
 
 /// "1 sector", "2 sectors".
-fn sectors(count: u64) -> String {
+pub(super) fn sectors(count: u64) -> String {
     format!("{count} sector{}", if count == 1 { "" } else { "s" })
 }
 

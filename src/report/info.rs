@@ -5,7 +5,20 @@ use std::io::{self, Write};
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use super::human_size;
+use super::{
+    human_size,
+    journal::{JournalInfo, render_journal},
+};
+
+/// What is told of one name.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Told {
+    /// An image or a device.
+    Image(Box<Info>),
+    /// A journal.
+    Journal(JournalInfo),
+}
 
 /// One member's facts.
 #[derive(Clone, Debug, Serialize)]
@@ -114,16 +127,19 @@ pub struct FileSystemInfo {
     pub written: Option<String>,
 }
 
-/// Writes the facts of several members for people.
+/// Writes the facts of several names for people.
 ///
 /// # Errors
 /// What writing says.
-pub fn render_infos(infos: &[Info], to: &mut dyn Write) -> io::Result<()> {
+pub fn render_infos(infos: &[Told], to: &mut dyn Write) -> io::Result<()> {
     for (index, info) in infos.iter().enumerate() {
         if index > 0 {
             writeln!(to)?;
         }
-        render_info(info, to)?;
+        match info {
+            Told::Image(info) => render_info(info, to)?,
+            Told::Journal(info) => render_journal(info, to)?,
+        }
     }
     Ok(())
 }

@@ -2,7 +2,9 @@
 
 mod events;
 mod human;
+mod in_place;
 mod info;
+mod journal;
 mod json;
 mod listed;
 mod size;
@@ -13,7 +15,9 @@ use serde::Serialize;
 
 pub use events::{Event, events_of, last_events};
 pub use human::{Look, render};
-pub use info::{DeviceInfo, FileSystemInfo, Info, PartitionInfo, TableInfo, render_infos};
+pub use in_place::{InPlaceMember, InPlaceReport, MemberSpan, Planned};
+pub use info::{DeviceInfo, FileSystemInfo, Info, PartitionInfo, TableInfo, Told, render_infos};
+pub use journal::{JournalFacts, JournalInfo, JournalMember};
 pub use json::{Reported, read_reported, write};
 pub use listed::{Divergence, Listed, Spool, Version};
 pub use size::human_size;
@@ -68,6 +72,9 @@ pub struct Report {
     /// What was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repair: Option<RepairReport>,
+    /// What was rewritten in place; never beside `repair`.
+    #[serde(rename = "repair", skip_serializing_if = "Option::is_none")]
+    pub in_place: Option<InPlaceReport>,
     /// The divergences, as far as they are listed.
     pub divergences: Listed,
     /// How many more there are.

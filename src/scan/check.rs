@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Findings, Job, Limits, Outcome, Poll, Question, ScanError, Watch, scan, workers};
+use super::{Findings, Job, Limits, Outcome, Poll, Question, ScanError, Watch, scan};
 use crate::{
     member::{Member, escaped},
     report::{MemberReport, Overall, ReadPattern, Report, SCHEMA, Sectors, Span, Status, rfc3339},
@@ -33,18 +33,7 @@ pub fn check(
     listener: Listener,
 ) -> Result<Checked, ScanError> {
     let ranges: &[ByteRange] = if poll.range.is_empty() { &[] } else { &[poll.range] };
-    let job = Job {
-        members,
-        size: poll.size,
-        sector: poll.sector,
-        ranges,
-        rules: &poll.rules,
-        threshold: poll.threshold,
-        threads: workers(question.threads, members),
-        output: None,
-        rereads: question.rereads,
-        watch,
-    };
+    let job = Job::new(members, question, poll, ranges, watch);
     let outcome = scan(&job, &mut |run| {
         findings.add(run);
         listener(run, &findings)
@@ -154,6 +143,7 @@ pub fn make_report(
         sectors,
         warnings,
         repair: None,
+        in_place: None,
         divergences,
         divergences_omitted,
     }

@@ -278,6 +278,7 @@ impl Worker<'_> {
                     }
                 }
             }
+            found.count_zeros(&vote, ballots);
             found.push(Run { range: sector, vote });
             at = sector.end;
         }

@@ -155,6 +155,12 @@ impl Findings {
         touched.map(|(partition, _)| self.partitions.label(partition).to_owned()).collect()
     }
 
+    /// The divergences that are listed.
+    #[must_use]
+    pub fn listed(&self) -> &[Run] {
+        &self.listed
+    }
+
     /// Undecided divergences, as far as they are listed.
     #[must_use]
     pub fn undecided(&self) -> Vec<ByteRange> {

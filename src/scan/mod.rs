@@ -52,6 +52,8 @@ const CHUNK_BYTES_MIN: usize = 64 << 10;
 /// Less data than this between holes is read, not mapped: for a few pages copying costs less than faults and unmapping do
 /// (docs/performance.md).
 const MAPPED_BYTES_MIN: u64 = 4 << 20;
+/// Nor is a window as short as this mapped, where it stands alone: a list of places to look at again may be long.
+const MAPPED_ALONE_BYTES_MIN: u64 = 64 << 10;
 /// What a differing chunk is narrowed down to before its bytes are copied and voted on.
 const BLOCK_BYTES: u64 = 4096;
 /// More threads than cores where they wait for the medium: several requests in flight.
@@ -115,6 +117,25 @@ pub struct Job<'a> {
     pub rereads: u32,
     /// Who watches.
     pub watch: &'a dyn Watch,
+}
+
+impl<'a> Job<'a> {
+    /// A vote on `ranges` as `question` and `poll` want it, with no output.
+    #[must_use]
+    pub fn new(members: &'a [&'a dyn Member], question: &Question, poll: &'a Poll, ranges: &'a [ByteRange], watch: &'a dyn Watch) -> Self {
+        Self {
+            members,
+            size: poll.size,
+            sector: poll.sector,
+            ranges,
+            rules: &poll.rules,
+            threshold: poll.threshold,
+            threads: workers(question.threads, members),
+            output: None,
+            rereads: question.rereads,
+            watch,
+        }
+    }
 }
 
 /// What a scan found.

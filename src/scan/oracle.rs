@@ -12,7 +12,7 @@ use std::{
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{Job, Outcome, Output, Tally, scan};
+use super::{Job, Outcome, Output, Tally, scan, tally::Zeros};
 use crate::{
     member::{Cache, Extent, Member, MemberName, RawMember, ReadError},
     sys::buffer::Buffer,
@@ -101,6 +101,7 @@ struct Expected {
 
 fn expected(members: &[Memory], size: usize, rules: &Rules, fill: Fill, threshold: usize) -> Expected {
     let (mut collector, mut runs, mut bytes, mut unfilled) = (Runs::default(), Vec::new(), vec![0; size], 0);
+    let mut zeros = vec![Zeros::default(); members.len()];
     for start in (0..size).step_by(SECTOR) {
         let end = (start + SECTOR).min(size);
         let rule = rules.at(start as u64);
@@ -130,6 +131,17 @@ fn expected(members: &[Memory], size: usize, rules: &Rules, fill: Fill, threshol
             bytes[start..end].fill(0);
             unfilled += 1;
         }
+        if let Verdict::Decided { winner } = vote.verdict {
+            let won_by_zeros = members[winner].bytes[start..end].iter().all(|&byte| byte == 0);
+            for (ballot, zeros) in ballots.iter().zip(&mut zeros) {
+                match ballot {
+                    Ballot::Data(own) if *own == &members[winner].bytes[start..end] => {}
+                    Ballot::Data(_) if won_by_zeros => zeros.data += (end - start) as u64,
+                    Ballot::Data(own) if own.iter().all(|&byte| byte == 0) => zeros.replaced += (end - start) as u64,
+                    _ => {}
+                }
+            }
+        }
         runs.extend(collector.push(Run { range: ByteRange::new(start as u64, end as u64), vote }));
     }
     runs.extend(collector.finish());
@@ -137,6 +149,7 @@ fn expected(members: &[Memory], size: usize, rules: &Rules, fill: Fill, threshol
     for run in &runs {
         tally.add(run, SECTOR as u32);
     }
+    tally.add_zeros(&zeros);
     Expected { runs, tally, bytes, unfilled }
 }
 

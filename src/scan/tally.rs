@@ -17,6 +17,20 @@ pub struct MemberTally {
     pub dissents: u64,
     /// First and last byte of the span in which it dissents.
     pub span: Option<(u64, u64)>,
+    /// Bytes of its zeros that were outvoted by data.
+    pub zeros_replaced: u64,
+    /// Bytes of its data that were outvoted by zeros.
+    pub data_zeroed: u64,
+}
+
+/// What one member's dissent is of, where it is zeros against data: a class of its own, for what one side lost the other may have
+/// been told to drop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Zeros {
+    /// Bytes of its zeros that data outvoted.
+    pub(super) replaced: u64,
+    /// Bytes of its data that zeros outvoted.
+    pub(super) data: u64,
 }
 
 /// What was counted, in sectors; all the rest is unanimous.
@@ -37,6 +51,14 @@ impl Tally {
     #[must_use]
     pub fn new(members: usize) -> Self {
         Self { members: vec![MemberTally::default(); members], ..Self::default() }
+    }
+
+    /// Counts zeros against data of a window: one for each member, or none at all.
+    pub(super) fn add_zeros(&mut self, zeros: &[Zeros]) {
+        for (member, zeros) in self.members.iter_mut().zip(zeros) {
+            member.zeros_replaced += zeros.replaced;
+            member.data_zeroed += zeros.data;
+        }
     }
 
     /// Counts a divergence whose sectors are `sector` bytes long.

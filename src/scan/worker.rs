@@ -1,16 +1,17 @@
 //! One thread's work: a window, piece by piece, chunk by chunk.
 
 use super::{
-    MAPPED_BYTES_MIN, ScanError, Shared, WINDOW_ALIGNMENT,
+    MAPPED_ALONE_BYTES_MIN, MAPPED_BYTES_MIN, ScanError, Shared, WINDOW_ALIGNMENT,
     extents::{Piece, State, Track, pieces, track},
     feeder::WindowTask,
     ordered::WindowResult,
     private::Copy,
+    tally::Zeros,
 };
 use crate::{
     member::ReadError,
     sys::{buffer::Buffer, mapping::Window},
-    vote::{ByteRange, Run, Verdict},
+    vote::{Ballot, ByteRange, Run, Verdict, Vote, is_zero, members_of},
 };
 
 /// A member's window, as far as it is known.
@@ -44,6 +45,8 @@ pub(super) struct Worker<'a> {
 pub(super) struct Found {
     runs: Vec<Run>,
     pub(super) unfilled: u64,
+    /// One for each member once there is anything to count.
+    zeros: Vec<Zeros>,
 }
 
 /// A place to go back to.
@@ -51,6 +54,7 @@ pub(super) struct Mark {
     runs: usize,
     last: Option<Run>,
     unfilled: u64,
+    zeros: Vec<Zeros>,
 }
 
 impl Found {
@@ -66,7 +70,7 @@ impl Found {
     }
 
     pub(super) fn mark(&self) -> Mark {
-        Mark { runs: self.runs.len(), last: self.runs.last().copied(), unfilled: self.unfilled }
+        Mark { runs: self.runs.len(), last: self.runs.last().copied(), unfilled: self.unfilled, zeros: self.zeros.clone() }
     }
 
     /// Whether anything differs that wasn't known at that place.
@@ -80,6 +84,22 @@ impl Found {
             *last = then;
         }
         self.unfilled = mark.unfilled;
+        self.zeros.clone_from(&mark.zeros);
+    }
+
+    /// Counts where a sector of zeros lost against data, or data against zeros.
+    pub(super) fn count_zeros(&mut self, vote: &Vote, ballots: &[Ballot]) {
+        let Verdict::Decided { winner } = vote.verdict else { return };
+        let zero = |member: usize| matches!(ballots[member], Ballot::Data(bytes) if is_zero(bytes));
+        let won = zero(winner);
+        for member in members_of(vote.dissenters()) {
+            if won || zero(member) {
+                self.zeros.resize(ballots.len(), Zeros::default());
+                let Ballot::Data(bytes) = ballots[member] else { continue };
+                let count = &mut self.zeros[member];
+                if won { count.data += bytes.len() as u64 } else { count.replaced += bytes.len() as u64 }
+            }
+        }
     }
 }
 
@@ -107,7 +127,7 @@ impl<'a> Worker<'a> {
         let pieces = pieces(range, &tracks);
         let alone = pieces.len() == 1;
         for mut piece in pieces {
-            self.maps = alone || piece.range.length() >= MAPPED_BYTES_MIN;
+            self.maps = piece.range.length() >= if alone { MAPPED_ALONE_BYTES_MIN } else { MAPPED_BYTES_MIN };
             match self.piece(&mut piece) {
                 Ok(to) => reached = to,
                 Err(error) => self.shared.fail(error),
@@ -121,6 +141,7 @@ impl<'a> Worker<'a> {
         WindowResult {
             runs: found.runs,
             unfilled: found.unfilled,
+            zeros: found.zeros,
             scanned: task.before + (reached - range.start),
             complete: reached == range.end,
         }

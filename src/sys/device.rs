@@ -158,6 +158,15 @@ impl Sysfs {
         slaves.filter_map(|slave| Some(Beneath::Somewhere { rdev: number_in(&slave.path())? })).collect()
     }
 
+    /// The devices on top of it: its partitions, and what is built on it.
+    #[must_use]
+    pub fn above(&self, rdev: u64) -> Vec<u64> {
+        let folder = self.folder(rdev);
+        let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect::<Vec<_>>();
+        let partitions = entries(&folder).into_iter().filter(|path| path.join("partition").exists());
+        partitions.chain(entries(&folder.join("holders"))).filter_map(|path| number_in(&path)).collect()
+    }
+
     /// Programs' view of what holds the device: file systems and devices above it that the kernel knows of.
     #[must_use]
     pub fn holders(&self, rdev: u64) -> Vec<String> {

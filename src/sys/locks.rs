@@ -22,7 +22,10 @@ const NOT_SHARED: i64 = 200;
 /// QEMU's permission numbers: reading what nobody changes meanwhile, writing, changing the length.
 const CONSISTENT_READ: i64 = 0;
 const WRITE: i64 = 1;
+const WRITE_UNCHANGED: i64 = 2;
 const RESIZE: i64 = 3;
+/// The byte on which libvirt's virtlockd keeps its lease ("direct" mode).
+const LIBVIRT_LEASE: i64 = 0;
 
 /// How the locks came out.
 #[derive(Debug)]
@@ -40,14 +43,34 @@ pub enum Locked {
 /// # Errors
 /// What fcntl says, other than that there are no locks here.
 pub fn lock_for_reading(file: &File) -> io::Result<Locked> {
+    lock_bytes(
+        file,
+        &[HELD + CONSISTENT_READ, NOT_SHARED + WRITE, NOT_SHARED + RESIZE],
+        &[NOT_SHARED + CONSISTENT_READ, HELD + WRITE, HELD + RESIZE],
+    )
+}
+
+/// Takes the locks of a writer who wants nobody to read or write meanwhile. The file need only be open for reading.
+///
+/// # Errors
+/// As for [`lock_for_reading`].
+pub fn lock_for_writing(file: &File) -> io::Result<Locked> {
+    let all = [CONSISTENT_READ, WRITE, WRITE_UNCHANGED, RESIZE];
+    let (held, not_shared) = (all.map(|permission| HELD + permission), all.map(|permission| NOT_SHARED + permission));
+    let take: Vec<i64> = held.iter().filter(|&&byte| byte != HELD + WRITE_UNCHANGED).chain(&not_shared).copied().collect();
+    let test: Vec<i64> = held.into_iter().chain(not_shared).chain([LIBVIRT_LEASE]).collect();
+    lock_bytes(file, &take, &test)
+}
+
+/// Takes the bytes of `take`, and gives them back where another one holds a byte of `test`.
+fn lock_bytes(file: &File, take: &[i64], test: &[i64]) -> io::Result<Locked> {
     // As QEMU does: take first, then look, so that two who come at once see each other.
-    let take = [HELD + CONSISTENT_READ, NOT_SHARED + WRITE, NOT_SHARED + RESIZE];
-    for byte in take {
+    for &byte in take {
         match fcntl(file, FcntlArg::F_OFD_SETLK(&lock(libc::F_RDLCK, byte))) {
             Ok(_) => {}
             // Somebody holds an exclusive lock there.
             Err(Errno::EAGAIN | Errno::EACCES) => {
-                unlock(file, &take);
+                unlock(file, take);
                 return Ok(Locked::InUse);
             }
             Err(error @ (Errno::ENOLCK | Errno::EOPNOTSUPP | Errno::EINVAL | Errno::ENOSYS)) => {
@@ -56,9 +79,9 @@ pub fn lock_for_reading(file: &File) -> io::Result<Locked> {
             Err(error) => return Err(error.into()),
         }
     }
-    for byte in [NOT_SHARED + CONSISTENT_READ, HELD + WRITE, HELD + RESIZE] {
+    for &byte in test {
         if held_by_another(file, byte)? {
-            unlock(file, &take);
+            unlock(file, take);
             return Ok(Locked::InUse);
         }
     }
@@ -100,13 +123,17 @@ pub fn holders(file: &File) -> Vec<Holder> {
     let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let own = std::process::id();
     let holding = numbers.filter(|&pid| pid != own && holds(pid, &place));
-    holding
-        .map(|pid| {
-            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let words = command.split(|&byte| byte == 0).filter(|word| !word.is_empty());
-            Holder { pid, command: words.map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ") }
-        })
-        .collect()
+    holding.map(Holder::of).collect()
+}
+
+impl Holder {
+    /// The process of that number.
+    #[must_use]
+    pub fn of(pid: u32) -> Self {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words = command.split(|&byte| byte == 0).filter(|word| !word.is_empty());
+        Self { pid, command: words.map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ") }
+    }
 }
 
 /// Whether one of the process's open files has a lock on QEMU's bytes at `place`. A line there looks like
@@ -118,7 +145,9 @@ fn holds(pid: u32, place: &str) -> bool {
             let words: Vec<&str> = line.split_whitespace().collect();
             let byte = |word: Option<&&str>| word.and_then(|word| word.parse::<i64>().ok());
             let at = words.iter().position(|&word| word == place);
-            at.is_some_and(|at| byte(words.get(at + 1)).is_some_and(|byte| (HELD..NOT_SHARED + 10).contains(&byte)))
+            at.is_some_and(|at| {
+                byte(words.get(at + 1)).is_some_and(|byte| byte == LIBVIRT_LEASE || (HELD..NOT_SHARED + 10).contains(&byte))
+            })
         })
     })
 }
@@ -127,7 +156,7 @@ fn holds(pid: u32, place: &str) -> bool {
 mod tests {
     use std::{fs::File, io::Write};
 
-    use super::{Locked, fcntl, lock, lock_for_reading};
+    use super::{Locked, fcntl, lock, lock_for_reading, lock_for_writing};
     use nix::fcntl::FcntlArg;
 
     /// Each byte alone, held as QEMU's holders hold it (`RDLCK`): writers and those who forbid reading stop us, readers don't.
@@ -141,6 +170,25 @@ mod tests {
             let stopped = matches!(lock_for_reading(&ours).expect("it can be asked"), Locked::InUse);
             assert_eq!(stopped, [101, 103, 200].contains(&byte), "byte {byte}");
         }
+    }
+
+    /// Whoever wants to write bears nobody, and nobody bears them.
+    #[test]
+    fn a_writer_is_alone() {
+        let mut named = tempfile::NamedTempFile::new().expect("a temporary file");
+        named.write_all(&[0; 4096]).expect("it can be written");
+        let open = || File::open(named.path()).expect("opens");
+        for byte in [0, 100, 101, 102, 103, 200, 201, 202, 203] {
+            let (other, ours) = (open(), open());
+            fcntl(&other, FcntlArg::F_OFD_SETLK(&lock(libc::F_RDLCK, byte))).expect("a lock to be had");
+            assert!(matches!(lock_for_writing(&ours).expect("it can be asked"), Locked::InUse), "byte {byte}");
+            drop(other);
+            assert!(matches!(lock_for_writing(&ours).expect("it can be asked"), Locked::Yes), "byte {byte} is free again");
+        }
+        let (one, two) = (open(), open());
+        assert!(matches!(lock_for_writing(&one).expect("it can be asked"), Locked::Yes));
+        assert!(matches!(lock_for_reading(&two).expect("it can be asked"), Locked::InUse));
+        assert!(matches!(lock_for_writing(&two).expect("it can be asked"), Locked::InUse));
     }
 
     #[test]

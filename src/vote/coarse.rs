@@ -4,9 +4,6 @@ use super::ByteRange;
 
 /// Ranges kept at most: 4 MiB of memory.
 const RANGES_MAX: usize = 1 << 18;
-/// The finest grain kept, in bytes.
-const GRAIN_MIN: u64 = 4096;
-
 /// An ascending list of ranges in whole grains, which coarsens where there would be too many: what it holds always covers what was
 /// added, and little more.
 #[derive(Clone, Debug)]
@@ -18,11 +15,20 @@ pub struct CoarseRanges {
 
 impl Default for CoarseRanges {
     fn default() -> Self {
-        Self { ranges: Vec::new(), grain: GRAIN_MIN, ranges_max: RANGES_MAX }
+        Self { ranges: Vec::new(), grain: Self::GRAIN_MIN, ranges_max: RANGES_MAX }
     }
 }
 
 impl CoarseRanges {
+    /// The finest grain kept unless another one is wanted, in bytes.
+    pub const GRAIN_MIN: u64 = 4096;
+
+    /// One that holds whole grains of so many bytes.
+    #[must_use]
+    pub fn in_grains_of(grain: u64) -> Self {
+        Self { grain, ..Self::default() }
+    }
+
     /// One of so many lists that share the memory of one.
     #[must_use]
     pub fn shared_by(lists: usize) -> Self {

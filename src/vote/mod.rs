@@ -6,6 +6,7 @@ mod range;
 mod rules;
 mod runs;
 mod size;
+mod zeros;
 
 #[cfg(test)]
 mod properties;
@@ -16,6 +17,7 @@ pub use range::ByteRange;
 pub use rules::{Rule, Rules};
 pub use runs::{Run, Runs};
 pub use size::{VirtualSize, elect_size};
+pub use zeros::is_zero;
 
 /// Fewest members that make a vote.
 pub const MEMBERS_MIN: usize = 2;

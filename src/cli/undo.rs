@@ -1,0 +1,229 @@
+//! `quorum-img undo`: put back what an in-place repair overwrote.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, File, OpenOptions},
+    io::{self, IsTerminal, Write},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{MetadataExt, OpenOptionsExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+
+use super::{
+    args::ProgressArgs,
+    in_place::{ask, file_system_of, shown, warn_unless},
+    progress::Control,
+    texts,
+};
+use crate::{
+    member::{Cache, LockForce, Member, MemberName, OpenError, RawMember, busy_device, check_independence, lock_all_for_writing},
+    repair::{
+        journal::{Identity, Journal, State},
+        undo::{MemberSum, Undo, UndoTarget, Undone, sums},
+    },
+    report::human_size,
+    scan::Watch,
+    sys::{device::Sysfs, storage::untrusted},
+};
+
+/// Kept ranges that are listed.
+const KEPT_LISTED_MAX: usize = 20;
+
+/// Put back what an in-place repair overwrote
+///
+/// Reads the journal that the repair kept, checks all of it and looks at every member before the first write; then restores each
+/// member bit for bit, its length included. Sectors that could not be read before the repair keep what was written there. It can be
+/// interrupted, or killed, and run again.
+#[derive(Args, Debug)]
+#[command(after_long_help = texts::UNDO)]
+pub(super) struct UndoArgs {
+    /// The journal
+    journal: PathBuf,
+
+    /// Look whether all can be put back, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// A member that moved: its path then, and its path now; may be repeated
+    #[arg(long, value_name = "OLD=NEW", value_parser = parse_map)]
+    map: Vec<(OsString, OsString)>,
+
+    /// Override a refusal by its name, as the refusal's message says
+    #[arg(long, value_enum, value_name = "WORD", value_delimiter = ',')]
+    force: Vec<Word>,
+
+    /// Ask nothing before the first write
+    #[arg(short, long)]
+    yes: bool,
+
+    #[command(flatten)]
+    show: ProgressArgs,
+}
+
+/// Refusals that can be overridden.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Word {
+    /// Put back the old bytes although somebody wrote to a member since
+    Changed,
+    /// Write to members on a file system without locks
+    NoLocks,
+    /// Write to a device although its users can't be seen
+    Device,
+}
+
+fn parse_map(text: &str) -> Result<(OsString, OsString)> {
+    let (old, new) = text.split_once('=').context("OLD=NEW is wanted, for instance /old/a.img=/new/a.img")?;
+    ensure!(!old.is_empty() && !new.is_empty(), "OLD=NEW is wanted, for instance /old/a.img=/new/a.img");
+    Ok((old.into(), new.into()))
+}
+
+pub(super) fn run(args: &UndoArgs) -> Result<u8> {
+    let journal = open_journal(&args.journal, !args.dry_run)?;
+    let sums = sums(&journal)?;
+    let opened = open_targets(args, &journal, &sums)?;
+    let force = LockForce { no_locks: args.force.contains(&Word::NoLocks), device: args.force.contains(&Word::Device) };
+    let mut control = Control::new(&args.show)?;
+    let members: Vec<usize> = opened.iter().map(|target| target.index).collect();
+    let raw: Vec<RawMember> = opened.into_iter().map(|target| target.member).collect();
+    check_independence(&raw, &Sysfs::default())?;
+    lock_all_for_writing(&raw, force)?.iter().for_each(|warning| warn_unless(args.show.quiet, warning));
+    let mapped = |identity: &Identity| args.map.iter().any(|(old, _)| old.as_bytes() == identity.path);
+    let mut targets: Vec<Option<UndoTarget>> = journal.header().members.iter().map(|_| None).collect();
+    for (member, &index) in raw.iter().zip(&members) {
+        targets[index] = Some(UndoTarget {
+            name: member.name().clone(),
+            storage: member.disk().context("it was opened for writing")?,
+            inode: member.metadata().ino(),
+            file_system: file_system_of(member),
+            mapped: mapped(&journal.header().members[index]),
+        });
+    }
+    if !args.show.quiet {
+        list_targets(&journal, &sums, &targets);
+    }
+    let phases = |what, bytes| control.begin(what, bytes);
+    let undo = Undo { targets: &targets, force_changed: args.force.contains(&Word::Changed), watch: &control, phases: &phases };
+    undo.examine(&journal)?;
+    let undone = if args.dry_run {
+        None
+    } else {
+        if !args.yes && io::stdin().is_terminal() && !control.aside(|| ask("Put them back? [y/N] ", &|| control.stopped())) {
+            return Ok(if control.stopped() { 130 } else { 3 });
+        }
+        Some(undo.restore(journal)?)
+    };
+    control.end();
+    if !args.show.quiet {
+        tell(undone.as_ref(), &targets)?;
+    }
+    Ok(0)
+}
+
+fn tell(undone: Option<&Undone>, targets: &[Option<UndoTarget>]) -> Result<()> {
+    let mut to = super::Output::new();
+    let Some(undone) = undone else {
+        writeln!(to, "All of it can be put back; nothing was written (--dry-run).")?;
+        return Ok(());
+    };
+    let medium = if undone.from_medium { " from the medium" } else { "" };
+    writeln!(to, "Undone: {} put back, read back{medium} and found right.", human_size(undone.bytes))?;
+    if !undone.kept.is_empty() {
+        writeln!(to, "What could not be read before the repair keeps what was written there:")?;
+        for &(member, range) in undone.kept.iter().take(KEPT_LISTED_MAX) {
+            let name = targets[member].as_ref().map_or_else(String::new, |target| target.name.to_string());
+            writeln!(to, "  #{member} {name}: {:#x}, {}", range.start, human_size(range.length()))?;
+        }
+        if undone.kept.len() > KEPT_LISTED_MAX {
+            writeln!(to, "  and {} more ranges", undone.kept.len() - KEPT_LISTED_MAX)?;
+        }
+    }
+    Ok(())
+}
+
+fn list_targets(journal: &Journal, sums: &[MemberSum], targets: &[Option<UndoTarget>]) {
+    let mut to = anstream::stderr().lock();
+    let mut say = |line: &str| drop(writeln!(to, "{line}")); // where standard error is gone, nobody listens
+    let state = match journal.state() {
+        State::Complete => "of a completed repair",
+        State::Unfinished => "of an unfinished repair",
+        State::UndoBegun => "of a repair whose undo was begun",
+        State::Undone => "of a repair that was undone already",
+    };
+    say(&format!("{}: journal {state}, with old bytes for:", journal.name()));
+    for (index, (sum, target)) in sums.iter().zip(targets).enumerate() {
+        if let Some(target) = target {
+            let size = journal.header().members[index].size;
+            say(&format!("  #{index} {}: {} in {} ranges, length {size}", target.name, human_size(sum.bytes), sum.ranges));
+        }
+    }
+}
+
+/// Opens and reads a journal that is to be trusted.
+pub(super) fn open_journal(path: &Path, writes: bool) -> Result<Journal> {
+    let name = MemberName::from(path);
+    let opened = OpenOptions::new().read(true).write(writes).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+    let file = opened
+        .with_context(|| format!("{name}: can't be opened\nhint: name the journal of the repair; run it as a user who may write to it"))?;
+    let meta = file.metadata().with_context(|| name.to_string())?;
+    ensure!(meta.is_file(), "{name}: this is no file\nhint: name the journal of the repair");
+    if let Some(why) = untrusted(&meta) {
+        bail!(
+            "{name}: this journal isn't to be trusted, for it names files to write: {why}\nhint: look at it; chown and chmod it where it is yours"
+        );
+    }
+    Ok(Journal::load(&name, Box::new(file))?)
+}
+
+/// A member that is opened to be put back.
+struct Opened {
+    index: usize,
+    member: RawMember,
+}
+
+fn open_targets(args: &UndoArgs, journal: &Journal, sums: &[MemberSum]) -> Result<Vec<Opened>> {
+    let known = |old: &OsStr| journal.header().members.iter().any(|identity| identity.path == old.as_bytes());
+    if let Some((old, _)) = args.map.iter().find(|(old, _)| !known(old)) {
+        let paths: Vec<String> = journal.header().members.iter().map(|identity| shown(&identity.path)).collect();
+        bail!("--map {}: the journal has no such member\nhint: it has {}", shown(old.as_bytes()), paths.join(", "));
+    }
+    let mut opened = Vec::new();
+    for (index, (identity, sum)) in journal.header().members.iter().zip(sums).enumerate() {
+        let mapped = args.map.iter().find(|(old, _)| old.as_bytes() == identity.path).map(|(_, new)| new.as_os_str());
+        let given = mapped.unwrap_or(OsStr::from_bytes(&identity.path));
+        let path = Path::new(given);
+        if sum.ranges == 0 && fs::metadata(path).is_ok_and(|there| identity.device || there.len() == identity.size) {
+            continue; // nothing was done to it
+        }
+        if sum.ranges == 0 && !path.exists() {
+            continue;
+        }
+        let member = match RawMember::open_to_rewrite(MemberName::new(given), path, Cache::Writeback) {
+            Err(OpenError::Busy { member, rdev }) => return Err(busy_device(&member, rdev).into()),
+            Err(error @ OpenError::Open { .. }) if !path.exists() => {
+                return Err(
+                    anyhow::Error::new(error).context("a member of the journal is missing\nhint: name where it is now with --map OLD=NEW")
+                );
+            }
+            other => other?,
+        };
+        ensure!(
+            member.is_device() == identity.device,
+            "{}: isn't the member that the journal tells of: one is a device, the other a file\nhint: name where that one is now with --map OLD=NEW",
+            member.name()
+        );
+        opened.push(Opened { index, member });
+    }
+    Ok(opened)
+}
+
+/// Whether a journal begins there.
+pub(super) fn is_journal(path: &Path) -> bool {
+    let mut start = [0; 8];
+    let read = File::open(path).and_then(|mut file| io::Read::read_exact(&mut file, &mut start));
+    read.is_ok() && start == *b"QIMGJNL\0"
+}

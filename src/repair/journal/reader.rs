@@ -1,0 +1,416 @@
+//! Reads a journal, and believes nothing of it that its checksums don't vouch for.
+
+use std::io;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{
+    Header, JournalWriter, VERSION,
+    format::{ALIGNMENT, ENTRY_BYTES, ENTRY_RANGE_MAX, Ended, Entry, HEAD_BYTES, HEADER_BYTES_MAX, Head, Kind, decode_hashes},
+};
+use crate::{
+    member::MemberName,
+    sys::storage::Storage,
+    vote::{ByteRange, CoarseRanges, members_of},
+};
+
+/// Bytes read at a time.
+const STEP_BYTES: usize = 1 << 20;
+/// Records read at most: more than any disk can hold batches.
+const RECORDS_MAX: usize = 1 << 20;
+/// Lists of ranges that share the memory of one: each member has some for each session.
+const LISTS: usize = 64;
+
+/// Why a journal can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Something else.
+    #[error("{journal}: is no journal of quorum-img\nhint: name the journal, or another place for a new one with --journal")]
+    Foreign {
+        /// Its name.
+        journal: MemberName,
+    },
+    /// Of a later version of this program.
+    #[error("{journal}: has version {version} of the format, and this program reads {VERSION}\nhint: use the quorum-img that wrote it")]
+    Version {
+        /// Its name.
+        journal: MemberName,
+        /// The version it says.
+        version: u32,
+    },
+    /// Checksums don't match.
+    #[error(
+        "{journal}: is damaged at offset {offset:#x}, so nothing is done by it\n\
+         hint: take the journal from a backup or another disk; without one, quorum-img check tells how the members stand"
+    )]
+    Damaged {
+        /// Its name.
+        journal: MemberName,
+        /// Where, in bytes.
+        offset: u64,
+    },
+    /// The system's word.
+    #[error("{journal}: can't be read at offset {offset:#x}: {error}\nhint: copy it to another disk first, and name the copy")]
+    Read {
+        /// Its name.
+        journal: MemberName,
+        /// Where, in bytes.
+        offset: u64,
+        /// The system's word.
+        error: io::Error,
+    },
+}
+
+/// How far it all came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The repair was cut off, or not all could be done.
+    Unfinished,
+    /// The repair did all that its plan said.
+    Complete,
+    /// Members were being put back.
+    UndoBegun,
+    /// They were put back.
+    Undone,
+}
+
+impl State {
+    /// In words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unfinished => "unfinished",
+            Self::Complete => "complete",
+            Self::UndoBegun => "undo begun",
+            Self::Undone => "undone",
+        }
+    }
+}
+
+/// A record whose checksum is right.
+struct Record {
+    at: u64,
+    head: Head,
+    /// Of a batch: members whose earlier batches are on stable storage; of an end: its body.
+    synced: u64,
+    ended: Option<Ended>,
+}
+
+/// A journal that was read through.
+pub struct Journal {
+    name: MemberName,
+    storage: Box<dyn Storage>,
+    header: Header,
+    records: Vec<Record>,
+    /// Where the next record would go.
+    end: u64,
+}
+
+/// An entry with its checksums and old bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// What and where.
+    pub entry: Entry,
+    /// Of the old bytes, one for each unit; empty unless they were data.
+    pub old_hashes: Vec<u64>,
+    /// Of the new bytes, one for each unit; empty where the range was cut off.
+    pub new_hashes: Vec<u64>,
+    /// The old bytes; empty unless they were data and asked for.
+    pub old: Vec<u8>,
+    /// Which session it is of, counted from 0.
+    pub session: u32,
+}
+
+impl Journal {
+    /// Reads all of it, and checks every checksum.
+    ///
+    /// # Errors
+    /// See [`JournalError`]. A record at the end that is torn is no error: nothing relied on it.
+    pub fn load(name: &MemberName, storage: Box<dyn Storage>) -> Result<Self, JournalError> {
+        let read_error = |offset, error| JournalError::Read { journal: name.clone(), offset, error };
+        let damaged = |offset| JournalError::Damaged { journal: name.clone(), offset };
+        let length = storage.length().map_err(|error| read_error(0, error))?;
+        let mut start = [0; 16];
+        let read = storage.read(0, &mut start).map_err(|error| read_error(0, error))?;
+        let Some((version, header_bytes)) = Header::begins(&start[..read]) else {
+            return Err(JournalError::Foreign { journal: name.clone() });
+        };
+        if version != VERSION {
+            return Err(JournalError::Version { journal: name.clone(), version });
+        }
+        if !(ALIGNMENT as usize..=HEADER_BYTES_MAX).contains(&header_bytes) || header_bytes as u64 > length {
+            return Err(damaged(0));
+        }
+        let mut bytes = vec![0; header_bytes];
+        storage.read(0, &mut bytes).map_err(|error| read_error(0, error))?;
+        let header = Header::decode(&bytes).ok_or_else(|| damaged(0))?;
+        if length < header.reserved {
+            return Err(damaged(length)); // it was cut
+        }
+        let mut journal = Self { name: name.clone(), storage, header, records: Vec::new(), end: header_bytes as u64 };
+        while let Some(record) = journal.record_at(journal.end, length)? {
+            journal.end = (record.at + HEAD_BYTES as u64 + record.head.length).next_multiple_of(ALIGNMENT);
+            journal.records.push(record);
+            if journal.records.len() > RECORDS_MAX {
+                return Err(damaged(journal.end));
+            }
+        }
+        journal.refuse_later_records(length)?;
+        Ok(journal)
+    }
+
+    fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<usize, JournalError> {
+        self.storage.read(offset, bytes).map_err(|error| JournalError::Read { journal: self.name.clone(), offset, error })
+    }
+
+    fn damaged(&self, offset: u64) -> JournalError {
+        JournalError::Damaged { journal: self.name.clone(), offset }
+    }
+
+    /// The record at `at`, if a whole one stands there.
+    fn record_at(&self, at: u64, length: u64) -> Result<Option<Record>, JournalError> {
+        let mut head = [0; HEAD_BYTES];
+        if self.read(at, &mut head)? < HEAD_BYTES {
+            return Ok(None);
+        }
+        let Some(head) = Head::decode(&head, &self.header.id) else { return Ok(None) };
+        let body = at + HEAD_BYTES as u64;
+        if head.sequence != self.records.len() as u64 || head.length > length.saturating_sub(body) {
+            return Ok(None);
+        }
+        let mut hash = Xxh3::new();
+        let mut first = Vec::new();
+        let mut bytes = vec![0; STEP_BYTES.min(head.length.max(1) as usize)];
+        let mut done = 0;
+        while done < head.length {
+            let step = (head.length - done).min(bytes.len() as u64) as usize;
+            let read = self.read(body + done, &mut bytes[..step])?;
+            if read < step {
+                return Ok(None);
+            }
+            hash.update(&bytes[..step]);
+            if done == 0 {
+                first = bytes[..step.min(64 << 10)].to_vec();
+            }
+            done += step as u64;
+        }
+        if hash.digest() != head.hash {
+            return Ok(None);
+        }
+        let nonsense = || self.damaged(at);
+        let synced = match head.kind {
+            Kind::Batch => first.first_chunk().map(|mask| u64::from_le_bytes(*mask)).ok_or_else(nonsense)?,
+            _ => 0,
+        };
+        let ended = match head.kind {
+            Kind::Ended => Some(Ended::decode(&first).ok_or_else(nonsense)?),
+            _ => None,
+        };
+        Ok(Some(Record { at, head, synced, ended }))
+    }
+
+    /// Where the records end, nothing of this journal may follow: each is synced before the next one is written.
+    fn refuse_later_records(&self, length: u64) -> Result<(), JournalError> {
+        let mut bytes = vec![0; STEP_BYTES];
+        let mut at = self.end + ALIGNMENT;
+        while at < length {
+            let read = self.read(at, &mut bytes)?;
+            let heads = bytes[..read].chunks(ALIGNMENT as usize);
+            let later =
+                heads.filter_map(|chunk| Head::decode(chunk, &self.header.id)).any(|head| head.sequence >= self.records.len() as u64);
+            if later {
+                return Err(self.damaged(self.end));
+            }
+            if read < bytes.len() {
+                break;
+            }
+            at += read as u64;
+        }
+        Ok(())
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &MemberName {
+        &self.name
+    }
+
+    /// What it is of.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// How far it all came.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self.records.last().map(|record| (record.head.kind, &record.ended)) {
+            Some((Kind::Undone, _)) => State::Undone,
+            Some((Kind::Ended, Some(ended))) if ended.complete => State::Complete,
+            _ if self.records.iter().any(|record| record.head.kind == Kind::UndoBegun) => State::UndoBegun,
+            _ => State::Unfinished,
+        }
+    }
+
+    /// Times that the repair began or went on.
+    #[must_use]
+    pub fn sessions(&self) -> u32 {
+        self.records.last().map_or(0, |record| record.head.session + 1)
+    }
+
+    /// Batches in it.
+    #[must_use]
+    pub fn batches(&self) -> usize {
+        self.records.iter().filter(|record| record.head.kind == Kind::Batch).count()
+    }
+
+    /// Bytes of it that hold something.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.end
+    }
+
+    /// How the last session ended; none where it was cut off, or something was done since.
+    #[must_use]
+    pub fn ended(&self) -> Option<&Ended> {
+        self.records.last()?.ended.as_ref()
+    }
+
+    /// Calls `each` for the entries of all batches, the last batch first where `backwards`; `with_old` reads the old bytes, too.
+    ///
+    /// # Errors
+    /// Where it can't be read, and what `each` says.
+    pub fn entries<E: From<JournalError>>(
+        &self,
+        backwards: bool,
+        with_old: bool,
+        each: &mut dyn FnMut(&Loaded) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let batches: Vec<&Record> = self.records.iter().filter(|record| record.head.kind == Kind::Batch).collect();
+        let mut one = |record: &Record| self.entries_of(record, with_old, each);
+        if backwards { batches.into_iter().rev().try_for_each(&mut one) } else { batches.into_iter().try_for_each(&mut one) }
+    }
+
+    fn entries_of<E: From<JournalError>>(
+        &self,
+        record: &Record,
+        with_old: bool,
+        each: &mut dyn FnMut(&Loaded) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut at = record.at + HEAD_BYTES as u64 + size_of::<u64>() as u64;
+        let end = record.at + HEAD_BYTES as u64 + record.head.length;
+        let mut bytes = Ahead { journal: self, bytes: vec![0; STEP_BYTES + ENTRY_RANGE_MAX as usize], from: at, held: 0, end };
+        while at < end {
+            let head = bytes.take(at, ENTRY_BYTES)?;
+            let entry = Entry::decode(head, self.header.members.len()).ok_or_else(|| self.damaged(at))?;
+            let hashes_end = ENTRY_BYTES + 8 * (entry.old_hashes() + entry.new_hashes());
+            let whole = bytes.take(at, hashes_end + if with_old { entry.payload() } else { 0 })?;
+            let mut old_hashes = decode_hashes(&whole[ENTRY_BYTES..hashes_end]);
+            let new_hashes = old_hashes.split_off(entry.old_hashes());
+            let old = whole[hashes_end..].to_vec();
+            at += entry.encoded_bytes() as u64;
+            each(&Loaded { entry, old_hashes, new_hashes, old, session: record.head.session })?;
+        }
+        Ok(())
+    }
+
+    /// For each member the ranges that were to be rewritten and aren't known to be on stable storage, ascending, perhaps widened.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn unsynced(&self) -> Result<Vec<Vec<ByteRange>>, JournalError> {
+        let members = self.header.members.len();
+        let mut lists: Vec<Vec<(u64, CoarseRanges)>> = vec![Vec::new(); members];
+        for (index, record) in self.records.iter().enumerate().filter(|(_, record)| record.head.kind == Kind::Batch) {
+            let unsynced = !self.synced_after(index);
+            if members_of(unsynced).all(|member| member >= members) {
+                continue;
+            }
+            self.entries_of(record, false, &mut |loaded: &Loaded| -> Result<(), JournalError> {
+                let Entry { member, cut, range, .. } = loaded.entry;
+                if unsynced >> member & 1 == 1 && !cut {
+                    let lists = &mut lists[member];
+                    if let Some((last, ranges)) = lists.last_mut().filter(|(last, _)| *last <= range.start) {
+                        ranges.add(range);
+                        *last = range.start;
+                    } else {
+                        let mut ranges = CoarseRanges::shared_by(LISTS);
+                        ranges.add(range);
+                        lists.push((range.start, ranges));
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(lists.into_iter().map(|lists| joined(lists.into_iter().flat_map(|(_, list)| list.finish(1, u64::MAX)))).collect())
+    }
+
+    /// The members, as a mask, for which the batch that is record `index` is known to be on stable storage.
+    fn synced_after(&self, index: usize) -> u64 {
+        let session = self.records[index].head.session;
+        self.records[index + 1..].iter().fold(0, |mask, later| {
+            let own = later.head.session == session;
+            let ended = later.ended.as_ref().map_or(0, |ended| ended.settled | if own { ended.synced } else { 0 });
+            mask | ended | if own { later.synced } else { 0 }
+        })
+    }
+
+    /// Goes on with it, as another session of the repair.
+    #[must_use]
+    pub fn resume(self) -> JournalWriter {
+        let (session, sequence) = (self.sessions(), self.records.len() as u64);
+        JournalWriter::resume(self.storage, self.header.id, session, sequence, self.end)
+    }
+
+    /// Notes that members are being put back, or that they were.
+    ///
+    /// # Errors
+    /// What writing and syncing say.
+    pub fn noted(mut self, done: bool) -> io::Result<Self> {
+        let (session, sequence) = (self.sessions().saturating_sub(1), self.records.len() as u64);
+        let mut writer = JournalWriter::resume(self.storage, self.header.id, session, sequence, self.end);
+        let head = writer.note_undo(done)?;
+        self.records.push(Record { at: self.end, head, synced: 0, ended: None });
+        (self.storage, self.end) = writer.into_parts();
+        Ok(self)
+    }
+}
+
+/// A batch's bytes, read ahead.
+struct Ahead<'a> {
+    journal: &'a Journal,
+    bytes: Vec<u8>,
+    /// What is held: from here on, so many bytes.
+    from: u64,
+    held: usize,
+    end: u64,
+}
+
+impl Ahead<'_> {
+    /// `length` bytes (of an entry, less than what can be held) from `at` on.
+    fn take(&mut self, at: u64, length: usize) -> Result<&[u8], JournalError> {
+        if length as u64 > self.end.saturating_sub(at) {
+            return Err(self.journal.damaged(at));
+        }
+        if at < self.from || at + length as u64 > self.from + self.held as u64 {
+            let wanted = self.bytes.len().min((self.end - at) as usize);
+            (self.from, self.held) = (at, self.journal.read(at, &mut self.bytes[..wanted])?);
+        }
+        let start = (at - self.from) as usize;
+        self.bytes[..self.held].get(start..start + length).ok_or_else(|| self.journal.damaged(at))
+    }
+}
+
+/// Sorted, and joined where they touch.
+fn joined(ranges: impl Iterator<Item = ByteRange>) -> Vec<ByteRange> {
+    let mut all: Vec<ByteRange> = ranges.collect();
+    all.sort_unstable();
+    let mut joined: Vec<ByteRange> = Vec::new();
+    for range in all {
+        match joined.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined
+}

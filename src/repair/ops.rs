@@ -1,0 +1,272 @@
+//! From votes to writes: what is written to which member, in whole blocks where it heals.
+
+use super::{
+    plan::{Duties, Plan},
+    voted::Voted,
+};
+use crate::{
+    member::Member,
+    sys::storage::PAGE_BYTES,
+    vote::{ByteRange, Run, Verdict, is_zero, members_of},
+};
+
+/// Longest single write in bytes: as long as an entry of the journal may be.
+const WRITE_BYTES_MAX: u64 = 1 << 20;
+
+/// One write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Op {
+    pub(super) member: usize,
+    pub(super) range: ByteRange,
+    /// The bytes, where they aren't the voted ones alone.
+    pub(super) own: Option<Vec<u8>>,
+    /// The parts that can't be read, where it heals; empty otherwise.
+    pub(super) heals: Vec<ByteRange>,
+}
+
+impl Op {
+    pub(super) fn bytes<'a>(&'a self, voted: &'a Voted) -> std::borrow::Cow<'a, [u8]> {
+        match &self.own {
+            Some(own) => own.into(),
+            None => voted.bytes(self.range),
+        }
+    }
+}
+
+/// The writes of one portion, and what can't be healed in it.
+#[derive(Debug, Default)]
+pub(super) struct Ops {
+    /// For each member ascending.
+    pub(super) list: Vec<Op>,
+    /// By member: sectors that stay as they are, since a block holds others that nobody knows.
+    pub(super) not_healed: Vec<(usize, ByteRange)>,
+}
+
+/// What the writes are made from.
+pub(super) struct Basis<'a> {
+    pub(super) members: &'a [&'a dyn Member],
+    pub(super) plan: &'a Plan,
+    /// The divergences of the portion, ascending.
+    pub(super) runs: &'a [Run],
+    pub(super) voted: &'a Voted,
+    /// Each member's block in bytes.
+    pub(super) blocks: &'a [u64],
+}
+
+impl Basis<'_> {
+    /// What the plan asks for.
+    pub(super) fn planned(&self) -> Ops {
+        let duties: Vec<Duties> = self.runs.iter().map(|run| self.plan.duties(run)).collect();
+        let mut ops = Ops::default();
+        for member in members_of(duties.iter().fold(0, |mask, duties| mask | duties.all())) {
+            let of = |which: fn(&Duties) -> u64| {
+                let runs = self.runs.iter().zip(&duties).filter(move |(_, duties)| which(duties) >> member & 1 == 1);
+                runs.map(|(run, _)| run.range)
+            };
+            // What nobody decided and can't be read stands in the way, too: no part of its block can be written.
+            let unreadable = self.runs.iter().filter(|run| run.vote.grouping.unreadable() >> member & 1 == 1);
+            let mut healing = self.heal(member, unreadable.map(|run| run.range), &mut ops);
+            let extended = of(|duties| duties.extend).flat_map(|range| self.without_new_zeros(member, range));
+            let mut plain: Vec<ByteRange> = of(|duties| duties.rewrite).chain(extended).collect();
+            plain.sort_unstable();
+            let plain = without(&joined(plain), &healing.windows);
+            healing.ops.extend(plain.iter().flat_map(|&range| pieces(range)).map(|range| Op {
+                member,
+                range,
+                own: None,
+                heals: Vec::new(),
+            }));
+            healing.ops.sort_by_key(|op| op.range);
+            ops.list.append(&mut healing.ops);
+        }
+        ops
+    }
+
+    /// What must be written once more: `forced` of each member, where it holds what won.
+    pub(super) fn again(&self, forced: &[Vec<ByteRange>], portion: ByteRange) -> Ops {
+        let mut ops = Ops::default();
+        for (member, forced) in forced.iter().enumerate() {
+            let end = self.members[member].size();
+            let wanted: Vec<ByteRange> = forced.iter().filter_map(|range| range.and(portion)?.and(ByteRange::new(0, end))).collect();
+            let disagrees = |run: &&Run| match run.vote.verdict {
+                Verdict::Decided { winner } => run.vote.grouping.version(member) != Some(winner),
+                Verdict::Unanimous | Verdict::Undecided => true,
+            };
+            let others: Vec<ByteRange> = self.runs.iter().filter(disagrees).map(|run| run.range).collect();
+            let ranges = without(&wanted, &others);
+            ops.list.extend(ranges.iter().flat_map(|&range| pieces(range)).map(|range| Op { member, range, own: None, heals: Vec::new() }));
+        }
+        ops
+    }
+
+    /// Zeros behind a member's end need not be written: its extension reads as zeros.
+    fn without_new_zeros(&self, member: usize, range: ByteRange) -> Vec<ByteRange> {
+        let end = self.members[member].size();
+        let mut kept = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            let next = (at - at % PAGE_BYTES + PAGE_BYTES).min(range.end);
+            let block = ByteRange::new(at, next);
+            if at < end || !is_zero(&self.voted.bytes(block)) {
+                kept.push(block);
+            }
+            at = next;
+        }
+        kept
+    }
+
+    /// Writes of whole blocks over what can't be read.
+    fn heal(&self, member: usize, unreadable: impl Iterator<Item = ByteRange>, ops: &mut Ops) -> Healing {
+        let block_bytes = self.blocks[member];
+        let end = self.members[member].size();
+        let windows = joined(unreadable.map(|range| range.widened(block_bytes, end)).collect());
+        let mut healing = Healing { windows, ops: Vec::new() };
+        for window in &healing.windows {
+            let mut at = window.start;
+            while at < window.end {
+                let block = ByteRange::new(at, (at - at % block_bytes + block_bytes).min(window.end));
+                let from = self.runs.partition_point(|run| run.range.end <= block.start);
+                let inside: Vec<&Run> = self.runs[from..].iter().take_while(|run| run.range.start < block.end).collect();
+                if let Some(op) = self.healed(member, block, &inside) {
+                    match healing.ops.last_mut() {
+                        Some(last) if last.range.end == block.start && last.range.length() + block.length() <= WRITE_BYTES_MAX => {
+                            last.append(op);
+                        }
+                        _ => healing.ops.push(op),
+                    }
+                } else {
+                    let planned = inside.iter().filter(|run| self.plan.duties(run).all() >> member & 1 == 1);
+                    ops.not_healed.extend(planned.filter_map(|run| Some((member, run.range.and(block)?))));
+                }
+                at = block.end;
+            }
+        }
+        healing
+    }
+
+    /// The whole block with what was decided, and with the member's own bytes where nothing was; none where those can't be read.
+    fn healed(&self, member: usize, block: ByteRange, inside: &[&Run]) -> Option<Op> {
+        let mut op = Op { member, range: block, own: Some(self.voted.bytes(block).into_owned()), heals: Vec::new() };
+        for run in inside {
+            let part = run.range.and(block)?;
+            let grouping = &run.vote.grouping;
+            if grouping.unreadable() >> member & 1 == 1 {
+                if run.vote.verdict == Verdict::Undecided {
+                    return None;
+                }
+                op.heals.push(part);
+            } else if run.vote.verdict == Verdict::Undecided {
+                grouping.version(member)?;
+                let (at, length) = ((part.start - block.start) as usize, part.length() as usize);
+                let own = op.own.as_mut()?;
+                self.members[member].read(part.start, &mut own[at..at + length], &mut None).ok()?;
+            }
+        }
+        Some(op)
+    }
+}
+
+impl Op {
+    /// Goes on with another one that begins where this one ends.
+    fn append(&mut self, mut next: Self) {
+        self.range.end = next.range.end;
+        if let (Some(own), Some(more)) = (&mut self.own, &next.own) {
+            own.extend_from_slice(more);
+        }
+        self.heals.append(&mut next.heals);
+    }
+}
+
+/// Healing writes, and all blocks that they would cover if every one could be healed.
+struct Healing {
+    windows: Vec<ByteRange>,
+    ops: Vec<Op>,
+}
+
+/// Pieces of at most [`WRITE_BYTES_MAX`], at its multiples.
+fn pieces(range: ByteRange) -> impl Iterator<Item = ByteRange> {
+    let mut at = range.start;
+    std::iter::from_fn(move || {
+        let piece = ByteRange::new(at, (at - at % WRITE_BYTES_MAX).saturating_add(WRITE_BYTES_MAX).min(range.end).max(at));
+        at = piece.end;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+/// Ascending ranges, joined where they touch.
+fn joined(ranges: Vec<ByteRange>) -> Vec<ByteRange> {
+    let mut joined: Vec<ByteRange> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+/// What `ranges` hold and `others` don't; both ascending, each apart from each other.
+fn without(ranges: &[ByteRange], others: &[ByteRange]) -> Vec<ByteRange> {
+    let mut left = Vec::new();
+    let mut next = 0;
+    for range in ranges {
+        let mut at = range.start;
+        while next < others.len() && others[next].end <= at {
+            next += 1;
+        }
+        let mut place = next;
+        while at < range.end {
+            let Some(other) = others.get(place).filter(|other| other.start < range.end) else {
+                left.push(ByteRange::new(at, range.end));
+                break;
+            };
+            if at < other.start {
+                left.push(ByteRange::new(at, other.start));
+            }
+            at = at.max(other.end);
+            place += 1;
+        }
+    }
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::{ByteRange, joined, pieces, without};
+
+    fn ranges(gaps: &[(u64, u64)]) -> Vec<ByteRange> {
+        let mut at = 0;
+        let place = |&(gap, length): &(u64, u64)| {
+            let start = at + gap;
+            at = start + length;
+            ByteRange::new(start, at)
+        };
+        joined(gaps.iter().map(place).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_away_is_gone_and_nothing_else(a in vec((1u64..9, 1u64..9), 0..20), b in vec((1u64..9, 1u64..9), 0..20)) {
+            let (a, b) = (ranges(&a), ranges(&b));
+            let left = without(&a, &b);
+            let holds = |list: &[ByteRange], byte: u64| list.iter().any(|range| (range.start..range.end).contains(&byte));
+            for byte in 0..400 {
+                prop_assert_eq!(holds(&left, byte), holds(&a, byte) && !holds(&b, byte), "byte {}", byte);
+            }
+            prop_assert!(left.windows(2).all(|pair| pair[0].end <= pair[1].start));
+        }
+
+        #[test]
+        fn pieces_cover_the_range(start in 0u64..5 << 20, length in 0u64..5 << 20) {
+            let range = ByteRange::new(start, start + length);
+            let mut at = start;
+            for piece in pieces(range) {
+                prop_assert!(piece.start == at && piece.length() <= 1 << 20);
+                at = piece.end;
+            }
+            prop_assert_eq!(at, range.end);
+        }
+    }
+}

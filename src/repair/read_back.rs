@@ -1,0 +1,114 @@
+//! Reads back what was written, past the page cache where that works.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use super::{ops::Op, voted::Voted};
+use crate::{
+    scan::Watch,
+    sys::{
+        buffer::{ALIGNMENT, Buffer},
+        storage::Storage,
+    },
+    vote::ByteRange,
+};
+
+/// Longest read in bytes: one write at least.
+const READ_BYTES_MAX: u64 = 1 << 20;
+/// Bytes between two writes that are rather read than stepped over.
+const GAP_BYTES_MAX: u64 = 64 << 10;
+
+/// Writes that are read in one go: neighbours on one member.
+struct Group {
+    first: usize,
+    last: usize,
+    range: ByteRange,
+}
+
+/// The writes of `list` (by member, ascending) that read back differently, by their index, ascending, with what was found.
+pub(super) fn differences(
+    list: &[Op],
+    voted: &Voted,
+    stores: &[Option<&dyn Storage>],
+    threads: usize,
+    watch: &dyn Watch,
+) -> Vec<(usize, String)> {
+    for (member, store) in stores.iter().enumerate() {
+        if let Some(store) = store
+            && !store.reaches_medium()
+            && list.iter().any(|op| op.member == member)
+        {
+            store.forget_cached();
+        }
+    }
+    let groups = grouped(list);
+    let next = AtomicUsize::new(0);
+    let found = Mutex::new(Vec::new());
+    let work = || {
+        let mut bytes = Buffer::new(READ_BYTES_MAX as usize + ALIGNMENT);
+        while let Some(group) = groups.get(next.fetch_add(1, Relaxed)) {
+            let Some(store) = stores[list[group.first].member] else { continue };
+            let wrong = check(group, list, voted, store, &mut bytes, watch);
+            if !wrong.is_empty() {
+                found.lock().expect("no thread panics with it").extend(wrong);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        (1..threads.min(groups.len())).for_each(|_| drop(scope.spawn(work)));
+        work();
+    });
+    let mut found = found.into_inner().expect("no thread panics with it");
+    found.sort_by_key(|&(index, _)| index);
+    found
+}
+
+fn grouped(list: &[Op]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (index, op) in list.iter().enumerate() {
+        match groups.last_mut() {
+            Some(group)
+                if list[group.last].member == op.member
+                    && op.range.start - group.range.end <= GAP_BYTES_MAX
+                    && op.range.end - group.range.start <= READ_BYTES_MAX =>
+            {
+                (group.last, group.range.end) = (index, op.range.end);
+            }
+            _ => groups.push(Group { first: index, last: index, range: op.range }),
+        }
+    }
+    groups
+}
+
+fn check(group: &Group, list: &[Op], voted: &Voted, store: &dyn Storage, bytes: &mut Buffer, watch: &dyn Watch) -> Vec<(usize, String)> {
+    let alone = group.first == group.last;
+    // Whole blocks suit direct reading; but what is alone must not be held guilty of its neighbours.
+    let block = if alone { 1 } else { ALIGNMENT as u64 };
+    let start = group.range.start - group.range.start % block;
+    let wanted = (group.range.end - start).next_multiple_of(block).min(bytes.len() as u64) as usize;
+    watch.spend(wanted as u64);
+    let read = store.read_medium(start, &mut bytes[..wanted]);
+    let mut wrong = Vec::new();
+    for index in group.first..=group.last {
+        let op = &list[index];
+        let at = (op.range.start - start) as usize;
+        let end = at + op.range.length() as usize;
+        match &read {
+            Ok(held) if *held >= end && bytes[at..end] == *op.bytes(voted) => {}
+            Ok(_) => wrong.push((index, format!("it reads back differently than it was written at offset {:#x}", op.range.start))),
+            Err(error) if alone => wrong.push((index, format!("reading back at offset {:#x}: {error}", op.range.start))),
+            // Whose fault it is shows one by one.
+            Err(_) => wrong.extend(check(
+                &Group { first: index, last: index, range: op.range },
+                list,
+                voted,
+                store,
+                &mut Buffer::new(bytes.len()),
+                watch,
+            )),
+        }
+    }
+    wrong
+}
