@@ -26,13 +26,13 @@ use super::{
     open::{Access, Opened, open_voters},
     present::Presenter,
     progress::Control,
-    repair::{RepairArgs, Word},
+    repair::{RepairArgs, Word, same_place},
     warn,
 };
 use crate::{
     member::{LockForce, Member, MemberName, RawMember, escaped, file_system_conflict},
     repair::{Earlier, InPlace, InPlaceWish, JournalPlace, Proposal, admit, journal::Identity},
-    report::{InPlaceReport, Look, human_size},
+    report::{InPlaceReport, Look, Report, human_size},
     scan::{Poll, Question, Watch},
     sys::{
         device::Sysfs,
@@ -57,31 +57,31 @@ pub(super) struct InPlaceArgs {
     pub in_place: bool,
 
     /// Show the plan and write nothing
-    #[arg(long, requires = "in_place")]
+    #[arg(long, conflicts_with = "output-file")]
     pub dry_run: bool,
 
     /// How much of the data a member may lose and still be rewritten, rather than taken for stale or of another disk
-    #[arg(long, value_name = "PERCENT", default_value = "10", requires = "in_place", value_parser = parse_percent)]
+    #[arg(long, value_name = "PERCENT", default_value = "10", conflicts_with = "output-file", value_parser = parse_percent)]
     pub max_damage: f64,
 
     /// That member (a name as given, or `#N`) votes, but isn't rewritten; may be repeated
-    #[arg(long, value_name = "MEMBER", requires = "in_place")]
+    #[arg(long, value_name = "MEMBER", conflicts_with = "output-file")]
     pub no_write: Vec<OsString>,
 
     /// Cut members that are longer than the voted size; what is cut is journalled
-    #[arg(long, requires = "in_place")]
+    #[arg(long, conflicts_with = "output-file")]
     pub truncate: bool,
 
     /// Where what is overwritten is kept [default: beside the first member, its name and `.quorum-journal`]
-    #[arg(long, value_name = "FILE", requires = "in_place", conflicts_with = "no_journal")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output-file", "no_journal"])]
     pub journal: Option<PathBuf>,
 
     /// Keep nothing of what is overwritten: no undo, and a repair that was cut off can only be run again
-    #[arg(long, requires = "in_place")]
+    #[arg(long, conflicts_with = "output-file")]
     pub no_journal: bool,
 
     /// Ask nothing before the first write
-    #[arg(short, long, requires = "in_place")]
+    #[arg(short, long, conflicts_with = "output-file")]
     pub yes: bool,
 }
 
@@ -139,6 +139,13 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
         forced,
         divergences_max: args.show.max_divergences as usize,
     };
+    if let (Some(report), Some((folder, name))) = (&args.show.report, &place) {
+        ensure!(
+            !same_place(report, &folder.join(name)),
+            "--report {} names the journal\nhint: choose another name for one of them",
+            MemberName::from(report.as_path())
+        );
+    }
     let presenter = Mutex::new(Presenter::new(&args.show, &opened.members)?);
     let mut control = Control::new(&args.show.progress)?;
     warnings.extend(poll.warnings.iter().cloned());
@@ -162,13 +169,38 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     control.end();
     let report = report?;
     if let Some(done) = &report.in_place {
-        tell(done, report.exit_code, wish.journal.as_ref());
+        tell(args, done, &report, wish.journal.as_ref());
     }
     presenter.into_inner().expect("no panics").finish(report, &Look::default())
 }
 
 /// What went wrong, and how to go on.
-fn tell(done: &InPlaceReport, code: u8, journal: Option<&JournalPlace>) {
+fn tell(args: &RepairArgs, done: &InPlaceReport, report: &Report, journal: Option<&JournalPlace>) {
+    let code = report.exit_code;
+    if report.sectors.undecided > 0 {
+        complain(&format!(
+            "{} sectors have no winner, and were left alone\nhint: --pick says who is right in a range, --trust who is right everywhere",
+            report.sectors.undecided
+        ));
+    }
+    if done.not_healed_sectors > 0 {
+        complain(&format!(
+            "{} sectors could not be healed\nhint: the report lists them; replace the disk, or make a new image with repair -o",
+            done.not_healed_sectors
+        ));
+    }
+    for member in &done.members {
+        if member.surplus_bytes > 0 {
+            let surplus = human_size(member.surplus_bytes);
+            warn_unless(
+                args.show.progress.quiet,
+                &format!("{}: {surplus} behind the virtual size were kept; --truncate cuts them", member.name),
+            );
+        }
+        if member.no_write {
+            warn_unless(args.show.progress.quiet, &format!("{}: it differs, and stays so: --no-write", member.name));
+        }
+    }
     for member in &done.members {
         if let Some(error) = &member.error {
             complain(&format!("{}: {error}\nhint: nothing more was written to it; look at its storage, and run this again", member.name));

@@ -15,7 +15,7 @@ use super::{
     warn,
 };
 use crate::{
-    member::{FileSystem, FormatError, Member, RawMember, escaped, find_file_system, looks_like_qcow2, read_partitions},
+    member::{FileSystem, Member, RawMember, escaped, find_file_system, read_partitions, refuse_other_formats},
     repair::{
         journal::{Journal, VERSION},
         undo::sums,
@@ -73,8 +73,8 @@ fn told(args: &InfoArgs, given: &OsString) -> Result<Told> {
     let opened = open_member(&args.members, given)?;
     opened.warnings.iter().for_each(|warning| warn(warning));
     let member = &opened.members[0];
-    if !raw && looks_like_qcow2(member) {
-        return Err(FormatError::Qcow2 { member: member.name().clone() }.into());
+    if !raw {
+        refuse_other_formats(member)?;
     }
     Ok(Told::Image(Box::new(info(member))))
 }

@@ -7,8 +7,8 @@ use anyhow::{Result, anyhow};
 use super::args::{LockArgs, MemberArgs};
 use crate::{
     member::{
-        Cache, FormatError, LockForce, Member, MemberName, OpenError, RawMember, busy_device, check_independence, lock_all_for_reading,
-        lock_all_for_writing, looks_like_qcow2,
+        Cache, LockForce, Member, MemberName, OpenError, RawMember, busy_device, check_independence, lock_all_for_reading,
+        lock_all_for_writing, refuse_other_formats,
     },
     sys::device::Sysfs,
     vote::{MEMBERS_MAX, MEMBERS_MIN},
@@ -60,8 +60,8 @@ pub(super) fn open_voters(args: &MemberArgs, access: &Access) -> Result<Opened> 
         Access::Rewrite(_, force) => opened.warnings.extend(lock_all_for_writing(&opened.members, *force)?),
     }
     for (member, given) in opened.members.iter().zip(&args.members) {
-        if !args.settles_raw(given) && looks_like_qcow2(member) {
-            return Err(FormatError::Qcow2 { member: member.name().clone() }.into());
+        if !args.settles_raw(given) {
+            refuse_other_formats(member)?;
         }
     }
     if opened.members.iter().all(|member| member.size() == 0) {

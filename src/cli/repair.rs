@@ -234,7 +234,7 @@ fn write_image(args: &RepairArgs, output_file: &Path) -> Result<u8> {
 }
 
 /// Whether two names mean the same place in the same folder.
-fn same_place(one: &Path, other: &Path) -> bool {
+pub(super) fn same_place(one: &Path, other: &Path) -> bool {
     let place = |path: &Path| {
         let path = if path.is_symlink() { fs::canonicalize(path).ok()? } else { path.to_owned() };
         let (folder, name) = place_of(&path)?;

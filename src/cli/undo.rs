@@ -12,7 +12,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::{Args, ValueEnum};
+use clap::{
+    Args, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 
 use super::{
     args::ProgressArgs,
@@ -21,7 +24,9 @@ use super::{
     texts,
 };
 use crate::{
-    member::{Cache, LockForce, Member, MemberName, OpenError, RawMember, busy_device, check_independence, lock_all_for_writing},
+    member::{
+        Cache, JOURNAL_MAGIC, LockForce, Member, MemberName, OpenError, RawMember, busy_device, check_independence, lock_all_for_writing,
+    },
     repair::{
         journal::{Identity, Journal, State},
         undo::{MemberSum, Undo, UndoTarget, Undone, sums},
@@ -50,7 +55,7 @@ pub(super) struct UndoArgs {
     dry_run: bool,
 
     /// A member that moved: its path then, and its path now; may be repeated
-    #[arg(long, value_name = "OLD=NEW", value_parser = parse_map)]
+    #[arg(long, value_name = "OLD=NEW", value_parser = OsStringValueParser::new().try_map(|text| parse_map(&text)))]
     map: Vec<(OsString, OsString)>,
 
     /// Override a refusal by its name, as the refusal's message says
@@ -76,10 +81,12 @@ enum Word {
     Device,
 }
 
-fn parse_map(text: &str) -> Result<(OsString, OsString)> {
-    let (old, new) = text.split_once('=').context("OLD=NEW is wanted, for instance /old/a.img=/new/a.img")?;
+fn parse_map(text: &OsString) -> Result<(OsString, OsString)> {
+    let bytes = text.as_bytes();
+    let at = bytes.iter().position(|&byte| byte == b'=').context("OLD=NEW is wanted, for instance /old/a.img=/new/a.img")?;
+    let (old, new) = (&bytes[..at], &bytes[at + 1..]);
     ensure!(!old.is_empty() && !new.is_empty(), "OLD=NEW is wanted, for instance /old/a.img=/new/a.img");
-    Ok((old.into(), new.into()))
+    Ok((OsStr::from_bytes(old).to_owned(), OsStr::from_bytes(new).to_owned()))
 }
 
 pub(super) fn run(args: &UndoArgs) -> Result<u8> {
@@ -225,5 +232,5 @@ fn open_targets(args: &UndoArgs, journal: &Journal, sums: &[MemberSum]) -> Resul
 pub(super) fn is_journal(path: &Path) -> bool {
     let mut start = [0; 8];
     let read = File::open(path).and_then(|mut file| io::Read::read_exact(&mut file, &mut start));
-    read.is_ok() && start == *b"QIMGJNL\0"
+    read.is_ok() && start == *JOURNAL_MAGIC
 }

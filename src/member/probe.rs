@@ -15,11 +15,38 @@ pub enum FormatError {
         /// Which one.
         member: MemberName,
     },
+    /// A journal of an in-place repair.
+    #[error(
+        "{member}: this is the journal of an in-place repair, not a disk image\n\
+         hint: quorum-img info tells what it holds, quorum-img undo puts it back"
+    )]
+    Journal {
+        /// Which one.
+        member: MemberName,
+    },
+}
+
+/// What a journal of an in-place repair begins with (docs/journal.md).
+pub const JOURNAL_MAGIC: &[u8; 8] = b"QIMGJNL\0";
+
+/// Refuses what is no raw image by its first bytes.
+///
+/// # Errors
+/// See [`FormatError`].
+pub fn refuse_other_formats(member: &dyn Member) -> Result<(), FormatError> {
+    if looks_like_qcow2(member) {
+        return Err(FormatError::Qcow2 { member: member.name().clone() });
+    }
+    let mut magic = [0; JOURNAL_MAGIC.len()];
+    if member.size() >= magic.len() as u64 && member.read(0, &mut magic, &mut None).is_ok() && magic == *JOURNAL_MAGIC {
+        return Err(FormatError::Journal { member: member.name().clone() });
+    }
+    Ok(())
 }
 
 /// Whether the member starts as a qcow2 file does (QEMU, docs/interop/qcow2.rst, "Header": magic `QFI\xfb`).
 #[must_use]
-pub fn looks_like_qcow2(member: &dyn Member) -> bool {
+fn looks_like_qcow2(member: &dyn Member) -> bool {
     let mut magic = [0; 4];
     member.size() >= 4 && member.read(0, &mut magic, &mut None).is_ok() && magic == *b"QFI\xfb"
 }

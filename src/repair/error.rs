@@ -158,12 +158,14 @@ pub enum RepairError {
         what: String,
     },
     /// A journal stands there already.
-    #[error("{journal}: a journal of an earlier repair stands there ({state}), and is never overwritten\nhint: {hint}")]
+    #[error("{journal}: the journal of an earlier repair ({state}) of {holds} stands there, and is never overwritten\nhint: {hint}")]
     JournalExists {
         /// Its name.
         journal: MemberName,
         /// How far that repair came.
         state: &'static str,
+        /// Its members.
+        holds: String,
         /// The way out.
         hint: String,
     },

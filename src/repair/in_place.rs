@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use super::{
     Earlier, Forced, RepairError,
-    journal::{Header, Identity, Journal, JournalWriter, Reserve, State},
+    journal::{Header, Identity, Journal, JournalError, JournalWriter, Reserve, State},
     judge::{Evidence, data_bytes, judge},
     plan::{Plan, Planner, Standing},
     rewrite::{Progress, Rewriter, Stop},
@@ -178,12 +178,23 @@ impl InPlace<'_> {
     /// written.
     fn earlier_journal(&self) -> Result<(Option<Journal>, Option<RepairError>), RepairError> {
         let Some(place) = &self.wish.journal else { return Ok((None, None)) };
-        let unreadable =
-            |error| RepairError::Journal(super::journal::JournalError::Read { journal: place.shown.clone(), offset: 0, error });
+        let unreadable = |error| RepairError::Journal(JournalError::Read { journal: place.shown.clone(), offset: 0, error });
         let Some(storage) = place.folder.open(place.name).map_err(unreadable)? else { return Ok((None, None)) };
-        let journal = Journal::load(&place.shown, storage)?;
+        let journal = match Journal::load(&place.shown, storage) {
+            Ok(journal) => journal,
+            // It is in nobody's way as long as nothing is to be written.
+            Err(error @ (JournalError::Foreign { .. } | JournalError::Version { .. })) => return Ok((None, Some(error.into()))),
+            Err(error) => return Err(error.into()),
+        };
         let undo = format!("quorum-img undo {} takes that repair back; or name another place with --journal", place.shown.quoted());
-        let exists = |state: State, hint: String| RepairError::JournalExists { journal: place.shown.clone(), state: state.name(), hint };
+        let paths = journal.header().members.iter().map(|member| crate::member::escaped(&String::from_utf8_lossy(&member.path)));
+        let holds = paths.collect::<Vec<_>>().join(", ");
+        let exists = |state: State, hint: String| RepairError::JournalExists {
+            journal: place.shown.clone(),
+            state: state.name(),
+            holds: holds.clone(),
+            hint,
+        };
         match journal.state() {
             State::Unfinished => match self.foreign(&journal) {
                 None => Ok((Some(journal), None)),
@@ -220,7 +231,7 @@ impl InPlace<'_> {
         let stopped = || self.watch.stopped();
         let standings = self.members.iter().enumerate().map(|(index, member)| {
             let surplus = ByteRange::new(self.poll.size.min(member.size()), member.size());
-            let truncated = self.wish.truncate && self.stores[index].is_some();
+            let truncated = self.wish.truncate && self.is_written(index);
             Standing {
                 size: member.size(),
                 modified: modified(index),
@@ -230,14 +241,14 @@ impl InPlace<'_> {
                 surplus_data: if truncated { data_in(*member, surplus, &stopped) } else { 0 },
             }
         });
-        let mut planner = Planner::new(self.poll.size, self.poll.sector, self.poll.range, standings.collect());
-        let limits = Limits { divergences: self.wish.divergences_max, fill: Fill::Fail };
-        let mut findings = Findings::of(self.members, limits);
         let ranges = match &self.wish.earlier {
             Some(earlier) => earlier.ranges().to_vec(),
             None if self.poll.range.is_empty() => Vec::new(),
             None => vec![self.poll.range],
         };
+        let mut planner = Planner::new(self.poll.size, self.poll.sector, &ranges, standings.collect());
+        let limits = Limits { divergences: self.wish.divergences_max, fill: Fill::Fail };
+        let mut findings = Findings::of(self.members, limits);
         (self.phases)("voting", ranges.iter().map(|range| range.length()).sum());
         let job = Job::new(self.members, self.question, self.poll, &ranges, self.watch);
         let outcome: Outcome = scan(&job, &mut |run| {

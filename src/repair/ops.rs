@@ -46,7 +46,9 @@ pub(super) struct Ops {
 pub(super) struct Basis<'a> {
     pub(super) members: &'a [&'a dyn Member],
     pub(super) plan: &'a Plan,
-    /// The divergences of the portion, ascending.
+    /// What was voted on, ascending.
+    pub(super) ranges: &'a [ByteRange],
+    /// The divergences in it, ascending.
     pub(super) runs: &'a [Run],
     pub(super) voted: &'a Voted,
     /// Each member's block in bytes.
@@ -147,6 +149,9 @@ impl Basis<'_> {
     /// The whole block with what was decided, and with the member's own bytes where nothing was; none where those can't be read.
     fn healed(&self, member: usize, block: ByteRange, inside: &[&Run]) -> Option<Op> {
         let mut op = Op { member, range: block, own: Some(self.voted.bytes(block).into_owned()), heals: Vec::new() };
+        for part in without(&[block], self.ranges) {
+            self.keep(&mut op, part)?; // what nobody voted on
+        }
         for run in inside {
             let part = run.range.and(block)?;
             let grouping = &run.vote.grouping;
@@ -157,12 +162,17 @@ impl Basis<'_> {
                 op.heals.push(part);
             } else if run.vote.verdict == Verdict::Undecided {
                 grouping.version(member)?;
-                let (at, length) = ((part.start - block.start) as usize, part.length() as usize);
-                let own = op.own.as_mut()?;
-                self.members[member].read(part.start, &mut own[at..at + length], &mut None).ok()?;
+                self.keep(&mut op, part)?;
             }
         }
         Some(op)
+    }
+
+    /// Lets the write hold in `part` what the member holds there; none where that can't be read.
+    fn keep(&self, op: &mut Op, part: ByteRange) -> Option<()> {
+        let (at, length) = ((part.start - op.range.start) as usize, part.length() as usize);
+        let own = op.own.as_mut()?;
+        self.members[op.member].read(part.start, &mut own[at..at + length], &mut None).ok()
     }
 }
 

@@ -117,6 +117,7 @@ pub struct Planner {
     /// Members that may still be extended, as a mask: nothing undecided lies behind their end so far.
     open: u64,
     extend_to: Vec<u64>,
+    looked_at: Vec<ByteRange>,
     members: Vec<MemberPlan>,
     grain: u64,
     ranges: CoarseRanges,
@@ -127,16 +128,19 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// Nothing planned yet for these members of an image of `size` bytes, of which `range` is looked at, in sectors of `sector` bytes.
+    /// Nothing planned yet for these members of an image of `size` bytes, in sectors of `sector` bytes. Where only a part of it is looked
+    /// at, that is `looked_at`: ascending, apart from each other.
     #[must_use]
-    pub fn new(size: u64, sector: u32, range: ByteRange, standings: Vec<Standing>) -> Self {
+    pub fn new(size: u64, sector: u32, looked_at: &[ByteRange], standings: Vec<Standing>) -> Self {
         let mask = |which: &dyn Fn(&Standing) -> bool| {
             standings.iter().enumerate().filter(|(_, standing)| which(standing)).fold(0, |mask, (member, _)| mask | 1 << member)
         };
         let writable = mask(&|standing| standing.written);
-        // A part that was looked at must begin where the member ends, or before: nobody knows what belongs between.
         let sector = u64::from(sector);
-        let open = mask(&|standing| range.start <= standing.size - standing.size % sector);
+        // A part that was looked at must begin where the member ends, or before: nobody knows what belongs between.
+        let part_at_end = |standing: &Standing| looked_at.iter().find(|part| part.end > standing.size).map(|part| (part.start, part.end));
+        let open = mask(&|standing| part_at_end(standing).is_some_and(|(start, _)| start <= standing.size - standing.size % sector));
+        let extend_to = standings.iter().map(|standing| part_at_end(standing).map_or(0, |(_, end)| end)).collect();
         let blocks = standings.iter().filter(|standing| standing.written).map(|standing| standing.block_bytes);
         let grain = blocks.max().unwrap_or(0).max(CoarseRanges::GRAIN_MIN).max(sector);
         let members = standings.iter().map(|standing| MemberPlan {
@@ -149,7 +153,8 @@ impl Planner {
             size,
             writable,
             open,
-            extend_to: vec![range.end; standings.len()],
+            extend_to,
+            looked_at: looked_at.to_vec(),
             members: members.collect(),
             grain,
             ranges: CoarseRanges::in_grains_of(grain),
@@ -192,7 +197,8 @@ impl Planner {
         members_of(all.heal).for_each(|member| self.members[member].unreadable_bytes += length);
         for member in members_of(all.extend) {
             let plan = &mut self.members[member];
-            if self.open >> member & 1 == 1 { plan.absent_bytes += length } else { plan.left_bytes += length }
+            let reached = self.open >> member & 1 == 1 && run.range.start < self.extend_to[member];
+            if reached { plan.absent_bytes += length } else { plan.left_bytes += length }
         }
         let duties = self.duties(run);
         if duties.all() == 0 {
@@ -214,7 +220,8 @@ impl Planner {
     /// What is to be done where `run` lies, as known when it is its turn.
     fn duties(&self, run: &Run) -> Duties {
         let duties = Duties::of(run, self.writable);
-        Duties { extend: duties.extend & self.open, ..duties }
+        let reached = members_of(duties.extend & self.open).filter(|&member| run.range.start < self.extend_to[member]);
+        Duties { extend: reached.fold(0, |mask, member| mask | 1 << member), ..duties }
     }
 
     /// The plan; `counted` is what was counted of each member.
@@ -235,6 +242,7 @@ impl Planner {
             size: self.size,
             writable: members_of(self.writable).filter(|&member| self.standings[member].written).fold(0, |mask, member| mask | 1 << member),
             extend_to: self.extend_to,
+            looked_at: self.looked_at,
             members: self.members,
             ranges,
             segments: self.segments,
@@ -251,6 +259,8 @@ pub struct Plan {
     writable: u64,
     /// For each member how far it may be extended, in bytes.
     extend_to: Vec<u64>,
+    /// What was voted on.
+    looked_at: Vec<ByteRange>,
     /// For each member what becomes of it.
     pub members: Vec<MemberPlan>,
     ranges: Vec<ByteRange>,
@@ -296,12 +306,17 @@ impl Plan {
         self.segments.portions()
     }
 
-    /// The parts of `portion` that are to be voted on again, in whole blocks, cut at the image's end.
+    /// The parts of `portion` that are to be voted on again, in whole blocks as far as they were looked at.
     pub(super) fn ranges_in(&self, portion: ByteRange) -> Vec<ByteRange> {
         let from = self.ranges.partition_point(|range| range.end <= portion.start);
         let near = self.ranges[from..].iter().take_while(|range| range.start < portion.end);
-        let within = ByteRange::new(portion.start, portion.end.min(self.size));
-        near.filter_map(|range| range.and(within)).collect()
+        near.filter_map(|range| range.and(portion)).flat_map(|range| self.looked_at_in(range)).collect()
+    }
+
+    /// The parts of `range` that were looked at.
+    pub(super) fn looked_at_in(&self, range: ByteRange) -> Vec<ByteRange> {
+        let from = self.looked_at.partition_point(|part| part.end <= range.start);
+        self.looked_at[from..].iter().map_while(|part| part.and(range)).collect()
     }
 
     /// Whether something in `range` of that member may be rewritten or cut off.

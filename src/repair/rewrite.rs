@@ -115,7 +115,7 @@ impl Rewriter<'_> {
         let collector = Collector::new(2 * VOTED_BYTES_MAX);
         let (runs, _) = self.vote(ranges, Some(&collector))?;
         let voted = collector.finish();
-        let basis = Basis { members: self.members, plan: self.plan, runs: &runs, voted: &voted, blocks: &self.blocks };
+        let basis = Basis { members: self.members, plan: self.plan, ranges, runs: &runs, voted: &voted, blocks: &self.blocks };
         let mut ops = Ops::default();
         for &range in ranges {
             ops.list.append(&mut basis.again(forced, range).list);
@@ -171,7 +171,7 @@ impl Rewriter<'_> {
             let end = if step >= range.end - at { range.end } else { (at + step).next_multiple_of(unit).min(range.end) };
             let piece = ByteRange::new(at, end);
             let inside: Vec<Run> = wanted.iter().filter_map(|run| Some(Run { range: run.range.and(piece)?, ..*run })).collect();
-            match self.attempt(&[piece], digest_of(&inside))? {
+            match self.attempt(&self.plan.looked_at_in(piece), digest_of(&inside))? {
                 Attempt::Done(held) => {
                     at = end;
                     if held < VOTED_BYTES_MAX / 4 {
@@ -198,7 +198,7 @@ impl Rewriter<'_> {
             self.unsteady.extend(ranges.first().zip(ranges.last()).map(|(first, last)| ByteRange::new(first.start, last.end)));
             return Ok(Attempt::Done(0));
         }
-        let basis = Basis { members: self.members, plan: self.plan, runs: &runs, voted: &voted, blocks: &self.blocks };
+        let basis = Basis { members: self.members, plan: self.plan, ranges, runs: &runs, voted: &voted, blocks: &self.blocks };
         let ops = basis.planned();
         let held = voted.held();
         self.perform(ops, &runs, &voted)?;

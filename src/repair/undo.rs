@@ -43,7 +43,9 @@ pub enum UndoError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// Another file than the one that was repaired.
-    #[error("{member}: isn't the member that the journal tells of: {what}\nhint: name where that one is now with --map OLD=NEW")]
+    #[error(
+        "{member}: isn't the member that the journal tells of: {what}\nhint: name where that one is now with --map OLD=NEW; where this is a copy of it that took its place, --map OLD=OLD says so"
+    )]
     Other {
         /// Which one.
         member: MemberName,
@@ -151,34 +153,37 @@ impl Undo<'_> {
     pub fn examine(&self, journal: &Journal) -> Result<(), UndoError> {
         let touched = Touched::of(journal)?;
         for (index, identity) in journal.header().members.iter().enumerate() {
-            if let Some(target) = self.target(index) {
-                recognise(target, identity, &touched.0[index])?;
-                if identity.device && length_of(target)? < identity.size {
-                    return Err(UndoError::Other { member: target.name.clone(), what: "it is smaller".into() });
-                }
+            let Some(target) = self.target(index) else { continue };
+            if identity.device && length_of(target)? < identity.size {
+                return Err(UndoError::Other { member: target.name.clone(), what: "it is smaller".into() });
+            }
+            match recognise(target, identity, &touched.0[index]) {
+                Err(UndoError::Changed { .. }) if self.force_changed => {}
+                recognised => recognised?,
             }
         }
         if self.force_changed {
             return Ok(());
         }
-        if let Some(ended) = journal.ended() {
-            for (index, left) in ended.stamps.iter().enumerate() {
-                if let (Some(target), Some(left)) = (self.target(index), left) {
-                    let failed = |error| UndoError::Member { member: target.name.clone(), doing: "can't be looked at".into(), error };
-                    let Some(now) = target.storage.stamp().map_err(failed)? else { continue };
-                    let moved = target.mapped; // moving a file changes its change time
-                    let what = match (now.length != left.length, now.modified != left.modified, now.changed != left.changed && !moved) {
-                        (true, ..) => format!("its size went from {} to {} bytes", left.length, now.length),
-                        (_, true, _) => "its modification time moved".into(),
-                        (.., true) => "its change time moved".into(),
-                        _ => continue,
-                    };
-                    return Err(UndoError::Changed { member: target.name.clone(), what });
-                }
+        // The places first: they say more than a time.
+        (self.phases)("comparing", 0);
+        self.sift(journal, Wanted::OldOrNew)?;
+        let ended = journal.ended().into_iter().flat_map(|ended| ended.stamps.iter().enumerate());
+        for (index, left) in ended {
+            if let (Some(target), Some(left)) = (self.target(index), left) {
+                let failed = |error| UndoError::Member { member: target.name.clone(), doing: "can't be looked at".into(), error };
+                let Some(now) = target.storage.stamp().map_err(failed)? else { continue };
+                let moved = target.mapped; // moving a file changes its change time
+                let what = match (now.length != left.length, now.modified != left.modified, now.changed != left.changed && !moved) {
+                    (true, ..) => format!("its size went from {} to {} bytes", left.length, now.length),
+                    (_, true, _) => "its modification time moved".into(),
+                    (.., true) => "its change time moved".into(),
+                    _ => continue,
+                };
+                return Err(UndoError::Changed { member: target.name.clone(), what });
             }
         }
-        (self.phases)("comparing", 0);
-        self.sift(journal, Wanted::OldOrNew)
+        Ok(())
     }
 
     /// Looks for units that hold something else than `wanted`, and complains of those that no other session explains.
@@ -416,7 +421,7 @@ impl Touched {
         journal.entries(false, false, &mut |loaded| -> Result<(), JournalError> {
             let Entry { member, range, .. } = loaded.entry;
             for sample in &members[member].samples {
-                let place = ByteRange::new(sample.offset, sample.offset + SAMPLE_BYTES);
+                let place = ByteRange::new(sample.offset, sample.offset.saturating_add(SAMPLE_BYTES));
                 let list: &mut Vec<ByteRange> = &mut touched[member];
                 if place.and(range).is_some() && !list.contains(&place) {
                     list.push(place);
@@ -431,25 +436,34 @@ impl Touched {
 /// Whether it is the member that was repaired.
 fn recognise(target: &UndoTarget, identity: &Identity, touched: &[ByteRange]) -> Result<(), UndoError> {
     let other = |what: String| Err(UndoError::Other { member: target.name.clone(), what });
-    let mut compared = 0;
+    if !identity.device && !target.mapped && target.inode != identity.inode {
+        return other("another file has its name now".into());
+    }
+    let (mut same, mut first_other) = (0, None);
+    let mut others = 0;
     let mut bytes = vec![0; SAMPLE_BYTES as usize];
     for sample in &identity.samples {
-        let place = ByteRange::new(sample.offset, sample.offset + SAMPLE_BYTES);
+        let place = ByteRange::new(sample.offset, sample.offset.saturating_add(SAMPLE_BYTES));
         if touched.contains(&place) {
             continue;
         }
         let length = identity.size.saturating_sub(sample.offset).min(SAMPLE_BYTES) as usize;
         match target.storage.read(sample.offset, &mut bytes[..length]) {
-            Ok(held) if held == length && xxh3_64(&bytes[..length]) == sample.hash => compared += 1,
-            Ok(_) => return other(format!("it holds other bytes at offset {:#x}, which the repair didn't touch", sample.offset)),
+            Ok(held) if held == length && xxh3_64(&bytes[..length]) == sample.hash => same += 1,
+            Ok(_) => {
+                others += 1;
+                first_other.get_or_insert(sample.offset);
+            }
             Err(_) => {} // what can't be read says nothing
         }
     }
-    if !identity.device && !target.mapped && target.inode != identity.inode {
-        return other("another file has its name now".into());
+    if let Some(offset) = first_other {
+        let what = format!("at offset {offset:#x}, which the repair didn't touch, it holds other bytes");
+        // Under a new name only its bytes speak for it.
+        return if target.mapped && same < others { other(what) } else { Err(UndoError::Changed { member: target.name.clone(), what }) };
     }
     let known = |id: &[u8; 16]| *id != [0; 16];
-    if compared == 0
+    if same == 0
         && !target.mapped
         && known(&target.file_system)
         && known(&identity.file_system)

@@ -79,7 +79,7 @@ pub(super) fn render_journal(info: &JournalInfo, to: &mut dyn Write) -> io::Resu
     line("options:", &facts.options)?;
     line("sessions:", &format!("{}, {} batches", facts.sessions, facts.batches))?;
     for (index, member) in facts.members.iter().enumerate() {
-        let mut kept = format!("{} in {} ranges", human_size(member.bytes), member.ranges);
+        let mut kept = format!("{} ({} bytes) in {} ranges", human_size(member.bytes), member.bytes, member.ranges);
         if member.unreadable_bytes > 0 {
             kept = format!("{kept}, {} of it was unreadable", human_size(member.unreadable_bytes));
         }

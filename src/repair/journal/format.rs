@@ -3,6 +3,7 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
+    member::JOURNAL_MAGIC as MAGIC,
     sys::storage::Stamp,
     vote::{ByteRange, MEMBERS_MAX},
 };
@@ -26,7 +27,6 @@ pub(super) const SAMPLES_MAX: usize = 64;
 /// Bytes that a sample is of.
 pub const SAMPLE_BYTES: u64 = 4096;
 
-const MAGIC: &[u8; 8] = b"QIMGJNL\0";
 const RECORD_MAGIC: &[u8; 8] = b"QIMGREC\0";
 /// Bytes of the header before the options' text.
 const FIXED_BYTES: usize = 72;
@@ -280,14 +280,18 @@ impl Head {
 
     /// None where no record of that journal begins here, or its head is torn.
     pub(super) fn decode(bytes: &[u8], id: &[u8; 16]) -> Option<Self> {
+        Self::decode_any(bytes).filter(|(found, _)| found == id).map(|(_, head)| head)
+    }
+
+    /// The same of any journal, with that one's number.
+    pub(super) fn decode_any(bytes: &[u8]) -> Option<([u8; 16], Self)> {
         let bytes = bytes.get(..HEAD_BYTES)?;
         let mut from = Decoder(bytes);
-        if from.take(RECORD_MAGIC.len())? != RECORD_MAGIC || from.take(id.len())? != id {
-            return None;
-        }
+        (from.take(RECORD_MAGIC.len())? == RECORD_MAGIC).then_some(())?;
+        let id = from.array()?;
         let (sequence, kind, session, length, hash) = (from.u64()?, from.u32()?, from.u32()?, from.u64()?, from.u64()?);
         (from.u64()? == xxh3_64(&bytes[..HEAD_BYTES - 8])).then_some(())?;
-        Some(Self { sequence, kind: Kind::of(kind)?, session, length, hash })
+        Some((id, Self { sequence, kind: Kind::of(kind)?, session, length, hash }))
     }
 }
 

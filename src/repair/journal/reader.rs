@@ -144,9 +144,6 @@ impl Journal {
         let mut bytes = vec![0; header_bytes];
         storage.read(0, &mut bytes).map_err(|error| read_error(0, error))?;
         let header = Header::decode(&bytes).ok_or_else(|| damaged(0))?;
-        if length < header.reserved {
-            return Err(damaged(length)); // it was cut
-        }
         let mut journal = Self { name: name.clone(), storage, header, records: Vec::new(), end: header_bytes as u64 };
         while let Some(record) = journal.record_at(journal.end, length)? {
             journal.end = (record.at + HEAD_BYTES as u64 + record.head.length).next_multiple_of(ALIGNMENT);
@@ -156,6 +153,10 @@ impl Journal {
             }
         }
         journal.refuse_later_records(length)?;
+        // What was completed gave back what it didn't need; everything else is as long as it was made.
+        if journal.state() == State::Unfinished && length < journal.header.reserved {
+            return Err(damaged(length));
+        }
         Ok(journal)
     }
 
@@ -209,10 +210,11 @@ impl Journal {
         Ok(Some(Record { at, head, synced, ended }))
     }
 
-    /// Where the records end, nothing of this journal may follow: each is synced before the next one is written.
+    /// Where the records end, no other may follow: each is synced before the next one is written. One of another journal means that two
+    /// were mixed up.
     fn refuse_later_records(&self, length: u64) -> Result<(), JournalError> {
         let mut bytes = vec![0; STEP_BYTES];
-        let mut at = self.end + ALIGNMENT;
+        let mut at = self.end;
         while at < length {
             let read = self.read(at, &mut bytes)?;
             let heads = bytes[..read].chunks(ALIGNMENT as usize);

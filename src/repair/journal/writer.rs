@@ -81,7 +81,11 @@ impl JournalWriter {
     /// # Errors
     /// What writing and syncing say.
     pub fn end(&mut self, ended: &Ended) -> io::Result<()> {
-        BatchWriter::begin(self, Kind::Ended, &ended.encode())?.finish()
+        BatchWriter::begin(self, Kind::Ended, &ended.encode())?.finish()?;
+        if ended.complete {
+            let _ = self.storage.set_length(self.at); // space that wasn't needed; where it stays, it does no harm
+        }
+        Ok(())
     }
 
     /// The journal's file, and where its records end.
