@@ -23,13 +23,15 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind}
 
 use crate::{
     member::{LockError, escaped},
-    repair::RepairError,
+    repair::{RepairError, undo::UndoError},
 };
 
 /// What everything that could not be done ends with.
 const FAILED: u8 = 3;
 /// What everything ends with that could not begin, since another program uses a member.
 const IN_USE: u8 = 4;
+/// What everything ends with that a signal ended.
+const INTERRUPTED: u8 = 130;
 
 /// Verify and rebuild replicated disk images by majority vote, offline
 #[derive(Debug, Parser)]
@@ -96,6 +98,9 @@ fn parse_and_run(args: impl IntoIterator<Item = OsString>) -> u8 {
 fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<RepairError>() {
         return error.exit_code();
+    }
+    if let Some(UndoError::Interrupted) = error.downcast_ref::<UndoError>() {
+        return INTERRUPTED;
     }
     if let Some(LockError::InUse(_) | LockError::DeviceInUse { .. }) = error.downcast_ref::<LockError>() { IN_USE } else { FAILED }
 }

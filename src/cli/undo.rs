@@ -140,10 +140,10 @@ fn tell(undone: Option<&Undone>, targets: &[Option<UndoTarget>]) -> Result<()> {
     let medium = if undone.from_medium { " from the medium" } else { "" };
     writeln!(to, "Undone: {} put back, read back{medium} and found right.", human_size(undone.bytes))?;
     if !undone.kept.is_empty() {
-        writeln!(to, "What could not be read before the repair keeps what was written there:")?;
+        writeln!(to, "What was unreadable before the repair keeps what was written there:")?;
         for &(member, range) in undone.kept.iter().take(KEPT_LISTED_MAX) {
             let name = targets[member].as_ref().map_or_else(String::new, |target| target.name.to_string());
-            writeln!(to, "  #{member} {name}: {:#x}, {}", range.start, human_size(range.length()))?;
+            writeln!(to, "  #{member} {name}: {} from offset {} ({:#x}) on", human_size(range.length()), range.start, range.start)?;
         }
         if undone.kept.len() > KEPT_LISTED_MAX {
             writeln!(to, "  and {} more ranges", undone.kept.len() - KEPT_LISTED_MAX)?;

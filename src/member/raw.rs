@@ -132,6 +132,9 @@ impl RawMember {
         }
         let device = meta.file_type().is_block_device();
         let size = if device { device::size_bytes(&file).map_err(failed)? } else { meta.len() };
+        if writes && device && device::is_read_only(&file) {
+            return Err(failed(io::ErrorKind::ReadOnlyFilesystem.into()));
+        }
         let direct = (cache == Cache::None).then(|| direct::reopen(&file).ok()).flatten();
         let direct = direct.map(|direct| {
             let unit = direct::unit_bytes(&direct);

@@ -125,7 +125,10 @@ impl InPlace<'_> {
         let listed = listed(&checked.findings, &plan);
         let complete = checked.outcome.complete;
         warnings.extend(plan.members.iter().filter(|member| member.left_bytes > 0).map(|member| {
-            format!("{} bytes can't be added to a member that ends too early, since a sector before them is undecided", member.left_bytes)
+            format!(
+                "{} bytes can't be added to a member that ends too early: a sector before them is undecided, or it is a device",
+                member.left_bytes
+            )
         }));
         let failed = checked.outcome.failures.iter().any(Option::is_some);
         let mut report = make_report("repair", self.members, self.question, self.poll, checked, warnings);
@@ -231,12 +234,15 @@ impl InPlace<'_> {
         let stopped = || self.watch.stopped();
         let standings = self.members.iter().enumerate().map(|(index, member)| {
             let surplus = ByteRange::new(self.poll.size.min(member.size()), member.size());
-            let truncated = self.wish.truncate && self.is_written(index);
+            // Of what is only planned nobody has opened a way to write: a plain file can be resized.
+            let resizable = self.stores[index].map_or(member.plain_file().is_some() || !self.wish.dry_run, Storage::resizable);
+            let truncated = self.wish.truncate && self.is_written(index) && resizable;
             Standing {
                 size: member.size(),
                 modified: modified(index),
                 written: self.is_written(index),
                 block_bytes: self.block_bytes(index),
+                grows: resizable,
                 truncated,
                 surplus_data: if truncated { data_in(*member, surplus, &stopped) } else { 0 },
             }
@@ -434,6 +440,20 @@ impl InPlace<'_> {
             member.written =
                 progress.written > 0 || (plan.members[member.index].is_rewritten() && progress.error.is_none() && done.completed);
             member.error.clone_from(&progress.error);
+        }
+        for (index, progress) in done.progress.iter().enumerate() {
+            // What an earlier session had begun may be all there was to do to it.
+            let listed = section.members.iter().any(|member| member.index == index);
+            if !listed && (progress.written > 0 || progress.error.is_some()) {
+                section.members.push(InPlaceMember {
+                    index,
+                    name: self.members[index].name().to_string(),
+                    written: progress.written > 0,
+                    bytes_written: progress.written,
+                    error: progress.error.clone(),
+                    ..InPlaceMember::default()
+                });
+            }
         }
         section.completed = done.completed;
         section.verified = done.completed;

@@ -26,6 +26,8 @@ pub struct Standing {
     pub written: bool,
     /// The block in bytes that can be written without reading it first.
     pub block_bytes: u64,
+    /// Whether it can be made longer, which a device can't.
+    pub grows: bool,
     /// Whether its surplus is to be cut.
     pub truncated: bool,
     /// Bytes of data in its surplus.
@@ -68,7 +70,7 @@ pub struct MemberPlan {
     pub absent_bytes: u64,
     /// Bytes that it can't read, and that are to be healed.
     pub unreadable_bytes: u64,
-    /// Bytes that it lacks, behind a sector that is undecided: it can't be extended over that.
+    /// Bytes that it lacks and that can't be added: behind a sector that is undecided, or where it is a device.
     pub left_bytes: u64,
     /// Divergences in which it is outvoted.
     pub dissents: u64,
@@ -139,7 +141,9 @@ impl Planner {
         let sector = u64::from(sector);
         // A part that was looked at must begin where the member ends, or before: nobody knows what belongs between.
         let part_at_end = |standing: &Standing| looked_at.iter().find(|part| part.end > standing.size).map(|part| (part.start, part.end));
-        let open = mask(&|standing| part_at_end(standing).is_some_and(|(start, _)| start <= standing.size - standing.size % sector));
+        let open = mask(&|standing| {
+            standing.grows && part_at_end(standing).is_some_and(|(start, _)| start <= standing.size - standing.size % sector)
+        });
         let extend_to = standings.iter().map(|standing| part_at_end(standing).map_or(0, |(_, end)| end)).collect();
         let blocks = standings.iter().filter(|standing| standing.written).map(|standing| standing.block_bytes);
         let grain = blocks.max().unwrap_or(0).max(CoarseRanges::GRAIN_MIN).max(sector);

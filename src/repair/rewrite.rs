@@ -230,11 +230,16 @@ impl Rewriter<'_> {
             return Err(Stop::Interrupted);
         }
         self.journalled(&mut list, runs, voted)?;
-        self.write(&list, voted);
+        let all_written = self.write(&list, voted);
         let touched = list.iter().fold(0, |mask, op| mask | 1 << op.member);
         self.sync(touched);
-        self.read_back(&list, voted);
-        Ok(())
+        if all_written && !self.watch.stopped() {
+            self.read_back(&list, voted);
+            return Ok(());
+        }
+        // What wasn't read back is written again by the next session.
+        self.synced &= !touched;
+        Err(Stop::Interrupted)
     }
 
     /// Puts into the journal what the writes replace; a write whose old bytes can't be had is left out.
@@ -246,6 +251,9 @@ impl Rewriter<'_> {
         let mut unreadable = Vec::new();
         let mut old = Vec::new();
         for (index, op) in list.iter().enumerate() {
+            if self.watch.stopped() {
+                return Err(Stop::Interrupted); // the batch is no record yet
+            }
             let member = self.members[op.member];
             let bytes = op.bytes(voted);
             self.watch.spend(op.range.length());
@@ -271,9 +279,12 @@ impl Rewriter<'_> {
         Ok(())
     }
 
-    /// Writes; a member that takes no more is left alone from there on.
-    fn write(&mut self, list: &[Op], voted: &Voted) {
+    /// Writes; a member that takes no more is left alone from there on. False where it was stopped before the end.
+    fn write(&mut self, list: &[Op], voted: &Voted) -> bool {
         for op in list {
+            if self.watch.stopped() {
+                return false;
+            }
             let progress = &mut self.progress[op.member];
             let Some(store) = self.stores[op.member].filter(|_| progress.error.is_none()) else { continue };
             let bytes = op.bytes(voted);
@@ -290,6 +301,7 @@ impl Rewriter<'_> {
                 }
             }
         }
+        true
     }
 
     /// Syncs the members of the mask, all at once. One that can't be synced is never believed again.

@@ -43,9 +43,7 @@ pub enum UndoError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// Another file than the one that was repaired.
-    #[error(
-        "{member}: isn't the member that the journal tells of: {what}\nhint: name where that one is now with --map OLD=NEW; where this is a copy of it that took its place, --map OLD=OLD says so"
-    )]
+    #[error("{member}: isn't the member that the journal tells of: {what}\nhint: name where that one is now with --map OLD=NEW")]
     Other {
         /// Which one.
         member: MemberName,
@@ -279,7 +277,8 @@ impl Undo<'_> {
                 // Not there yet, or a hole in front of what is.
                 Old::Beyond => ends_before || crate::vote::is_zero(now),
             };
-            let is_cut = wanted == Wanted::OldOrNew && entry.cut && ends_before;
+            // Cut off; or a hole, where an undo that was cut off had got no further.
+            let is_cut = wanted == Wanted::OldOrNew && entry.cut && (ends_before || crate::vote::is_zero(now));
             if !(is_new || is_old || is_cut) {
                 foreign.push(unit);
             }
@@ -436,9 +435,6 @@ impl Touched {
 /// Whether it is the member that was repaired.
 fn recognise(target: &UndoTarget, identity: &Identity, touched: &[ByteRange]) -> Result<(), UndoError> {
     let other = |what: String| Err(UndoError::Other { member: target.name.clone(), what });
-    if !identity.device && !target.mapped && target.inode != identity.inode {
-        return other("another file has its name now".into());
-    }
     let (mut same, mut first_other) = (0, None);
     let mut others = 0;
     let mut bytes = vec![0; SAMPLE_BYTES as usize];
@@ -456,6 +452,12 @@ fn recognise(target: &UndoTarget, identity: &Identity, touched: &[ByteRange]) ->
             }
             Err(_) => {} // what can't be read says nothing
         }
+    }
+    if !identity.device && !target.mapped && target.inode != identity.inode {
+        let what = "another file has its name now".to_owned();
+        // A copy is known by its bytes; but somebody made it.
+        let copy = same > others;
+        return if copy { Err(UndoError::Changed { member: target.name.clone(), what }) } else { other(what) };
     }
     if let Some(offset) = first_other {
         let what = format!("at offset {offset:#x}, which the repair didn't touch, it holds other bytes");

@@ -154,8 +154,11 @@ impl InPlaceMember {
         };
         aside(self.zeros_over_data_bytes, "of its data become zeros");
         aside(self.data_over_zeros_bytes, "of its zeros become data");
-        aside(self.left_bytes, "it lacks stay away, behind an undecided sector");
+        aside(self.left_bytes, "it lacks can't be added");
         aside(self.surplus_bytes, "behind the virtual size stay (--truncate cuts them)");
+        if text.is_empty() {
+            text = format!("{} written once more", human_size(self.bytes_written));
+        }
         if self.no_write {
             text += " - but it isn't written to (--no-write)";
         }

@@ -14,6 +14,7 @@ mod ioctls {
     nix::ioctl_read!(blkgetsize64, 0x12, 114, u64);
     nix::ioctl_read_bad!(blksszget, 0x1268, i32);
     nix::ioctl_read_bad!(blkpbszget, 0x127b, u32);
+    nix::ioctl_read_bad!(blkroget, 0x125e, i32);
     nix::ioctl_read_bad!(loop_get_status64, 0x4c05, super::LoopInfo);
 }
 
@@ -60,6 +61,14 @@ pub fn physical_block_bytes(file: &File) -> io::Result<u32> {
     // SAFETY: BLKPBSZGET writes an unsigned int.
     unsafe { ioctls::blkpbszget(file.as_raw_fd(), &raw mut size) }?;
     Ok(size)
+}
+
+/// Whether a block device takes no writes, though it can be opened for them.
+#[must_use]
+pub fn is_read_only(file: &File) -> bool {
+    let mut locked = 0;
+    // SAFETY: BLKROGET writes an int.
+    unsafe { ioctls::blkroget(file.as_raw_fd(), &raw mut locked) }.is_ok() && locked != 0
 }
 
 /// Where the kernel shows its devices; tests put a folder of their own in its place.

@@ -112,6 +112,10 @@ impl Storage for DiskFile {
         if self.device { Ok(Some(offset)) } else { holes::next_data(&self.file, offset) }
     }
 
+    fn resizable(&self) -> bool {
+        !self.device
+    }
+
     fn stamp(&self) -> io::Result<Option<Stamp>> {
         if self.device {
             return Ok(None);

@@ -83,6 +83,10 @@ pub trait Storage: Send + Sync {
     fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
         Ok(Some(offset))
     }
+    /// Whether it can be made longer and shorter.
+    fn resizable(&self) -> bool {
+        true
+    }
     /// What tells whether somebody wrote since; none where the system keeps no such record (devices).
     ///
     /// # Errors
