@@ -280,18 +280,14 @@ impl Head {
 
     /// None where no record of that journal begins here, or its head is torn.
     pub(super) fn decode(bytes: &[u8], id: &[u8; 16]) -> Option<Self> {
-        Self::decode_any(bytes).filter(|(found, _)| found == id).map(|(_, head)| head)
-    }
-
-    /// The same of any journal, with that one's number.
-    pub(super) fn decode_any(bytes: &[u8]) -> Option<([u8; 16], Self)> {
         let bytes = bytes.get(..HEAD_BYTES)?;
         let mut from = Decoder(bytes);
-        (from.take(RECORD_MAGIC.len())? == RECORD_MAGIC).then_some(())?;
-        let id = from.array()?;
+        if from.take(RECORD_MAGIC.len())? != RECORD_MAGIC || from.take(id.len())? != id {
+            return None;
+        }
         let (sequence, kind, session, length, hash) = (from.u64()?, from.u32()?, from.u32()?, from.u64()?, from.u64()?);
         (from.u64()? == xxh3_64(&bytes[..HEAD_BYTES - 8])).then_some(())?;
-        Some((id, Self { sequence, kind: Kind::of(kind)?, session, length, hash }))
+        Some(Self { sequence, kind: Kind::of(kind)?, session, length, hash })
     }
 }
 

@@ -210,11 +210,13 @@ impl Journal {
         Ok(Some(Record { at, head, synced, ended }))
     }
 
-    /// Where the records end, no other may follow: each is synced before the next one is written. One of another journal means that two
-    /// were mixed up.
+    /// Where the records end, no other may follow: each is synced before the next one is written.
+    ///
+    /// What a guest's disk holds may lie there, from a record that was cut off; but it can't know this journal's number.
     fn refuse_later_records(&self, length: u64) -> Result<(), JournalError> {
         let mut bytes = vec![0; STEP_BYTES];
-        let mut at = self.end;
+        // The first one may be torn: its head is whole, and its body isn't.
+        let mut at = self.end + ALIGNMENT;
         while at < length {
             let read = self.read(at, &mut bytes)?;
             let heads = bytes[..read].chunks(ALIGNMENT as usize);
