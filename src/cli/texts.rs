@@ -3,8 +3,8 @@
 pub(super) const OVERVIEW: &str = "\
 Exit status:
   0    all is well: every sector unanimous, or the result is whole
-  1    differences, all decided by the vote: repairable
-  2    some sectors are undecided
+  1    differences, all decided by the vote: repairable; or work is left that an option would do
+  2    some sectors are undecided, or could not be healed
   3    not completed: bad usage, an I/O error, a bad image
   4    not started: a member is in use by another program
   130  interrupted; what was found so far is reported as partial
@@ -40,19 +40,28 @@ Examples:
     quorum-img repair --trust b.img -o fixed.img a.img b.img
   A person decides for one sector, the vote for the rest:
     quorum-img repair --pick 0x1b400:512='#1' -o fixed.img a.img b.img d.img
+  What would be rewritten in place?
+    quorum-img repair --in-place --dry-run a.img b.img c.img
+  Rewrite the minority copies, and take it back:
+    quorum-img repair --in-place a.img b.img c.img
+    quorum-img undo a.img.quorum-journal
+  Devices, with the journal on another disk:
+    quorum-img repair --in-place --journal /var/lib/vm1.journal /dev/vg1/vm1 /dev/vg2/vm1 /dev/vg3/vm1
   Scan today, repair tonight:
     quorum-img check --report report.json a.img b.img c.img
-    quorum-img repair --from report.json -o fixed.img a.img b.img c.img
+    quorum-img repair --from report.json --in-place a.img b.img c.img
 
 Exit status:
-  0    the output is whole
-  2    some sectors stayed undecided: there is no output, unless --undecided says what to write there
-  3    not completed: bad usage, an I/O error, a bad image, a member changed meanwhile; there is no output
-  4    not started: another program writes to a member
-  130  interrupted (INT, TERM, HUP); there is no output
+  0    the output is whole; in place: nothing to do, or all of it done
+  1    in place: work is left that an option would do (--dry-run, a surplus without --truncate, --no-write)
+  2    some sectors stayed undecided: there is no output, unless --undecided says what to write there; in place: what was
+       decided is written, and the rest, or what could not be healed, is listed
+  3    not completed: bad usage, a refused plan, an I/O error, a bad image, a member changed meanwhile; there is no output
+  4    not started: another program uses a member
+  130  interrupted (INT, TERM, HUP); there is no output; in place: what was written stands in the journal
 
 See also:
-  quorum-img-check(1), quorum-img-info(1), qemu-img(1), ddrescue(1)";
+  quorum-img-check(1), quorum-img-undo(1), quorum-img-info(1), qemu-img(1), ddrescue(1)";
 
 pub(super) const UNDO: &str = "\
 Examples:
@@ -76,6 +85,8 @@ pub(super) const INFO: &str = "\
 Examples:
   What are these, and which was written last?
     quorum-img info a.img b.img /dev/vg/c
+  What does this journal hold, and was its repair completed?
+    quorum-img info a.img.quorum-journal
 
 Exit status:
   0  all could be looked at
