@@ -153,7 +153,7 @@ impl InPlace<'_> {
         if readable {
             let evidence = Evidence {
                 members: self.members,
-                data_bytes: data_bytes(self.members, self.poll.size, &|| self.watch.stopped()),
+                data_bytes: data_bytes(self.members, ByteRange::new(0, self.poll.size), &|| self.watch.stopped()),
                 max_damage: self.wish.max_damage,
                 dependent: &self.wish.dependent,
                 begun,
@@ -234,6 +234,7 @@ impl InPlace<'_> {
         let stopped = || self.watch.stopped();
         let standings = self.members.iter().enumerate().map(|(index, member)| {
             let surplus = ByteRange::new(self.poll.size.min(member.size()), member.size());
+            let tail = ByteRange::new(member.size().min(self.poll.size), self.poll.size);
             // Of what is only planned nobody has opened a way to write: a plain file can be resized.
             let resizable = self.stores[index].map_or(member.plain_file().is_some() || !self.wish.dry_run, Storage::resizable);
             let truncated = self.wish.truncate && self.is_written(index) && resizable;
@@ -244,6 +245,7 @@ impl InPlace<'_> {
                 block_bytes: self.block_bytes(index),
                 grows: resizable,
                 truncated,
+                tail_data: if tail.is_empty() { 0 } else { data_bytes(self.members, tail, &stopped) },
                 surplus_data: if truncated { data_in(*member, surplus, &stopped) } else { 0 },
             }
         });

@@ -4,6 +4,7 @@ use super::{Forced, RepairError, plan::Plan};
 use crate::{
     member::{Extent, Member, find_file_system, read_partitions},
     report::rfc3339,
+    vote::ByteRange,
 };
 
 /// Divergences in which a newer member may be outvoted without being taken for the only one up to date.
@@ -35,7 +36,7 @@ pub(super) fn judge(plan: &Plan, evidence: &Evidence, forced: Forced) -> Result<
     }
     for (index, member) in plan.members.iter().enumerate().filter(|(_, member)| member.written) {
         let name = || evidence.members[index].name().clone();
-        let bytes = member.dissenting_bytes + member.absent_bytes + member.left_bytes;
+        let bytes = member.lost_bytes();
         let percent = bytes as f64 * 100.0 / evidence.data_bytes.max(1) as f64;
         if percent > evidence.max_damage && !forced.stale {
             return Err(RepairError::Stale { member: name(), percent, allowed: evidence.max_damage, bytes });
@@ -59,12 +60,12 @@ fn times_of(member: &dyn Member) -> String {
     format!("\n  {}: modified {modified}{inside}", member.name())
 }
 
-/// Bytes of the first `size` that at least one member holds as data; what can't be told counts as data.
-pub(super) fn data_bytes(members: &[&dyn Member], size: u64, stopped: &dyn Fn() -> bool) -> u64 {
+/// Bytes of `range` that at least one member holds as data; what can't be told counts as data.
+pub(super) fn data_bytes(members: &[&dyn Member], range: ByteRange, stopped: &dyn Fn() -> bool) -> u64 {
     let mut known: Vec<Option<(u64, Extent)>> = vec![None; members.len()];
-    let (mut at, mut sum) = (0, 0);
-    while at < size && !stopped() {
-        let (mut next, mut data, mut any) = (size, false, false);
+    let (mut at, mut sum) = (range.start, 0);
+    while at < range.end && !stopped() {
+        let (mut next, mut data, mut any) = (range.end, false, false);
         for (member, known) in members.iter().zip(&mut known).filter(|(member, _)| at < member.size()) {
             let extent = match *known {
                 Some((start, extent)) if (start..extent.end()).contains(&at) => extent,

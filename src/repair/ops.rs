@@ -104,17 +104,20 @@ impl Basis<'_> {
     /// Zeros behind a member's end need not be written: its extension reads as zeros.
     fn without_new_zeros(&self, member: usize, range: ByteRange) -> Vec<ByteRange> {
         let end = self.members[member].size();
-        let mut kept = Vec::new();
-        let mut at = range.start;
-        while at < range.end {
-            let next = (at - at % PAGE_BYTES + PAGE_BYTES).min(range.end);
-            let block = ByteRange::new(at, next);
-            if at < end || !is_zero(&self.voted.bytes(block)) {
-                kept.push(block);
+        let held = range.and(ByteRange::new(0, end));
+        let mut kept: Vec<ByteRange> = held.into_iter().collect();
+        let behind = ByteRange::new(range.start.max(end), range.end.max(end));
+        for piece in self.voted.pieces_in(behind) {
+            let mut at = piece.start;
+            while at < piece.end {
+                let block = ByteRange::new(at, (at - at % PAGE_BYTES).saturating_add(PAGE_BYTES).min(piece.end));
+                if !is_zero(&self.voted.bytes(block)) {
+                    kept.push(block);
+                }
+                at = block.end;
             }
-            at = next;
         }
-        kept
+        joined(kept)
     }
 
     /// Writes of whole blocks over what can't be read.

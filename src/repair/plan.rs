@@ -32,6 +32,8 @@ pub struct Standing {
     pub truncated: bool,
     /// Bytes of data in its surplus.
     pub surplus_data: u64,
+    /// Bytes of data that any member holds behind its end.
+    pub tail_data: u64,
 }
 
 /// What has to be done to members in one divergence, as masks.
@@ -82,6 +84,8 @@ pub struct MemberPlan {
     pub truncate_to: Option<u64>,
     /// Bytes beyond the virtual size.
     pub surplus_bytes: u64,
+    /// Bytes of data that any member holds behind its end.
+    tail_data: u64,
     /// Whether it may be written to.
     pub written: bool,
     /// Bytes of zeros of its own that data replaces, and bytes of data that zeros replace.
@@ -95,6 +99,12 @@ impl MemberPlan {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.dissenting_bytes + self.absent_bytes + self.unreadable_bytes
+    }
+
+    /// Bytes of data that it holds wrongly or lacks: the measure of what it lost. Holes that it lacks are no loss.
+    #[must_use]
+    pub fn lost_bytes(&self) -> u64 {
+        self.dissenting_bytes + self.tail_data.min(self.absent_bytes + self.left_bytes)
     }
 
     /// Whether there is anything to be done to it, may it be written to or not.
@@ -150,6 +160,7 @@ impl Planner {
         let members = standings.iter().map(|standing| MemberPlan {
             written: standing.written,
             surplus_bytes: standing.size.saturating_sub(size),
+            tail_data: standing.tail_data,
             truncate_to: (standing.written && standing.truncated && standing.size > size).then_some(size),
             ..MemberPlan::default()
         });
@@ -215,9 +226,11 @@ impl Planner {
             self.writes += 1;
             let healed = duties.heal >> member & 1 == 1;
             let range = if healed { run.range.widened(self.standings[member].block_bytes, u64::MAX) } else { run.range };
+            if duties.extend >> member & 1 == 1 {
+                continue; // counted by what there is to be added
+            }
             let entries = range.length() / (1 << 20) + 3;
-            let kept = if duties.extend >> member & 1 == 1 { u64::from(u16::MAX) } else { range.length() };
-            self.journal_bytes += kept.min(range.length()) + range.length() / 512 * HASHES_BYTES + entries * ENTRY_BYTES;
+            self.journal_bytes += range.length() + range.length() / 512 * HASHES_BYTES + entries * ENTRY_BYTES;
         }
     }
 
@@ -236,6 +249,11 @@ impl Planner {
             (plan.zeros_replaced, plan.data_zeroed) = (counted[member].zeros_replaced, counted[member].data_zeroed);
             let end = self.extend_to[member].min(self.size);
             plan.extend_to = (plan.written && plan.absent_bytes > 0 && end > standing.size).then_some(end);
+            if plan.extend_to.is_some() {
+                // Data in blocks of 4 KiB with an entry each at worst; and the sector that it holds partly.
+                let added = standing.tail_data.min(plan.absent_bytes);
+                self.journal_bytes += added / 512 * HASHES_BYTES + (added / CoarseRanges::GRAIN_MIN + 2) * ENTRY_BYTES + (128 << 10);
+            }
             if plan.truncate_to.is_some() {
                 self.journal_bytes += standing.surplus_data + standing.surplus_data / 512 * HASHES_BYTES + ENTRY_BYTES;
                 self.journal_bytes += standing.surplus_data / (1 << 20) * ENTRY_BYTES;

@@ -73,6 +73,12 @@ impl Voted {
         self.pieces.iter().map(|(_, bytes)| bytes.len()).sum()
     }
 
+    /// The parts of `range` that hold something else than zeros, and perhaps some zeros.
+    pub(super) fn pieces_in(&self, range: ByteRange) -> impl Iterator<Item = ByteRange> + '_ {
+        let from = self.pieces.partition_point(|(start, bytes)| start + bytes.len() as u64 <= range.start);
+        self.pieces[from..].iter().map_while(move |(start, bytes)| ByteRange::new(*start, start + bytes.len() as u64).and(range))
+    }
+
     /// The bytes of `range`.
     pub(super) fn bytes(&self, range: ByteRange) -> Cow<'_, [u8]> {
         let from = self.pieces.partition_point(|(start, bytes)| start + bytes.len() as u64 <= range.start);

@@ -88,7 +88,7 @@ impl Worker<'_> {
         if flawed {
             return self.by_sectors(chunk);
         }
-        let vote = uniform_vote(chunk);
+        let vote = uniform_vote(chunk.states, chunk.rule);
         if self.alike(chunk, reference, chunk.range) {
             self.alike_range(chunk, &vote, chunk.range)?;
         } else {
@@ -106,7 +106,7 @@ impl Worker<'_> {
 
     /// No member's bytes need to be read: all are known zeros, absent or failed.
     fn known_zeros(&mut self, chunk: &mut Chunk) -> Result<(), Interruption> {
-        let vote = uniform_vote(chunk);
+        let vote = uniform_vote(chunk.states, chunk.rule);
         let Some((output, _)) = self.shared.job.output else {
             self.found.push(Run { range: chunk.range, vote });
             return Ok(());
@@ -134,7 +134,7 @@ impl Worker<'_> {
         }
         if chunk.filled == 0 && chunk.with_state(|state| state != State::Absent && state != State::Failed).next() == Some(asked) {
             // Zeros without a read, from the first who has anything to say.
-            let vote = uniform_vote(chunk);
+            let vote = uniform_vote(chunk.states, chunk.rule);
             self.found.push(Run { range: chunk.range, vote });
             return match self.shared.job.output {
                 Some((output, _)) => output.zeros(chunk.range).map_err(|error| write_error(chunk.range.start, chunk.range.length(), error)),
@@ -143,7 +143,7 @@ impl Worker<'_> {
         }
         let clean = asked < chunk.states.len() && chunk.filled == 1 << asked;
         if clean {
-            let vote = uniform_vote(chunk);
+            let vote = uniform_vote(chunk.states, chunk.rule);
             self.found.push(Run { range: chunk.range, vote });
             let length = chunk.range.length() as usize;
             return self.write(chunk.range.start, self.copies[asked].bytes(0, length));
@@ -368,17 +368,17 @@ fn of_copy(copy: &Copy, sector: ByteRange, in_chunk: usize) -> Ballot<'_> {
 }
 
 /// The vote where all who hold data hold the same; under fifo the first of them is heard alone.
-fn uniform_vote(chunk: &Chunk) -> Vote {
+pub(super) fn uniform_vote(states: &[State], rule: Rule) -> Vote {
     let mut ballots = [Ballot::Unasked; MEMBERS_MAX];
-    for (ballot, &state) in ballots.iter_mut().zip(chunk.states) {
+    for (ballot, &state) in ballots.iter_mut().zip(states) {
         *ballot = match state {
             State::Data | State::Zero | State::Partial => Ballot::Data(&[]),
             State::Absent => Ballot::Absent,
             State::Failed => Ballot::Failed,
         };
-        if chunk.rule == Rule::First && matches!(ballot, Ballot::Data(_)) {
+        if rule == Rule::First && matches!(ballot, Ballot::Data(_)) {
             break;
         }
     }
-    Vote::of(&ballots[..chunk.states.len()], chunk.rule)
+    Vote::of(&ballots[..states.len()], rule)
 }

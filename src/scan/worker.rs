@@ -2,6 +2,7 @@
 
 use super::{
     MAPPED_ALONE_BYTES_MIN, MAPPED_BYTES_MIN, ScanError, Shared, WINDOW_ALIGNMENT,
+    chunk::uniform_vote,
     extents::{Piece, State, Track, pieces, track},
     feeder::WindowTask,
     ordered::WindowResult,
@@ -181,7 +182,10 @@ impl<'a> Worker<'a> {
         let chunk_bytes = self.shared.chunk_bytes as u64;
         let mut at = piece.range.start;
         while at < piece.range.end && !self.shared.stopped() {
-            let chunk_end = if readers == 0 && job.output.is_none() { u64::MAX } else { at - at % chunk_bytes + chunk_bytes };
+            // Known zeros of which the output wants to hear little are one chunk, however long.
+            let settled = || uniform_vote(&piece.states, job.rules.at(at)).verdict != Verdict::Undecided;
+            let at_once = readers == 0 && job.output.is_none_or(|(output, _)| !output.wants_all_zeros() && settled());
+            let chunk_end = if at_once { u64::MAX } else { at - at % chunk_bytes + chunk_bytes };
             let end = chunk_end.min(piece.range.end).min(job.rules.next_change(at));
             job.watch.spend((end - at) * readers);
             if !self.chunk(ByteRange::new(at, end), &mut piece.states, job.rules.at(at))? {
