@@ -22,9 +22,15 @@ pub(super) struct Op {
     pub(super) own: Option<Vec<u8>>,
     /// The parts that can't be read, where it heals; empty otherwise.
     pub(super) heals: Vec<ByteRange>,
+    /// The parts that the plan asks for, where it heals: what isn't done where it doesn't heal.
+    pub(super) asked: Vec<ByteRange>,
 }
 
 impl Op {
+    fn plain(member: usize, range: ByteRange) -> Self {
+        Self { member, range, own: None, heals: Vec::new(), asked: Vec::new() }
+    }
+
     pub(super) fn bytes<'a>(&'a self, voted: &'a Voted) -> std::borrow::Cow<'a, [u8]> {
         match &self.own {
             Some(own) => own.into(),
@@ -71,13 +77,8 @@ impl Basis<'_> {
             let extended = of(|duties| duties.extend).flat_map(|range| self.without_new_zeros(member, range));
             let mut plain: Vec<ByteRange> = of(|duties| duties.rewrite).chain(extended).collect();
             plain.sort_unstable();
-            let plain = without(&joined(plain), &healing.windows);
-            healing.ops.extend(plain.iter().flat_map(|&range| pieces(range)).map(|range| Op {
-                member,
-                range,
-                own: None,
-                heals: Vec::new(),
-            }));
+            let plain = without(&joined(plain), &joined(healing.blocks.clone()));
+            healing.ops.extend(plain.iter().flat_map(|&range| pieces(range)).map(|range| Op::plain(member, range)));
             healing.ops.sort_by_key(|op| op.range);
             ops.list.append(&mut healing.ops);
         }
@@ -94,9 +95,21 @@ impl Basis<'_> {
                 Verdict::Decided { winner } => run.vote.grouping.version(member) != Some(winner),
                 Verdict::Unanimous | Verdict::Undecided => true,
             };
-            let others: Vec<ByteRange> = self.runs.iter().filter(disagrees).map(|run| run.range).collect();
-            let ranges = without(&wanted, &others);
-            ops.list.extend(ranges.iter().flat_map(|&range| pieces(range)).map(|range| Op { member, range, own: None, heals: Vec::new() }));
+            // A block that holds something unreadable is written as a whole or not at all, and that is the plan's matter.
+            let block = |run: &Run| {
+                let unreadable = run.vote.grouping.unreadable() >> member & 1 == 1;
+                if unreadable { run.range.widened(self.blocks[member], u64::MAX) } else { run.range }
+            };
+            let mut others: Vec<ByteRange> = self.runs.iter().filter(disagrees).map(block).collect();
+            others.sort_unstable();
+            let ranges = without(&wanted, &joined(others));
+            ops.list.extend(ranges.iter().flat_map(|&range| pieces(range)).map(|range| Op {
+                member,
+                range,
+                own: None,
+                heals: Vec::new(),
+                asked: Vec::new(),
+            }));
         }
         ops
     }
@@ -124,24 +137,22 @@ impl Basis<'_> {
     fn heal(&self, member: usize, unreadable: impl Iterator<Item = ByteRange>, ops: &mut Ops) -> Healing {
         let block_bytes = self.blocks[member];
         let end = self.members[member].size();
-        let windows = joined(unreadable.map(|range| range.widened(block_bytes, end)).collect());
-        let mut healing = Healing { windows, ops: Vec::new() };
-        for window in &healing.windows {
+        let windows = joined(unreadable.map(|range| range.widened(block_bytes, u64::MAX)).collect());
+        let mut healing = Healing::default();
+        for window in windows {
             let mut at = window.start;
             while at < window.end {
-                let block = ByteRange::new(at, (at - at % block_bytes + block_bytes).min(window.end));
+                let block = ByteRange::new(at, (at + block_bytes).min(window.end));
+                // What lies behind the member's end can be written by itself once the rest can be read.
+                let held = ByteRange::new(block.start, block.end.min(end));
                 let from = self.runs.partition_point(|run| run.range.end <= block.start);
                 let inside: Vec<&Run> = self.runs[from..].iter().take_while(|run| run.range.start < block.end).collect();
-                if let Some(op) = self.healed(member, block, &inside) {
-                    match healing.ops.last_mut() {
-                        Some(last) if last.range.end == block.start && last.range.length() + block.length() <= WRITE_BYTES_MAX => {
-                            last.append(op);
-                        }
-                        _ => healing.ops.push(op),
-                    }
+                if let Some(op) = self.healed(member, held, &inside) {
+                    healing.ops.push(op);
+                    healing.blocks.push(held);
                 } else {
-                    let planned = inside.iter().filter(|run| self.plan.duties(run).all() >> member & 1 == 1);
-                    ops.not_healed.extend(planned.filter_map(|run| Some((member, run.range.and(block)?))));
+                    ops.not_healed.extend(self.asked(member, block, &inside).into_iter().map(|range| (member, range)));
+                    healing.blocks.push(block);
                 }
                 at = block.end;
             }
@@ -149,14 +160,21 @@ impl Basis<'_> {
         healing
     }
 
+    /// The parts of a block that the plan asks for.
+    fn asked(&self, member: usize, block: ByteRange, inside: &[&Run]) -> Vec<ByteRange> {
+        let planned = inside.iter().filter(|run| self.plan.duties(run).all() >> member & 1 == 1);
+        planned.filter_map(|run| run.range.and(block)).collect()
+    }
+
     /// The whole block with what was decided, and with the member's own bytes where nothing was; none where those can't be read.
     fn healed(&self, member: usize, block: ByteRange, inside: &[&Run]) -> Option<Op> {
-        let mut op = Op { member, range: block, own: Some(self.voted.bytes(block).into_owned()), heals: Vec::new() };
+        let asked = self.asked(member, block, inside);
+        let mut op = Op { member, range: block, own: Some(self.voted.bytes(block).into_owned()), heals: Vec::new(), asked };
         for part in without(&[block], self.ranges) {
             self.keep(&mut op, part)?; // what nobody voted on
         }
         for run in inside {
-            let part = run.range.and(block)?;
+            let Some(part) = run.range.and(block) else { continue };
             let grouping = &run.vote.grouping;
             if grouping.unreadable() >> member & 1 == 1 {
                 if run.vote.verdict == Verdict::Undecided {
@@ -179,21 +197,12 @@ impl Basis<'_> {
     }
 }
 
-impl Op {
-    /// Goes on with another one that begins where this one ends.
-    fn append(&mut self, mut next: Self) {
-        self.range.end = next.range.end;
-        if let (Some(own), Some(more)) = (&mut self.own, &next.own) {
-            own.extend_from_slice(more);
-        }
-        self.heals.append(&mut next.heals);
-    }
-}
-
-/// Healing writes, and all blocks that they would cover if every one could be healed.
+/// Healing writes of one member, ascending.
+#[derive(Default)]
 struct Healing {
-    windows: Vec<ByteRange>,
     ops: Vec<Op>,
+    /// Where no other write may go: what they cover, and whole blocks that can't be healed.
+    blocks: Vec<ByteRange>,
 }
 
 /// Pieces of at most [`WRITE_BYTES_MAX`], at its multiples.

@@ -274,13 +274,16 @@ impl Rewriter<'_> {
         }
         batch.finish().map_err(failed)?;
         for index in unreadable.into_iter().rev() {
-            self.unsteady.push(list.remove(index).range);
+            let op = list.remove(index);
+            self.progress[op.member].not_healed(op.range);
         }
         Ok(())
     }
 
     /// Writes; a member that takes no more is left alone from there on. False where it was stopped before the end.
     fn write(&mut self, list: &[Op], voted: &Voted) -> bool {
+        // The block of the last write that didn't heal: its other parts can't be written either.
+        let mut sick: Option<(usize, ByteRange)> = None;
         for op in list {
             if self.watch.stopped() {
                 return false;
@@ -294,7 +297,8 @@ impl Rewriter<'_> {
             match written {
                 Ok(()) => progress.written += bytes.len() as u64,
                 // What doesn't heal shows when it is read back.
-                Err(_) if !op.heals.is_empty() => {}
+                Err(_) if !op.heals.is_empty() => sick = Some((op.member, op.range.widened(self.blocks[op.member], u64::MAX))),
+                Err(_) if sick.is_some_and(|(member, block)| member == op.member && block.and(op.range).is_some()) => {}
                 Err(error) => {
                     progress.error = Some(format!("writing {} bytes at offset {:#x}: {error}", bytes.len(), op.range.start));
                     self.synced &= !(1 << op.member);
@@ -326,6 +330,7 @@ impl Rewriter<'_> {
     fn read_back(&mut self, list: &[Op], voted: &Voted) {
         let wrong = super::read_back::differences(list, voted, self.stores, workers(self.question.threads, self.members), self.watch);
         let mut wrong = wrong.into_iter().peekable();
+        let mut sick: Option<(usize, ByteRange)> = None;
         for (index, op) in list.iter().enumerate() {
             let found = wrong.next_if(|(at, _)| *at == index).map(|(_, found)| found);
             let progress = &mut self.progress[op.member];
@@ -335,7 +340,13 @@ impl Rewriter<'_> {
             self.from_medium &= self.stores[op.member].is_none_or(Storage::reaches_medium);
             match found {
                 None => op.heals.iter().for_each(|&range| progress.healed(range)),
-                Some(_) if !op.heals.is_empty() => op.heals.iter().for_each(|&range| progress.not_healed(range)),
+                Some(_) if !op.heals.is_empty() => {
+                    op.asked.iter().for_each(|&range| progress.not_healed(range));
+                    sick = Some((op.member, op.range.widened(self.blocks[op.member], u64::MAX)));
+                }
+                Some(_) if sick.is_some_and(|(member, block)| member == op.member && block.and(op.range).is_some()) => {
+                    progress.not_healed(op.range);
+                }
                 Some(found) => {
                     progress.error = Some(found);
                     self.synced &= !(1 << op.member);

@@ -216,8 +216,8 @@ impl Undo<'_> {
             let first = range.start - range.start % UNIT_BYTES;
             let from = suspects.partition_point(|suspect| (suspect.member, suspect.at) < (member, first));
             let near = suspects[from..].iter().take_while(|suspect| suspect.member == member && suspect.at < range.end);
-            for (index, suspect) in near.enumerate().filter(|(_, suspect)| suspect.session != loaded.session) {
-                explained[from + index] |= match wanted {
+            for (suspect, explained) in near.zip(&mut explained[from..]).filter(|(_, explained)| !**explained) {
+                *explained = match wanted {
                     Wanted::OldOrNew => !self.foreign_units(loaded, wanted, &mut bytes)?.contains(&suspect.at),
                     // What was there before all of it counts, and an earlier session tells that.
                     Wanted::Oldest => loaded.session < suspect.session,
@@ -347,8 +347,16 @@ impl Undo<'_> {
         let Some(target) = self.target(member) else { return Ok(0) };
         let write = |offset: u64, bytes: &[u8]| {
             self.watch.spend(bytes.len() as u64);
+            let Err(error) = target.storage.write(offset, bytes) else { return Ok(()) };
+            // A part of a block that can't be read can't be written either; it was never changed then.
+            let mut now = Buffer::new(bytes.len());
+            if target.storage.read_medium(offset, &mut now[..bytes.len()]).is_ok_and(|held| held == bytes.len())
+                && now[..bytes.len()] == *bytes
+            {
+                return Ok(());
+            }
             let doing = format!("writing {} bytes at offset {offset:#x}", bytes.len());
-            target.storage.write(offset, bytes).map_err(|error| UndoError::Member { member: target.name.clone(), doing, error })
+            Err(UndoError::Member { member: target.name.clone(), doing, error })
         };
         match old {
             Old::Data => write(range.start, &loaded.old)?,
