@@ -193,7 +193,11 @@ impl Undo<'_> {
                 return Err(UndoError::Interrupted);
             }
             let (member, session) = (loaded.entry.member, loaded.session);
-            suspects.extend(self.foreign_units(loaded, wanted, &mut bytes)?.into_iter().map(|at| Suspect { member, at, session }));
+            suspects.extend(self.foreign_units(loaded, size_before(journal, loaded), wanted, &mut bytes)?.into_iter().map(|at| Suspect {
+                member,
+                at,
+                session,
+            }));
             if suspects.len() >= SUSPECTS_MAX {
                 self.explain(journal, wanted, &mut suspects)?;
             }
@@ -218,7 +222,9 @@ impl Undo<'_> {
             let near = suspects[from..].iter().take_while(|suspect| suspect.member == member && suspect.at < range.end);
             for (suspect, explained) in near.zip(&mut explained[from..]).filter(|(_, explained)| !**explained) {
                 *explained = match wanted {
-                    Wanted::OldOrNew => !self.foreign_units(loaded, wanted, &mut bytes)?.contains(&suspect.at),
+                    Wanted::OldOrNew => {
+                        !self.foreign_units(loaded, size_before(journal, loaded), wanted, &mut bytes)?.contains(&suspect.at)
+                    }
                     // What was there before all of it counts, and an earlier session tells that.
                     Wanted::Oldest => loaded.session < suspect.session,
                 };
@@ -243,8 +249,8 @@ impl Undo<'_> {
         UndoError::Changed { member: self.name_of(member), what: format!("neither its old nor its new bytes are at offset {at:#x}") }
     }
 
-    /// Where the units of an entry begin that don't hold what is `wanted`.
-    fn foreign_units(&self, loaded: &Loaded, wanted: Wanted, bytes: &mut Buffer) -> Result<Vec<u64>, UndoError> {
+    /// Where the units of an entry begin that don't hold what is `wanted`. The member had `size_before` bytes before the repair.
+    fn foreign_units(&self, loaded: &Loaded, size_before: u64, wanted: Wanted, bytes: &mut Buffer) -> Result<Vec<u64>, UndoError> {
         let Loaded { entry, old_hashes, new_hashes, .. } = loaded;
         let Some(target) = self.target(entry.member) else { return Ok(Vec::new()) };
         let range = entry.range;
@@ -279,7 +285,9 @@ impl Undo<'_> {
             };
             // Cut off; or a hole, where an undo that was cut off had got no further.
             let is_cut = wanted == Wanted::OldOrNew && entry.cut && (ends_before || crate::vote::is_zero(now));
-            if !(is_new || is_old || is_cut) {
+            // What a later session found behind the member's first end goes away with its length, and was perhaps never more than a hole.
+            let is_gone = part.end > size_before && (ends_before || (part.start >= size_before && crate::vote::is_zero(now)));
+            if !(is_new || is_old || is_cut || is_gone) {
                 foreign.push(unit);
             }
         }
@@ -482,6 +490,11 @@ fn recognise(target: &UndoTarget, identity: &Identity, touched: &[ByteRange]) ->
         return other("it lies on another file system".into());
     }
     Ok(())
+}
+
+/// Bytes that the entry's member had before the repair.
+fn size_before(journal: &Journal, loaded: &Loaded) -> u64 {
+    journal.header().members[loaded.entry.member].size
 }
 
 fn length_of(target: &UndoTarget) -> Result<u64, UndoError> {
