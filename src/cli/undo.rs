@@ -203,13 +203,13 @@ fn open_targets(args: &UndoArgs, journal: &Journal, sums: &[MemberSum]) -> Resul
         let mapped = args.map.iter().find(|(old, _)| old.as_bytes() == identity.path).map(|(_, new)| new.as_os_str());
         let given = mapped.unwrap_or(OsStr::from_bytes(&identity.path));
         let path = Path::new(given);
-        if sum.ranges == 0 && fs::metadata(path).is_ok_and(|there| identity.device || there.len() == identity.size) {
-            continue; // nothing was done to it
-        }
-        if sum.ranges == 0 && !path.exists() {
+        // Nothing was done to it; unless its length was, and an undo that was begun has set that back, but perhaps not for good.
+        let untouched = sum.ranges == 0 && fs::metadata(path).map_or(true, |there| identity.device || there.len() == identity.size);
+        if untouched && (identity.device || journal.state() != State::UndoBegun) {
             continue;
         }
         let member = match RawMember::open_to_rewrite(MemberName::new(given), path, Cache::Writeback) {
+            Err(OpenError::Open { .. }) if untouched => continue, // it was never opened for writing
             Err(OpenError::Busy { member, rdev }) => return Err(busy_device(&member, rdev).into()),
             Err(error @ OpenError::Open { .. }) if !path.exists() => {
                 return Err(

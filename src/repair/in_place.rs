@@ -337,9 +337,9 @@ impl InPlace<'_> {
                 return Err(RepairError::Changed { member: member.name().clone(), what });
             }
         }
-        let forced = match &unfinished {
-            Some(journal) => journal.unsynced()?,
-            None => Vec::new(),
+        let (forced, unsettled) = match &unfinished {
+            Some(journal) => (journal.unsynced()?, self.unsettled(journal)?),
+            None => (Vec::new(), 0),
         };
         let journal = match (unfinished, &self.wish.journal) {
             (Some(journal), _) => Some((journal.name().clone(), journal.resume())),
@@ -360,7 +360,7 @@ impl InPlace<'_> {
             unsteady: Vec::new(),
             from_medium: true,
         };
-        let gone_through = self.stages(&mut rewriter, &forced);
+        let gone_through = self.stages(&mut rewriter, &forced, unsettled);
         let closed = rewriter.close(gone_through.is_ok());
         let interrupted = match gone_through {
             Ok(()) => false,
@@ -379,7 +379,14 @@ impl InPlace<'_> {
         })
     }
 
-    fn stages(&self, rewriter: &mut Rewriter, forced: &[Vec<ByteRange>]) -> Result<(), Stop> {
+    /// The members, as a mask, that an earlier session changed and of which something may be missing on stable storage.
+    fn unsettled(&self, journal: &Journal) -> Result<u64, RepairError> {
+        let identities = journal.header().members.iter().zip(self.members).enumerate();
+        let resized = identities.filter(|(_, (then, now))| then.size != now.size()).fold(0, |mask, (index, _)| mask | 1 << index);
+        Ok((written_members(journal)? | resized) & !journal.settled())
+    }
+
+    fn stages(&self, rewriter: &mut Rewriter, forced: &[Vec<ByteRange>], unsettled: u64) -> Result<(), Stop> {
         if forced.iter().any(|ranges| !ranges.is_empty()) {
             (self.phases)("writing again", 0);
             rewriter.again(forced)?;
@@ -388,7 +395,9 @@ impl InPlace<'_> {
         rewriter.planned()?;
         (self.phases)("setting lengths", 0);
         rewriter.extend();
-        rewriter.cut()
+        rewriter.cut()?;
+        rewriter.settle(unsettled);
+        Ok(())
     }
 
     fn new_journal(&self, place: &JournalPlace, plan: &Plan) -> Result<JournalWriter, RepairError> {

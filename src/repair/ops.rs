@@ -193,7 +193,10 @@ impl Basis<'_> {
     fn keep(&self, op: &mut Op, part: ByteRange) -> Option<()> {
         let (at, length) = ((part.start - op.range.start) as usize, part.length() as usize);
         let own = op.own.as_mut()?;
-        self.members[op.member].read(part.start, &mut own[at..at + length], &mut None).ok()
+        let bytes = &mut own[at..at + length];
+        let member = self.members[op.member];
+        // Only an error that repeats is believed.
+        member.read(part.start, bytes, &mut None).or_else(|_| member.read(part.start, bytes, &mut None)).ok()
     }
 }
 

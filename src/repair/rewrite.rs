@@ -12,7 +12,7 @@ use crate::{
     member::{Extent, Member, MemberName},
     scan::{Job, Outcome, Poll, Question, Watch, scan, workers},
     sys::storage::{Stamp, Storage},
-    vote::{ByteRange, Fill, Run},
+    vote::{ByteRange, Fill, Run, members_of},
 };
 
 /// Voted bytes held at a time.
@@ -261,7 +261,9 @@ impl Rewriter<'_> {
                 old.clear();
                 if kind == Old::Data {
                     old.resize(range.length() as usize, 0);
-                    if member.read(range.start, &mut old, &mut None).is_err() {
+                    // Only an error that repeats is believed.
+                    let mut read = || member.read(range.start, &mut old, &mut None).is_ok();
+                    if !read() && !read() {
                         unreadable.push(index);
                         break;
                     }
@@ -275,7 +277,12 @@ impl Rewriter<'_> {
         batch.finish().map_err(failed)?;
         for index in unreadable.into_iter().rev() {
             let op = list.remove(index);
-            self.progress[op.member].not_healed(op.range);
+            let end = self.members[op.member].size();
+            if op.range.start < end && end < op.range.end {
+                self.progress[op.member].not_healed(op.range); // a sector that it holds partly, and can't read
+            } else {
+                self.unsteady.push(op.range);
+            }
         }
         Ok(())
     }
@@ -411,6 +418,16 @@ impl Rewriter<'_> {
         }
     }
 
+    /// Sets the lengths of these members once more, as they are: an earlier session may have set them, and its sync failed.
+    pub(super) fn settle(&mut self, unsettled: u64) {
+        for member in members_of(unsettled).take_while(|&member| member < self.members.len()) {
+            let store = self.stores[member].filter(|store| store.resizable() && self.progress[member].error.is_none());
+            if let Some(Ok(length)) = store.map(Storage::length) {
+                self.set_length(member, length);
+            }
+        }
+    }
+
     fn set_length(&mut self, member: usize, length: u64) {
         let Some(store) = self.stores[member] else { return };
         match store.set_length(length) {
@@ -424,7 +441,9 @@ impl Rewriter<'_> {
 
     /// Ends the session in the journal; `through` tells that all stages were gone through.
     pub(super) fn close(&mut self, through: bool) -> Result<(), RepairError> {
-        let stamps: Vec<Option<Stamp>> = self.stores.iter().map(|store| store.and_then(|store| store.stamp().ok().flatten())).collect();
+        // What couldn't be synced may be another file after a power cut, its times included.
+        let sound = self.stores.iter().zip(&self.progress).map(|(store, progress)| store.filter(|_| progress.error.is_none()));
+        let stamps: Vec<Option<Stamp>> = sound.map(|store| store.and_then(|store| store.stamp().ok().flatten())).collect();
         let complete = through && self.unsteady.is_empty() && self.progress.iter().all(|progress| progress.error.is_none());
         let synced = self.synced;
         let Some((name, journal)) = &mut self.journal else { return Ok(()) };

@@ -308,7 +308,9 @@ impl Undo<'_> {
             let failed = |error| UndoError::Member { member: name.clone(), doing: "the journal can't be written to".into(), error };
             journal.noted(done).map_err(failed)
         };
-        let journal = if journal.state() == State::UndoBegun { journal } else { note(journal, false)? };
+        // An undo that was begun may have set lengths that never reached stable storage.
+        let again = journal.state() == State::UndoBegun;
+        let journal = if again { journal } else { note(journal, false)? };
         (self.phases)("putting back", 0);
         for (index, identity) in header.members.iter().enumerate() {
             // What was cut off comes back first, as a hole.
@@ -337,7 +339,7 @@ impl Undo<'_> {
         for (index, identity) in header.members.iter().enumerate() {
             if let Some(target) = self.target(index)
                 && !identity.device
-                && length_of(target)? > identity.size
+                && (again || length_of(target)? > identity.size)
             {
                 set_length(target, identity.size)?;
             }
@@ -356,11 +358,7 @@ impl Undo<'_> {
         let write = |offset: u64, bytes: &[u8]| {
             self.watch.spend(bytes.len() as u64);
             let Err(error) = target.storage.write(offset, bytes) else { return Ok(()) };
-            // A part of a block that can't be read can't be written either; it was never changed then.
-            let mut now = Buffer::new(bytes.len());
-            if target.storage.read_medium(offset, &mut now[..bytes.len()]).is_ok_and(|held| held == bytes.len())
-                && now[..bytes.len()] == *bytes
-            {
+            if never_changed(target.storage, offset, bytes) {
                 return Ok(());
             }
             let doing = format!("writing {} bytes at offset {offset:#x}", bytes.len());
@@ -490,6 +488,17 @@ fn recognise(target: &UndoTarget, identity: &Identity, touched: &[ByteRange]) ->
         return other("it lies on another file system".into());
     }
     Ok(())
+}
+
+/// Whether bytes that can't be written are there already, for certain: a part of a block that can't be read can't be written either, and
+/// was never changed then.
+fn never_changed(storage: &dyn Storage, offset: u64, bytes: &[u8]) -> bool {
+    let mut now = Buffer::new(bytes.len());
+    let there = storage.read_medium(offset, &mut now).is_ok_and(|held| held == bytes.len()) && now[..] == *bytes;
+    // The page cache may show bytes that the medium doesn't hold; but then it holds the block as a whole.
+    let block = ByteRange::new(offset, offset + bytes.len() as u64).widened(storage.block_bytes(), u64::MAX);
+    let sick = || storage.read(block.start, &mut Buffer::new(block.length() as usize)).is_err();
+    there && (storage.reaches_medium() || sick())
 }
 
 /// Bytes that the entry's member had before the repair.

@@ -181,7 +181,11 @@ impl Folder for PathBuf {
     fn open(&self, name: &OsStr) -> io::Result<Option<Box<dyn Storage>>> {
         // O_NONBLOCK: a FIFO of that name is not waited for.
         match OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(self.join(name)) {
-            Ok(file) if file.metadata()?.is_file() => Ok(Some(Box::new(file))),
+            Ok(file) if file.metadata()?.is_file() => {
+                // Whoever made it may have been killed before this.
+                File::open(self)?.sync_all()?;
+                Ok(Some(Box::new(file)))
+            }
             Ok(_) => Err(io::ErrorKind::InvalidInput.into()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

@@ -103,7 +103,7 @@ pub trait Folder: Send + Sync {
     /// # Errors
     /// What the system says.
     fn create(&self) -> io::Result<Box<dyn Draft>>;
-    /// What stands under `name`, to be read and written; none where nothing does.
+    /// What stands under `name`, to be read and written; none where nothing does. The name is on stable storage then.
     ///
     /// # Errors
     /// What the system says; `InvalidInput` where it is no regular file.

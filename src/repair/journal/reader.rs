@@ -280,6 +280,12 @@ impl Journal {
         self.records.last()?.ended.as_ref()
     }
 
+    /// The members, as a mask, of which nothing that was done may be missing on stable storage.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        self.ended().map_or(0, |ended| ended.settled)
+    }
+
     /// Calls `each` for the entries of all batches, the last batch first where `backwards`; `with_old` reads the old bytes, too.
     ///
     /// # Errors

@@ -83,7 +83,11 @@ impl JournalWriter {
     pub fn end(&mut self, ended: &Ended) -> io::Result<()> {
         BatchWriter::begin(self, Kind::Ended, &ended.encode())?.finish()?;
         if ended.complete {
-            let _ = self.storage.set_length(self.at); // space that wasn't needed; where it stays, it does no harm
+            // Space that wasn't needed; an undo will note two things more. Where it stays, it does no harm.
+            let needed = self.at + 3 * ALIGNMENT;
+            if self.storage.length().is_ok_and(|length| length > needed) {
+                let _ = self.storage.set_length(needed);
+            }
         }
         Ok(())
     }
