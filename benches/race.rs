@@ -14,9 +14,11 @@ mod race {
     pub mod ceiling;
     pub mod contest;
     pub mod data;
+    pub mod in_place;
     pub mod machine;
     pub mod options;
     pub mod races;
+    pub mod write_ceiling;
     pub mod xfs;
 }
 
@@ -26,6 +28,7 @@ use race::{
     machine::{self, Outcome, Peers},
     options::{Call, HELP, Options},
     races::{Lab, RACES, Race},
+    write_ceiling,
 };
 
 fn main() -> ExitCode {
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }),
         Ok(Call::Ceiling { threads, files }) => ceiling::main(threads, &files),
+        Ok(Call::WriteCeiling(work)) => write_ceiling::main(&work),
         Ok(Call::Help) => {
             print!("{HELP}");
             ExitCode::SUCCESS

@@ -33,13 +33,20 @@ struct Step {
     arguments: Vec<OsString>,
 }
 
+/// What brings files to a state.
+type Reset = dyn Fn() -> Outcome<()>;
+
 /// One command, or several that run one after another and are timed together.
 pub struct Contestant {
     who: String,
     steps: Vec<Step>,
     reads: Vec<PathBuf>,
     writes: Option<PathBuf>,
-    /// Length of the clean image that must be in `writes` after the first run.
+    /// What it changes and leaves there.
+    rewrites: Option<PathBuf>,
+    /// Brings its files to the state that each run begins with.
+    before: Option<Box<Reset>>,
+    /// Length of the clean image that must be in `rewrites` or `writes` after the first run.
     clean_bytes: Option<u64>,
     /// Whether one run must do.
     once: bool,
@@ -48,7 +55,16 @@ pub struct Contestant {
 impl Contestant {
     /// Nothing to do yet.
     pub fn new(who: impl Into<String>, reads: &[PathBuf]) -> Self {
-        Self { who: who.into(), steps: Vec::new(), reads: reads.to_vec(), writes: None, clean_bytes: None, once: false }
+        Self {
+            who: who.into(),
+            steps: Vec::new(),
+            reads: reads.to_vec(),
+            writes: None,
+            rewrites: None,
+            before: None,
+            clean_bytes: None,
+            once: false,
+        }
     }
 
     /// Adds a command that must end with `code`.
@@ -64,9 +80,27 @@ impl Contestant {
         self
     }
 
+    /// Has only this read anew of what it reads, where that is done.
+    pub fn reading(mut self, path: &Path) -> Self {
+        self.reads = vec![path.to_owned()];
+        self
+    }
+
     /// Says what it writes: deleted after each run, outside of its time.
     pub fn writes(mut self, path: &Path) -> Self {
         self.writes = Some(path.to_owned());
+        self
+    }
+
+    /// Says what it changes in place.
+    pub fn rewrites(mut self, path: &Path) -> Self {
+        self.rewrites = Some(path.to_owned());
+        self
+    }
+
+    /// Has this done before each run, outside of its time.
+    pub fn before(mut self, reset: impl Fn() -> Outcome<()> + 'static) -> Self {
+        self.before = Some(Box::new(reset));
         self
     }
 
@@ -96,10 +130,10 @@ impl Contestant {
         let seconds = start.elapsed().as_secs_f64();
 
         self.steps.iter().zip(&ended).try_for_each(|(step, output)| step.expect(output))?;
+        if let Some(path) = self.rewrites.as_ref().or(self.writes.as_ref()).filter(|_| first) {
+            self.prove(path)?;
+        }
         if let Some(path) = &self.writes {
-            if first {
-                self.prove(path)?;
-            }
             data::remove_if_there(path)?;
         }
         Ok(seconds)
@@ -114,6 +148,9 @@ impl Contestant {
 
     /// Brings the machine to the state that `cache` names.
     fn prepare(&self, cache: Cache) -> Outcome<()> {
+        if let Some(reset) = &self.before {
+            reset()?;
+        }
         if let Some(path) = &self.writes {
             data::remove_if_there(path)?;
             // Writing back what others wrote is not this one's work.
@@ -261,7 +298,13 @@ impl Times {
 
     /// How many times as long as `base` one took: the median of each round's ratio, since the machine drifts between rounds.
     pub fn ratio(&self, lane: Lane, base: Lane) -> f64 {
-        median(self.seconds[lane.0].iter().zip(&self.seconds[base.0]).map(|(seconds, base)| seconds / base).collect())
+        self.of_rounds([lane, base], |[seconds, base]| seconds / base)
+    }
+
+    /// The median of what `figure` makes of the times of each round in which all of these ran.
+    pub fn of_rounds<const COUNT: usize>(&self, lanes: [Lane; COUNT], figure: impl Fn([f64; COUNT]) -> f64) -> f64 {
+        let rounds = lanes.iter().map(|lane| self.seconds[lane.0].len()).min().unwrap_or(0);
+        median((0..rounds).map(|round| figure(lanes.map(|lane| self.seconds[lane.0][round]))).collect())
     }
 }
 

@@ -13,7 +13,7 @@ use super::machine::{self, Outcome};
 pub type Trio = [PathBuf; 3];
 
 /// The unit of damage.
-const SECTOR_BYTES: u64 = 512;
+pub const SECTOR_BYTES: u64 = 512;
 /// How many sectors of a damaged set are bad, all images together.
 pub const BAD_SECTORS: u64 = 1000;
 /// Large writes: the page cache then holds large folios, the best case for whoever maps.
@@ -34,6 +34,8 @@ pub enum Kind {
     Copied,
     /// As `LargeWrites`, with bad sectors, never two at one offset.
     Damaged,
+    /// As `LargeWrites`, for a race that damages and repairs the third itself.
+    InPlace,
     /// Four times as long, 10 % of it data.
     Sparse,
     /// Full, with as much data as `Sparse` has.
@@ -47,6 +49,7 @@ impl Kind {
             Self::LargeWrites => "race-large-writes",
             Self::Copied => "race-cp",
             Self::Damaged => "race-damaged",
+            Self::InPlace => "race-in-place",
             Self::Sparse => "race-sparse",
             Self::SparseAsFull => "race-sparse-as-full",
         }
@@ -90,7 +93,7 @@ impl Sets {
             remove_if_there(&path)?;
         }
         match kind {
-            Kind::LargeWrites => write_full(&folder, self.size_bytes, 0),
+            Kind::LargeWrites | Kind::InPlace => write_full(&folder, self.size_bytes, 0),
             Kind::Damaged => write_full(&folder, self.size_bytes, BAD_SECTORS),
             Kind::SparseAsFull => write_full(&folder, self.stretches() * EXTENT_BYTES, 0),
             Kind::Sparse => self.write_sparse(&folder),
@@ -186,14 +189,19 @@ fn create(folder: &Path) -> io::Result<Vec<File>> {
     trio_in(folder).iter().map(File::create_new).collect()
 }
 
-/// Three full images, alike but for so many bad sectors, which are spread evenly and fall to the images in turn.
-pub fn write_full(folder: &Path, size_bytes: u64, bad_sectors: u64) -> Outcome<()> {
-    let files = create(folder)?;
-    let mut random = Random::new();
+/// Where so many bad sectors are in an image of that length: spread evenly, ascending.
+pub fn bad_offsets(size_bytes: u64, bad_sectors: u64) -> Vec<u64> {
     let mut places = Random::new();
     // One bad sector a stretch, so no two meet.
     let stretch = (size_bytes / SECTOR_BYTES).checked_div(bad_sectors).unwrap_or(0);
-    let bad: Vec<u64> = (0..bad_sectors).map(|index| (index * stretch + places.next() % stretch) * SECTOR_BYTES).collect();
+    (0..bad_sectors).map(|index| (index * stretch + places.next() % stretch) * SECTOR_BYTES).collect()
+}
+
+/// Three full images, alike but for so many bad sectors, which fall to the images in turn.
+pub fn write_full(folder: &Path, size_bytes: u64, bad_sectors: u64) -> Outcome<()> {
+    let files = create(folder)?;
+    let mut random = Random::new();
+    let bad = bad_offsets(size_bytes, bad_sectors);
     let mut clean = vec![0; WRITE_BYTES];
     let mut copy = Vec::new();
     for offset in (0..size_bytes).step_by(WRITE_BYTES) {

@@ -5,6 +5,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io::{self, Read},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -14,7 +15,10 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{PosixFadviseAdvice, posix_fadvise},
-    sys::statvfs::statvfs,
+    sys::{
+        stat::{major, minor},
+        statvfs::statvfs,
+    },
     unistd::{Uid, Whence, lseek},
 };
 
@@ -68,13 +72,15 @@ pub struct Peers {
     pub qemu_img: Option<String>,
     /// GNU's.
     pub cmp: Option<String>,
+    /// Which copies what differs onto an old copy.
+    pub rsync: Option<String>,
 }
 
 impl Peers {
     /// Asks each for its version.
     pub fn find() -> Self {
         let version = |program| Some(run(program, ["--version"]).ok()?.lines().next()?.to_owned());
-        Self { qemu_img: version("qemu-img"), cmp: version("cmp") }
+        Self { qemu_img: version("qemu-img"), cmp: version("cmp"), rsync: version("rsync") }
     }
 }
 
@@ -97,7 +103,7 @@ pub fn print_facts(dir: &Path, options: &Options, program: &Path, peers: &Peers)
     println!("  kernel   {}", line("/proc/sys/kernel/osrelease", ""));
     println!("  data     {} ({file_system}, {free} MiB free)", dir.display());
     println!("  ours     {}", program.display());
-    for (name, version) in [("qemu-img", &peers.qemu_img), ("cmp", &peers.cmp)] {
+    for (name, version) in [("qemu-img", &peers.qemu_img), ("cmp", &peers.cmp), ("rsync", &peers.rsync)] {
         println!("  {name:8} {}", version.as_deref().unwrap_or("MISSING: its rows are left out"));
     }
     println!("Images of {} MiB, {} rounds; times are those of whole processes", options.size_bytes >> 20, options.runs);
@@ -149,4 +155,12 @@ pub fn read_data(files: &[PathBuf]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Bytes written so far to the device that holds `path`, by anybody; none where the kernel doesn't tell: not every file system is on one.
+pub fn device_bytes_written(path: &Path) -> Option<u64> {
+    let device = fs::metadata(path).ok()?.dev();
+    let counters = fs::read_to_string(format!("/sys/dev/block/{}:{}/stat", major(device), minor(device))).ok()?;
+    let sectors: u64 = counters.split_whitespace().nth(6)?.parse().ok()?;
+    Some(sectors * 512) // the kernel counts in these, whatever the device's are
 }

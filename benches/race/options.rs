@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use super::{machine::Outcome, races::RACES};
+use super::{machine::Outcome, races::RACES, write_ceiling::Work};
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -14,7 +14,8 @@ Races quorum-img against its peers on data made for it.
                       and 6 times in memory for warm to be warm
   --runs N            counted rounds of each race [default: 5]
   --dir DIR           where the data goes [default: target/race]
-  --only NAME[,NAME]  only these races: warm, warm-cp, damaged, cold, direct, repair, sparse
+  --only NAME[,NAME]  only these races: warm, warm-cp, damaged, cold, direct, repair, sparse,
+                      in-place-1000, in-place-100000
   --keep              delete no data, neither between the races nor at the end
 
 QUORUM_IMG in the environment names another binary to race. As root, `cold` drops all of the machine's caches and `repair`
@@ -53,6 +54,8 @@ pub enum Call {
         /// What they compare.
         files: Vec<PathBuf>,
     },
+    /// By itself, as another: `--write-ceiling BYTES JOURNAL OFFSETS GOOD BAD`.
+    WriteCeiling(Work),
     /// To say how.
     Help,
     /// By `cargo test`, which doesn't pass `--bench`.
@@ -76,6 +79,11 @@ impl Call {
                 "--ceiling" => {
                     let threads = number(&mut arguments, "--ceiling", 1, 1024)? as usize;
                     return Ok(Self::Ceiling { threads, files: arguments.map(PathBuf::from).collect() });
+                }
+                "--write-ceiling" => {
+                    let journal_bytes = number(&mut arguments, "--write-ceiling", 0, 1 << 40)?;
+                    let mut file = || arguments.next().map(PathBuf::from).ok_or("--write-ceiling needs four files");
+                    return Ok(Self::WriteCeiling(Work { journal_bytes, journal: file()?, offsets: file()?, good: file()?, bad: file()? }));
                 }
                 _ => return Err(format!("unknown argument {}", argument.to_string_lossy()).into()),
             }

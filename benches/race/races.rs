@@ -9,6 +9,7 @@ use std::{
 use super::{
     contest::{Cache, Contest, Contestant, Lane, Times},
     data::{self, BAD_SECTORS, Kind, Sets, Trio},
+    in_place,
     machine::{Outcome, Peers},
     options::Options,
     xfs::Xfs,
@@ -25,7 +26,7 @@ pub struct Race {
 }
 
 /// All of them, in an order that needs few sets at once, and large writes' folios before `cold` throws them away.
-pub const RACES: [Race; 7] = [
+pub const RACES: [Race; 9] = [
     Race { name: "warm", needs: &[Kind::LargeWrites], run: warm },
     Race { name: "warm-cp", needs: &[Kind::LargeWrites, Kind::Copied], run: warm_copied },
     Race { name: "damaged", needs: &[Kind::LargeWrites, Kind::Damaged], run: damaged },
@@ -33,6 +34,8 @@ pub const RACES: [Race; 7] = [
     Race { name: "direct", needs: &[Kind::LargeWrites], run: direct },
     Race { name: "repair", needs: &[Kind::Damaged], run: repair },
     Race { name: "sparse", needs: &[Kind::Sparse, Kind::SparseAsFull], run: sparse },
+    Race { name: "in-place-1000", needs: &[Kind::InPlace], run: in_place::few },
+    Race { name: "in-place-100000", needs: &[Kind::InPlace], run: in_place::many },
 ];
 
 /// What every race works with.
@@ -55,9 +58,10 @@ pub struct Lab {
 
 /// A figure for the summary.
 pub struct Target {
-    what: String,
+    /// What it is about, its value, and what was promised.
+    pub what: String,
     /// Whether it is reached; `None` where nothing was promised.
-    met: Option<bool>,
+    pub met: Option<bool>,
 }
 
 impl fmt::Display for Target {
@@ -80,7 +84,7 @@ const CAT_RATIO_MAX: f64 = 1.0;
 
 impl Lab {
     /// Our check, which must end with `code`; `options` come before the images.
-    fn check(&self, who: &str, code: i32, options: &[&str], trio: &Trio) -> Contestant {
+    pub fn check(&self, who: &str, code: i32, options: &[&str], trio: &Trio) -> Contestant {
         let mut arguments: Vec<&dyn AsRef<OsStr>> = vec![&"check", &"-q"];
         arguments.extend(options.iter().map(|option| option as &dyn AsRef<OsStr>));
         arguments.extend(trio.iter().map(|path| path as &dyn AsRef<OsStr>));
@@ -141,7 +145,7 @@ impl Lab {
     }
 
     /// Runs a contest.
-    fn hold(&self, contest: &Contest) -> Outcome<Times> {
+    pub fn hold(&self, contest: &Contest) -> Outcome<Times> {
         contest.run(self.options.runs)
     }
 
@@ -167,7 +171,7 @@ impl Lab {
     }
 
     /// A title with the images' length.
-    fn title(&self, race: &str, data: &str, state: &str) -> String {
+    pub fn title(&self, race: &str, data: &str, state: &str) -> String {
         format!("{race}: {data} of {} MiB, {state}", self.options.size_bytes >> 20)
     }
 }

@@ -226,7 +226,9 @@ fn agree(args: &RepairArgs, proposal: &Proposal, estimate: &str, stopped: &dyn F
             let name = proposal.journal.map_or_else(String::new, ToString::to_string);
             say(&format!("Going on with the unfinished repair that {name} tells of."));
         }
-        say(&format!("About to write {} to members, in {} ranges{estimate}:", human_size(proposal.bytes), proposal.writes));
+        let ranges = if proposal.writes == 1 { "1 range".to_owned() } else { format!("{} ranges", proposal.writes) };
+        let again = if proposal.resumed { ", and once more what may not have reached the disk" } else { "" };
+        say(&format!("About to write {} to members, in {ranges}{again}{estimate}:", human_size(proposal.bytes)));
         proposal.members.iter().for_each(|member| say(&format!("  {}", member.described())));
         match proposal.journal {
             Some(journal) if !proposal.resumed => say(&format!("Journal: {journal}, up to {}.", human_size(proposal.journal_bytes))),

@@ -44,7 +44,7 @@ pub enum LockError {
     #[error(transparent)]
     InUse(#[from] InUseError),
     /// A device that something uses.
-    #[error("{member}: the device is in use: {}\nhint: unmount it, or stop what uses it", escaped(.users))]
+    #[error("{member}: in use: {}\nhint: unmount it, or stop what uses it", escaped(.users))]
     DeviceInUse {
         /// Which one.
         member: MemberName,
@@ -134,8 +134,8 @@ pub fn lock_all_for_writing(members: &[RawMember], force: LockForce) -> Result<V
                 ));
             }
         }
-        if member.is_device() && member.disk().is_some() {
-            refuse_used_device(member, force)?;
+        if member.disk().is_some() {
+            if member.is_device() { refuse_used_device(member, force)? } else { refuse_loops_over(member)? }
         }
     }
     Ok(warnings)
@@ -151,6 +151,18 @@ fn refuse_used_device(member: &RawMember, force: LockForce) -> Result<(), LockEr
         return Err(LockError::Hidden { member: member.name().clone() });
     }
     Ok(())
+}
+
+/// What a loop device over the file does can't be seen from the file: a file system in it may be mounted.
+fn refuse_loops_over(member: &RawMember) -> Result<(), LockError> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = member.metadata();
+    let loops = Sysfs::default().loops_over(meta.dev(), meta.ino());
+    if loops.is_empty() {
+        return Ok(());
+    }
+    let users = format!("the loop device {} is set up over it (losetup -d takes it away)", loops.join(", "));
+    Err(LockError::DeviceInUse { member: member.name().clone(), users })
 }
 
 /// Why a device could not be opened for nobody else.

@@ -124,11 +124,10 @@ impl InPlace<'_> {
         let composed_blocks = checked.findings.composed_blocks();
         let listed = listed(&checked.findings, &plan);
         let complete = checked.outcome.complete;
-        warnings.extend(plan.members.iter().filter(|member| member.left_bytes > 0).map(|member| {
-            format!(
-                "{} bytes can't be added to a member that ends too early: a sector before them is undecided, or it is a device",
-                member.left_bytes
-            )
+        let left = plan.members.iter().zip(self.members).filter(|(plan, _)| plan.left_bytes > 0);
+        warnings.extend(left.map(|(plan, member)| {
+            let why = "a sector before them is undecided, or it is a device";
+            format!("{}: {} bytes that it lacks at its end can't be added: {why}", member.name(), plan.left_bytes)
         }));
         let failed = checked.outcome.failures.iter().any(Option::is_some);
         let mut report = make_report("repair", self.members, self.question, self.poll, checked, warnings);

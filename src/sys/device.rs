@@ -167,6 +167,15 @@ impl Sysfs {
         slaves.filter_map(|slave| Some(Beneath::Somewhere { rdev: number_in(&slave.path())? })).collect()
     }
 
+    /// The names of the loop devices that rest on the file with these numbers (of its file system and its own).
+    #[must_use]
+    pub fn loops_over(&self, dev: u64, ino: u64) -> Vec<String> {
+        let devices = fs::read_dir(self.root.join("block")).into_iter().flatten().flatten();
+        let names = devices.map(|entry| entry.file_name()).filter(|name| name.as_encoded_bytes().starts_with(b"loop"));
+        let over = names.filter(|name| loop_target(name).is_some_and(|(its_dev, its_ino, rdev)| (its_dev, its_ino, rdev) == (dev, ino, 0)));
+        over.map(|name| name.to_string_lossy().into_owned()).collect()
+    }
+
     /// The devices on top of it: its partitions, and what is built on it.
     #[must_use]
     pub fn above(&self, rdev: u64) -> Vec<u64> {
