@@ -4,18 +4,20 @@ use std::ffi::OsStr;
 
 use super::{
     Earlier, Forced, RepairError,
-    journal::{Header, Identity, Journal, JournalError, JournalWriter, Reserve, State},
+    batch::Progress,
+    journal::{Identity, Journal},
     judge::{Evidence, data_bytes, judge},
+    outcome::{Done, listed},
     plan::{Plan, Planner, Standing},
-    rewrite::{Progress, Rewriter, Stop},
-    samples::with_samples,
+    rewrite::{Rewriter, Stop},
+    sessions::written_members,
 };
 use crate::{
     member::{Member, MemberName},
-    report::{InPlaceMember, InPlaceReport, MemberSpan, Picked, Planned, Report, Span},
+    report::{InPlaceMember, InPlaceReport, Picked, Report, Span},
     scan::{Checked, Findings, Job, Limits, Listener, Outcome, Poll, Question, Watch, make_report, scan},
     sys::storage::{Folder, PAGE_BYTES, Storage},
-    vote::{ByteRange, Fill, Run, Verdict, VirtualSize, members_of},
+    vote::{ByteRange, Fill},
 };
 
 use super::image::Phases;
@@ -98,16 +100,6 @@ pub struct InPlace<'a> {
     pub confirm: &'a dyn Fn(&Proposal) -> bool,
 }
 
-/// What was written, for the report.
-struct Done {
-    progress: Vec<Progress>,
-    unsteady: Vec<ByteRange>,
-    from_medium: bool,
-    journal_bytes: Option<u64>,
-    interrupted: bool,
-    completed: bool,
-}
-
 impl InPlace<'_> {
     /// Repairs and reports; `listener` hears of each divergence in order, and `warnings` go into the report.
     ///
@@ -176,58 +168,6 @@ impl InPlace<'_> {
         Ok(report)
     }
 
-    /// An unfinished journal of this very repair; or the error that is due where another one stands there, once something is to be
-    /// written.
-    fn earlier_journal(&self) -> Result<(Option<Journal>, Option<RepairError>), RepairError> {
-        let Some(place) = &self.wish.journal else { return Ok((None, None)) };
-        let unreadable = |error| RepairError::Journal(JournalError::Read { journal: place.shown.clone(), offset: 0, error });
-        let Some(storage) = place.folder.open(place.name).map_err(unreadable)? else { return Ok((None, None)) };
-        let journal = match Journal::load(&place.shown, storage) {
-            Ok(journal) => journal,
-            // It is in nobody's way as long as nothing is to be written.
-            Err(error @ (JournalError::Foreign { .. } | JournalError::Version { .. })) => return Ok((None, Some(error.into()))),
-            Err(error) => return Err(error.into()),
-        };
-        let undo = format!("quorum-img undo {} takes that repair back; or name another place with --journal", place.shown.quoted());
-        let paths = journal.header().members.iter().map(|member| crate::member::escaped(&String::from_utf8_lossy(&member.path)));
-        let holds = paths.collect::<Vec<_>>().join(", ");
-        let exists = |state: State, hint: String| RepairError::JournalExists {
-            journal: place.shown.clone(),
-            state: state.name(),
-            holds: holds.clone(),
-            hint,
-        };
-        match journal.state() {
-            State::Unfinished => match self.foreign(&journal) {
-                None => Ok((Some(journal), None)),
-                Some(what) => Err(RepairError::JournalOther { journal: place.shown.clone(), what }),
-            },
-            State::UndoBegun => Err(exists(State::UndoBegun, format!("finish that first: quorum-img undo {}", place.shown.quoted()))),
-            State::Complete => Ok((None, Some(exists(State::Complete, undo)))),
-            State::Undone => {
-                let hint = "it was undone, so it may be removed; or name another place with --journal".to_owned();
-                Ok((None, Some(exists(State::Undone, hint))))
-            }
-        }
-    }
-
-    /// What tells the journal's repair from this one.
-    fn foreign(&self, journal: &Journal) -> Option<String> {
-        let header = journal.header();
-        let same = |a: &Identity, b: &Identity| (a.device, a.inode, &a.path) == (b.device, b.inode, &b.path);
-        if header.members.len() != self.wish.identities.len() {
-            return Some(format!("it is of {} members, and {} are given", header.members.len(), self.wish.identities.len()));
-        }
-        for (then, now) in header.members.iter().zip(&self.wish.identities) {
-            if !same(then, now) {
-                let names = [&then.path, &now.path].map(|path| crate::member::escaped(&String::from_utf8_lossy(path)));
-                return Some(format!("it is of {} where {} is given now", names[0], names[1]));
-            }
-        }
-        let (then, now) = (&header.options, &self.wish.options);
-        (then != now).then(|| format!("it was made with other options ({then}; now: {now})"))
-    }
-
     fn vote(&self, begun: u64, listener: Listener) -> Result<(Checked, Planner), RepairError> {
         let modified = |index: usize| self.members[index].modified().filter(|_| begun >> index & 1 == 0);
         let stopped = || self.watch.stopped();
@@ -278,43 +218,6 @@ impl InPlace<'_> {
 
     fn block_bytes(&self, index: usize) -> u64 {
         self.stores[index].map_or(PAGE_BYTES, Storage::block_bytes)
-    }
-
-    fn proposed(&self, plan: &Plan) -> Vec<InPlaceMember> {
-        let with_work = plan.members.iter().enumerate().filter(|(_, member)| member.differs());
-        with_work
-            .map(|(index, member)| InPlaceMember {
-                index,
-                name: self.members[index].name().to_string(),
-                no_write: self.wish.no_write.contains(&index),
-                dissenting_bytes: member.dissenting_bytes,
-                absent_bytes: member.absent_bytes,
-                unreadable_bytes: member.unreadable_bytes,
-                left_bytes: member.left_bytes,
-                surplus_bytes: if member.truncate_to.is_some() { 0 } else { member.surplus_bytes },
-                extend_to: member.extend_to,
-                truncate_to: member.truncate_to,
-                zeros_over_data_bytes: member.data_zeroed,
-                data_over_zeros_bytes: member.zeros_replaced,
-                ..InPlaceMember::default()
-            })
-            .collect()
-    }
-
-    /// The exit code for what stays as it is, whatever is written.
-    fn left_over(&self, report: &Report, plan: &Plan, failed: bool) -> u8 {
-        let undecided = report.sectors.undecided > 0 || matches!(self.poll.size_vote, VirtualSize::Undecided { .. });
-        let kept = plan
-            .members
-            .iter()
-            .any(|member| (!member.written && member.differs()) || (member.surplus_bytes > 0 && member.truncate_to.is_none()));
-        let left = plan.members.iter().any(|member| member.left_bytes > 0);
-        match (failed, undecided || left, kept) {
-            (true, ..) => 3,
-            (_, true, _) => 2,
-            (.., true) => 1,
-            _ => 0,
-        }
     }
 
     fn agreed(&self, section: &InPlaceReport, plan: &Plan) -> bool {
@@ -378,13 +281,6 @@ impl InPlace<'_> {
         })
     }
 
-    /// The members, as a mask, that an earlier session changed and of which something may be missing on stable storage.
-    fn unsettled(&self, journal: &Journal) -> Result<u64, RepairError> {
-        let identities = journal.header().members.iter().zip(self.members).enumerate();
-        let resized = identities.filter(|(_, (then, now))| then.size != now.size()).fold(0, |mask, (index, _)| mask | 1 << index);
-        Ok((written_members(journal)? | resized) & !journal.settled())
-    }
-
     fn stages(&self, rewriter: &mut Rewriter, forced: &[Vec<ByteRange>], unsettled: u64) -> Result<(), Stop> {
         if forced.iter().any(|ranges| !ranges.is_empty()) {
             (self.phases)("writing again", 0);
@@ -398,96 +294,6 @@ impl InPlace<'_> {
         rewriter.settle(unsettled);
         Ok(())
     }
-
-    fn new_journal(&self, place: &JournalPlace, plan: &Plan) -> Result<JournalWriter, RepairError> {
-        let needed = plan.record_bytes();
-        (self.phases)("taking the journal's space", needed);
-        let touched = |index: usize, range: ByteRange| plan.touches(index, range);
-        let members = self.wish.identities.iter().enumerate();
-        let header = Header {
-            id: self.wish.id,
-            created: self.wish.now,
-            size: self.poll.size,
-            sector: self.poll.sector,
-            reserved: 0,
-            options: self.wish.options.clone(),
-            members: members.map(|(index, identity)| with_samples(identity, self.members[index], &|range| touched(index, range))).collect(),
-        };
-        let step = |bytes: u64| {
-            self.watch.spend(bytes);
-            self.watch.advanced(bytes);
-            !self.watch.stopped()
-        };
-        JournalWriter::create(place.folder, place.name, header, &Reserve { bytes: needed, step: &step }).map_err(|error| {
-            let hint = match error.kind() {
-                std::io::ErrorKind::Interrupted => "it was interrupted; run this again",
-                std::io::ErrorKind::AlreadyExists => {
-                    "something else appeared under its name; look at it, or name another place with --journal"
-                }
-                _ => "make room, or name another place with --journal",
-            };
-            RepairError::JournalCreate { journal: place.shown.clone(), error, needed, hint }
-        })
-    }
-
-    /// Notes what was done; returns the exit code for it.
-    fn settle(&self, section: &mut InPlaceReport, plan: &Plan, done: &Done) -> u8 {
-        let sector = u64::from(self.poll.sector);
-        let count = |bytes: fn(&Progress) -> u64| done.progress.iter().map(|progress| bytes(progress).div_ceil(sector)).sum();
-        section.healed_sectors = count(|progress| progress.healed_bytes);
-        section.not_healed_sectors = count(|progress| progress.not_healed_bytes);
-        let spans = |ranges: fn(&Progress) -> &Vec<ByteRange>| {
-            let of = |(member, progress)| ranges(progress).iter().map(move |&range| MemberSpan { span: Span::from(range), member });
-            done.progress.iter().enumerate().flat_map(of).take(self.wish.divergences_max).collect::<Vec<_>>()
-        };
-        section.healed = spans(|progress| &progress.healed);
-        section.not_healed = spans(|progress| &progress.not_healed);
-        section.unsteady = done.unsteady.iter().map(|&range| Span::from(range)).collect();
-        section.bytes_written = done.progress.iter().map(|progress| progress.written).sum();
-        for member in &mut section.members {
-            let progress = &done.progress[member.index];
-            member.bytes_written = progress.written;
-            member.written =
-                progress.written > 0 || (plan.members[member.index].is_rewritten() && progress.error.is_none() && done.completed);
-            member.error.clone_from(&progress.error);
-        }
-        for (index, progress) in done.progress.iter().enumerate() {
-            // What an earlier session had begun may be all there was to do to it.
-            let listed = section.members.iter().any(|member| member.index == index);
-            if !listed && (progress.written > 0 || progress.error.is_some()) {
-                section.members.push(InPlaceMember {
-                    index,
-                    name: self.members[index].name().to_string(),
-                    written: progress.written > 0,
-                    bytes_written: progress.written,
-                    error: progress.error.clone(),
-                    ..InPlaceMember::default()
-                });
-            }
-        }
-        section.completed = done.completed;
-        section.verified = done.completed;
-        section.verified_from = done.completed.then_some(if done.from_medium { "medium" } else { "cache" });
-        section.journal = self.wish.journal.as_ref().filter(|_| done.journal_bytes.is_some()).map(|place| place.shown.to_string());
-        section.journal_bytes = done.journal_bytes.unwrap_or(0);
-        let errors = !done.unsteady.is_empty() || done.progress.iter().any(|progress| progress.error.is_some());
-        match (done.interrupted, errors, section.not_healed_sectors > 0) {
-            (true, ..) => 130,
-            (_, true, _) => 3,
-            (.., true) => 2,
-            _ => 0,
-        }
-    }
-}
-
-/// The members that an unfinished repair may have written to, as a mask.
-fn written_members(journal: &Journal) -> Result<u64, RepairError> {
-    let mut mask = 0;
-    journal.entries(false, false, &mut |loaded| -> Result<(), RepairError> {
-        mask |= 1 << loaded.entry.member;
-        Ok(())
-    })?;
-    Ok(mask)
 }
 
 /// Bytes in `range` that the member holds as data, as far as it can tell.
@@ -504,17 +310,4 @@ fn data_in(member: &dyn Member, range: ByteRange, stopped: &dyn Fn() -> bool) ->
         at = end;
     }
     sum
-}
-
-/// What is listed of the plan, and how much isn't.
-fn listed(findings: &Findings, plan: &Plan) -> (Vec<Planned>, u64) {
-    let planned = |run: &Run| {
-        let Verdict::Decided { winner } = run.vote.verdict else { return None };
-        let to: Vec<usize> = members_of(plan.duties(run).all()).collect();
-        let from = members_of(run.vote.grouping.holders(winner)).collect();
-        (!to.is_empty()).then(|| Planned { span: Span::from(run.range), from, to })
-    };
-    let kept: Vec<Planned> = findings.listed().iter().filter_map(planned).collect();
-    let omitted = plan.divergences.saturating_sub(kept.len() as u64);
-    (kept, omitted)
 }

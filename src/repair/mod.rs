@@ -1,5 +1,6 @@
 //! Everything that writes: a new image from the members' votes, and members rewritten in place.
 
+mod batch;
 mod cut_off;
 mod earlier;
 mod error;
@@ -8,13 +9,16 @@ mod image;
 mod in_place;
 pub mod journal;
 mod judge;
+mod lengths;
 mod ops;
+mod outcome;
 mod passes;
 pub mod plan;
 mod portions;
 mod read_back;
 mod rewrite;
 mod samples;
+mod sessions;
 mod target;
 pub mod undo;
 mod verify;

@@ -2,11 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{
-    member::JOURNAL_MAGIC as MAGIC,
-    sys::storage::Stamp,
-    vote::{ByteRange, MEMBERS_MAX},
-};
+use crate::{member::JOURNAL_MAGIC as MAGIC, vote::MEMBERS_MAX};
 
 /// The version that is written, and the only one that is read.
 pub const VERSION: u32 = 1;
@@ -16,18 +12,11 @@ pub const UNIT_BYTES: u64 = 512;
 pub(super) const ALIGNMENT: u64 = 4096;
 /// Longest header, in bytes: 64 members with the longest paths and all their samples.
 pub(super) const HEADER_BYTES_MAX: usize = 1 << 20;
-/// Bytes of a record before its body.
-pub(super) const HEAD_BYTES: usize = 64;
-/// Bytes of an entry before its checksums.
-pub(super) const ENTRY_BYTES: usize = 24;
-/// Longest range of one entry, in bytes.
-pub(super) const ENTRY_RANGE_MAX: u64 = 1 << 20;
 /// Samples kept of a member at most.
 pub(super) const SAMPLES_MAX: usize = 64;
 /// Bytes that a sample is of.
 pub const SAMPLE_BYTES: u64 = 4096;
 
-const RECORD_MAGIC: &[u8; 8] = b"QIMGREC\0";
 /// Bytes of the header before the options' text.
 const FIXED_BYTES: usize = 72;
 /// Where the header's checksum stands.
@@ -82,59 +71,59 @@ pub struct Sample {
 
 /// Writes numbers one after the other.
 #[derive(Default)]
-struct Encoder(Vec<u8>);
+pub(super) struct Encoder(pub(super) Vec<u8>);
 
 impl Encoder {
-    fn u16(&mut self, value: u16) {
+    pub(super) fn u16(&mut self, value: u16) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    fn u32(&mut self, value: u32) {
+    pub(super) fn u32(&mut self, value: u32) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    fn u64(&mut self, value: u64) {
+    pub(super) fn u64(&mut self, value: u64) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
     /// A length, and so many bytes.
-    fn text(&mut self, bytes: &[u8]) {
+    pub(super) fn text(&mut self, bytes: &[u8]) {
         self.u32(bytes.len() as u32);
         self.0.extend_from_slice(bytes);
     }
 }
 
 /// Reads them back; none where they end too early.
-struct Decoder<'a>(&'a [u8]);
+pub(super) struct Decoder<'a>(pub(super) &'a [u8]);
 
 impl<'a> Decoder<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+    pub(super) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.take(N)?.try_into().ok()
     }
 
-    fn u16(&mut self) -> Option<u16> {
+    pub(super) fn u16(&mut self) -> Option<u16> {
         self.array().map(u16::from_le_bytes)
     }
 
-    fn u32(&mut self) -> Option<u32> {
+    pub(super) fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub(super) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
 
-    fn i64(&mut self) -> Option<i64> {
+    pub(super) fn i64(&mut self) -> Option<i64> {
         self.array().map(i64::from_le_bytes)
     }
 
-    fn text(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn text(&mut self) -> Option<&'a [u8]> {
         let length = self.u32()?;
         self.take(length as usize)
     }
@@ -222,230 +211,8 @@ impl Header {
     }
 }
 
-/// What a record is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Old bytes; see [`Entry`].
-    Batch,
-    /// A session came to its end; see [`Ended`].
-    Ended,
-    /// From here on members are being put back.
-    UndoBegun,
-    /// They were put back.
-    Undone,
-}
-
-impl Kind {
-    fn code(self) -> u32 {
-        match self {
-            Self::Batch => 1,
-            Self::Ended => 2,
-            Self::UndoBegun => 3,
-            Self::Undone => 4,
-        }
-    }
-
-    fn of(code: u32) -> Option<Self> {
-        [Self::Batch, Self::Ended, Self::UndoBegun, Self::Undone].into_iter().find(|kind| kind.code() == code)
-    }
-}
-
-/// What stands before a record's body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
-    /// Counted from 0.
-    pub(super) sequence: u64,
-    pub(super) kind: Kind,
-    /// Counted from 0: the first repair, and each time it went on.
-    pub(super) session: u32,
-    /// The body's length in bytes.
-    pub(super) length: u64,
-    /// XXH3-64 of the body.
-    pub(super) hash: u64,
-}
-
-impl Head {
-    pub(super) fn encode(&self, id: &[u8; 16]) -> [u8; HEAD_BYTES] {
-        let mut to = Encoder::default();
-        to.0.extend_from_slice(RECORD_MAGIC);
-        to.0.extend_from_slice(id);
-        to.u64(self.sequence);
-        to.u32(self.kind.code());
-        to.u32(self.session);
-        to.u64(self.length);
-        to.u64(self.hash);
-        to.u64(xxh3_64(&to.0));
-        to.0.try_into().expect("eight fields make 64 bytes")
-    }
-
-    /// None where no record of that journal begins here, or its head is torn.
-    pub(super) fn decode(bytes: &[u8], id: &[u8; 16]) -> Option<Self> {
-        let bytes = bytes.get(..HEAD_BYTES)?;
-        let mut from = Decoder(bytes);
-        if from.take(RECORD_MAGIC.len())? != RECORD_MAGIC || from.take(id.len())? != id {
-            return None;
-        }
-        let (sequence, kind, session, length, hash) = (from.u64()?, from.u32()?, from.u32()?, from.u64()?, from.u64()?);
-        (from.u64()? == xxh3_64(&bytes[..HEAD_BYTES - 8])).then_some(())?;
-        Some(Self { sequence, kind: Kind::of(kind)?, session, length, hash })
-    }
-}
-
-/// What a range was before it was rewritten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Old {
-    /// Bytes, which follow.
-    Data,
-    /// It could not be read.
-    Unreadable,
-    /// A hole: zeros.
-    Hole,
-    /// Beyond the member's end.
-    Beyond,
-}
-
-/// One range of one member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The member's number.
-    pub member: usize,
-    /// What was there.
-    pub old: Old,
-    /// Whether the range went away rather than being rewritten: the member was cut.
-    pub cut: bool,
-    /// Where, in bytes.
-    pub range: ByteRange,
-}
-
-impl Entry {
-    /// Units of [`UNIT_BYTES`] that it touches.
-    pub(super) fn units(&self) -> usize {
-        (self.range.end.div_ceil(UNIT_BYTES) - self.range.start / UNIT_BYTES) as usize
-    }
-
-    pub(super) fn old_hashes(&self) -> usize {
-        if self.old == Old::Data { self.units() } else { 0 }
-    }
-
-    pub(super) fn new_hashes(&self) -> usize {
-        if self.cut { 0 } else { self.units() }
-    }
-
-    /// Bytes of old data that follow the checksums, without the padding to 8.
-    pub(super) fn payload(&self) -> usize {
-        if self.old == Old::Data { self.range.length() as usize } else { 0 }
-    }
-
-    /// Bytes of the whole entry.
-    pub(super) fn encoded_bytes(&self) -> usize {
-        ENTRY_BYTES + 8 * (self.old_hashes() + self.new_hashes()) + self.payload().next_multiple_of(8)
-    }
-
-    pub(super) fn encode(&self, old_hashes: &[u64], new_hashes: &[u64], payload: &[u8], to: &mut Vec<u8>) {
-        assert!(old_hashes.len() == self.old_hashes() && new_hashes.len() == self.new_hashes() && payload.len() == self.payload());
-        assert!(self.range.length() <= ENTRY_RANGE_MAX && !self.range.is_empty());
-        let mut bytes = Encoder(std::mem::take(to));
-        bytes.u16(self.member as u16);
-        let old = match self.old {
-            Old::Data => 0,
-            Old::Unreadable => 1,
-            Old::Hole => 2,
-            Old::Beyond => 3,
-        };
-        bytes.0.extend_from_slice(&[old, u8::from(self.cut)]);
-        bytes.u32(0);
-        bytes.u64(self.range.start);
-        bytes.u64(self.range.length());
-        old_hashes.iter().chain(new_hashes).for_each(|&hash| bytes.u64(hash));
-        bytes.0.extend_from_slice(payload);
-        bytes.0.resize(bytes.0.len().next_multiple_of(8), 0);
-        *to = bytes.0;
-    }
-
-    /// The entry of a journal of so many members that begins so.
-    pub(super) fn decode(bytes: &[u8], members: usize) -> Option<Self> {
-        let mut from = Decoder(bytes);
-        let member = usize::from(from.u16()?);
-        let [old, flags] = from.array()?;
-        let old = match old {
-            0 => Old::Data,
-            1 => Old::Unreadable,
-            2 => Old::Hole,
-            3 => Old::Beyond,
-            _ => return None,
-        };
-        let _reserved = from.u32()?;
-        let range = ByteRange::at(from.u64()?, from.u64()?)?;
-        let sound = member < members && flags <= 1 && !range.is_empty() && range.length() <= ENTRY_RANGE_MAX;
-        sound.then_some(Self { member, old, cut: flags == 1, range })
-    }
-}
-
-/// Numbers of eight bytes.
-pub(super) fn decode_hashes(bytes: &[u8]) -> Vec<u64> {
-    bytes.chunks_exact(8).map(|chunk| u64::from_le_bytes(chunk.try_into().expect("eight bytes each"))).collect()
-}
-
-/// The checksums (XXH3-64) of `bytes`, which stand at `offset`: one for each unit of the image that they touch.
-#[must_use]
-pub fn unit_hashes(offset: u64, bytes: &[u8]) -> Vec<u64> {
-    let first = (UNIT_BYTES - offset % UNIT_BYTES).min(bytes.len() as u64) as usize;
-    let (first, rest) = bytes.split_at(first);
-    let first = (!first.is_empty()).then(|| xxh3_64(first));
-    first.into_iter().chain(rest.chunks(UNIT_BYTES as usize).map(xxh3_64)).collect()
-}
-
-/// How a session ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// Members for which every batch of this session is on stable storage, as a mask.
-    pub synced: u64,
-    /// Members for which every batch of the whole journal is.
-    pub settled: u64,
-    /// Whether all was done that the plan says.
-    pub complete: bool,
-    /// What each member looked like then.
-    pub stamps: Vec<Option<Stamp>>,
-}
-
-impl Ended {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut to = Encoder::default();
-        to.u64(self.synced);
-        to.u64(self.settled);
-        to.u32(u32::from(self.complete));
-        to.u32(self.stamps.len() as u32);
-        for stamp in &self.stamps {
-            let known = stamp.is_some();
-            let stamp = stamp.unwrap_or_default();
-            to.u32(u32::from(known));
-            to.u32(stamp.modified.1);
-            to.u32(stamp.changed.1);
-            to.u32(0);
-            to.u64(stamp.length);
-            to.u64(stamp.modified.0.cast_unsigned());
-            to.u64(stamp.changed.0.cast_unsigned());
-        }
-        to.0
-    }
-
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut from = Decoder(bytes);
-        let (synced, settled, complete, count) = (from.u64()?, from.u64()?, from.u32()? != 0, from.u32()?);
-        let mut stamps = Vec::new();
-        for _ in 0..(count as usize).min(MEMBERS_MAX) {
-            let (known, modified, changed, _) = (from.u32()? != 0, from.u32()?, from.u32()?, from.u32()?);
-            let stamp = Stamp { length: from.u64()?, modified: (from.i64()?, modified), changed: (from.i64()?, changed) };
-            stamps.push(known.then_some(stamp));
-        }
-        Some(Self { synced, settled, complete, stamps })
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::{collection::vec, prelude::*};
-
     use super::*;
 
     fn header() -> Header {
@@ -470,38 +237,6 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(Header::decode(&flipped), None, "bit {bit}");
-        }
-    }
-
-    #[test]
-    fn units_lie_on_the_image_not_on_the_entry() {
-        let bytes = [1; 2000];
-        assert_eq!(unit_hashes(0, &bytes).len(), 4);
-        assert_eq!(unit_hashes(1000, &bytes).len(), 5, "24, 512, 512, 512 and 440 bytes");
-        assert_eq!(unit_hashes(1000, &bytes)[0], xxh3_64(&bytes[..24]));
-        assert!(unit_hashes(5, &[]).is_empty());
-        let entry = Entry { member: 0, old: Old::Data, cut: false, range: ByteRange::new(1000, 3000) };
-        assert_eq!(entry.units(), 5);
-    }
-
-    proptest! {
-        #[test]
-        fn records_and_entries_survive(sequence: u64, session: u32, length: u64, hash: u64, start in 0u64..1 << 50, bytes in vec(any::<u8>(), 1..3000)) {
-            let head = Head { sequence, kind: Kind::Batch, session, length, hash };
-            prop_assert_eq!(Head::decode(&head.encode(&[3; 16]), &[3; 16]), Some(head));
-            prop_assert_eq!(Head::decode(&head.encode(&[3; 16]), &[4; 16]), None);
-            let range = ByteRange::new(start, start + bytes.len() as u64);
-            let entry = Entry { member: 1, old: Old::Data, cut: false, range };
-            let hashes = unit_hashes(start, &bytes);
-            let mut encoded = vec![1, 2, 3];
-            entry.encode(&hashes, &hashes, &bytes, &mut encoded);
-            prop_assert_eq!(Entry::decode(&encoded[3..], 2), Some(entry));
-            prop_assert_eq!(Entry::decode(&encoded[3..], 1), None);
-        }
-
-        #[test]
-        fn anything_can_be_decoded(bytes in vec(any::<u8>(), 0..200)) {
-            let _ = (Header::decode(&bytes), Head::decode(&bytes, &[0; 16]), Entry::decode(&bytes, 3), Ended::decode(&bytes));
         }
     }
 }

@@ -2,8 +2,10 @@
 
 mod format;
 mod reader;
+mod records;
 mod writer;
 
-pub use format::{Ended, Entry, Header, Identity, Old, SAMPLE_BYTES, Sample, UNIT_BYTES, VERSION, unit_hashes};
+pub use format::{Header, Identity, SAMPLE_BYTES, Sample, UNIT_BYTES, VERSION};
 pub use reader::{Journal, JournalError, Loaded, State};
+pub use records::{Ended, Entry, Old, unit_hashes};
 pub use writer::{BatchWriter, JournalWriter, Reserve};

@@ -6,7 +6,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::{
     Header, JournalWriter, VERSION,
-    format::{ALIGNMENT, ENTRY_BYTES, ENTRY_RANGE_MAX, Ended, Entry, HEAD_BYTES, HEADER_BYTES_MAX, Head, Kind, decode_hashes},
+    format::{ALIGNMENT, HEADER_BYTES_MAX},
+    records::{ENTRY_BYTES, ENTRY_RANGE_MAX, Ended, Entry, HEAD_BYTES, Head, Kind, decode_hashes},
 };
 use crate::{
     member::MemberName,

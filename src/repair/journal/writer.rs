@@ -6,7 +6,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::{
     Header,
-    format::{ALIGNMENT, Ended, Entry, HEAD_BYTES, Head, Kind},
+    format::ALIGNMENT,
+    records::{Ended, Entry, HEAD_BYTES, Head, Kind},
 };
 use crate::sys::storage::{Folder, Storage};
 

@@ -1,0 +1,233 @@
+//! One batch of writes: what they replace is journalled, then they are written, synced and read back.
+
+use super::{
+    RepairError,
+    journal::{Entry, Old, unit_hashes},
+    ops::{Op, Ops},
+    rewrite::{Rewriter, Stop},
+    voted::Voted,
+};
+use crate::{
+    member::{Extent, Member},
+    scan::workers,
+    sys::storage::Storage,
+    vote::{ByteRange, Run},
+};
+
+/// Ranges remembered of each kind, for the report.
+const LISTED_MAX: usize = 100_000;
+
+/// What became of one member.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    /// Bytes written to it.
+    pub(super) written: u64,
+    /// Why nothing more is written to it.
+    pub(super) error: Option<String>,
+    /// Bytes that can be read again, and bytes that can't.
+    pub(super) healed_bytes: u64,
+    pub(super) not_healed_bytes: u64,
+    pub(super) healed: Vec<ByteRange>,
+    pub(super) not_healed: Vec<ByteRange>,
+}
+
+impl Rewriter<'_> {
+    /// Journals what the writes replace, writes, syncs and reads back.
+    pub(super) fn perform(&mut self, ops: Ops, runs: &[Run], voted: &Voted) -> Result<(), Stop> {
+        for (member, range) in ops.not_healed {
+            self.progress[member].not_healed(range);
+        }
+        let mut list: Vec<Op> = ops.list.into_iter().filter(|op| self.progress[op.member].error.is_none()).collect();
+        if list.is_empty() {
+            return Ok(());
+        }
+        if self.watch.stopped() {
+            return Err(Stop::Interrupted);
+        }
+        self.journalled(&mut list, runs, voted)?;
+        let all_written = self.write(&list, voted);
+        let touched = list.iter().fold(0, |mask, op| mask | 1 << op.member);
+        self.sync(touched);
+        if all_written && !self.watch.stopped() {
+            self.read_back(&list, voted);
+            return Ok(());
+        }
+        // What wasn't read back is written again by the next session.
+        self.synced &= !touched;
+        Err(Stop::Interrupted)
+    }
+
+    /// Puts into the journal what the writes replace; a write whose old bytes can't be had is left out.
+    fn journalled(&mut self, list: &mut Vec<Op>, runs: &[Run], voted: &Voted) -> Result<(), Stop> {
+        let synced = self.synced;
+        let Some((name, journal)) = &mut self.journal else { return Ok(()) };
+        let failed = |error| RepairError::JournalWrite { journal: name.clone(), error };
+        let mut batch = journal.batch(synced).map_err(failed)?;
+        let mut unreadable = Vec::new();
+        let mut old = Vec::new();
+        for (index, op) in list.iter().enumerate() {
+            if self.watch.stopped() {
+                return Err(Stop::Interrupted); // the batch is no record yet
+            }
+            let member = self.members[op.member];
+            let bytes = op.bytes(voted);
+            self.watch.spend(op.range.length());
+            for (range, kind) in kinds_of(op, member, runs) {
+                old.clear();
+                if kind == Old::Data {
+                    old.resize(range.length() as usize, 0);
+                    // Only an error that repeats is believed.
+                    let mut read = || member.read(range.start, &mut old, &mut None).is_ok();
+                    if !read() && !read() {
+                        unreadable.push(index);
+                        break;
+                    }
+                }
+                let at = (range.start - op.range.start) as usize;
+                let new = unit_hashes(range.start, &bytes[at..at + range.length() as usize]);
+                let entry = Entry { member: op.member, old: kind, cut: false, range };
+                batch.entry(&entry, &unit_hashes(range.start, &old), &new, &old).map_err(failed)?;
+            }
+        }
+        batch.finish().map_err(failed)?;
+        for index in unreadable.into_iter().rev() {
+            let op = list.remove(index);
+            let end = self.members[op.member].size();
+            if op.range.start < end && end < op.range.end {
+                self.progress[op.member].not_healed(op.range); // a sector that it holds partly, and can't read
+            } else {
+                self.unsteady.push(op.range);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes; a member that takes no more is left alone from there on. False where it was stopped before the end.
+    fn write(&mut self, list: &[Op], voted: &Voted) -> bool {
+        // The block of the last write that didn't heal: its other parts can't be written either.
+        let mut sick: Option<(usize, ByteRange)> = None;
+        for op in list {
+            if self.watch.stopped() {
+                return false;
+            }
+            let progress = &mut self.progress[op.member];
+            let Some(store) = self.stores[op.member].filter(|_| progress.error.is_none()) else { continue };
+            let bytes = op.bytes(voted);
+            assert_eq!(bytes.len() as u64, op.range.length(), "a write of other bytes than planned");
+            self.watch.spend(bytes.len() as u64);
+            let written = if op.heals.is_empty() { store.write(op.range.start, &bytes) } else { store.overwrite(op.range.start, &bytes) };
+            match written {
+                Ok(()) => progress.written += bytes.len() as u64,
+                // What doesn't heal shows when it is read back.
+                Err(_) if !op.heals.is_empty() => sick = Some((op.member, op.range.widened(self.blocks[op.member], u64::MAX))),
+                Err(_) if sick.is_some_and(|(member, block)| member == op.member && block.and(op.range).is_some()) => {}
+                Err(error) => {
+                    progress.error = Some(format!("writing {} bytes at offset {:#x}: {error}", bytes.len(), op.range.start));
+                    self.synced &= !(1 << op.member);
+                }
+            }
+        }
+        true
+    }
+
+    /// Syncs the members of the mask, all at once. One that can't be synced is never believed again.
+    pub(super) fn sync(&mut self, touched: u64) {
+        let results: Vec<(usize, std::io::Result<()>)> = std::thread::scope(|scope| {
+            let stores = self.stores.iter().enumerate().filter(|(member, _)| touched >> member & 1 == 1);
+            let running: Vec<_> = stores.filter_map(|(member, store)| store.map(|store| (member, scope.spawn(|| store.sync())))).collect();
+            running
+                .into_iter()
+                .map(|(member, thread)| (member, thread.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))))
+                .collect()
+        });
+        for (member, result) in results {
+            if let Err(error) = result {
+                self.synced &= !(1 << member);
+                self.progress[member].error.get_or_insert(format!("syncing: {error}; what was written since the last sync may be lost"));
+            }
+        }
+    }
+
+    /// Reads back, and holds it against what was to be written.
+    fn read_back(&mut self, list: &[Op], voted: &Voted) {
+        let wrong = super::read_back::differences(list, voted, self.stores, workers(self.question.threads, self.members), self.watch);
+        let mut wrong = wrong.into_iter().peekable();
+        let mut sick: Option<(usize, ByteRange)> = None;
+        for (index, op) in list.iter().enumerate() {
+            let found = wrong.next_if(|(at, _)| *at == index).map(|(_, found)| found);
+            let progress = &mut self.progress[op.member];
+            if progress.error.is_some() {
+                continue;
+            }
+            self.from_medium &= self.stores[op.member].is_none_or(Storage::reaches_medium);
+            match found {
+                None => op.heals.iter().for_each(|&range| progress.healed(range)),
+                Some(_) if !op.heals.is_empty() => {
+                    op.asked.iter().for_each(|&range| progress.not_healed(range));
+                    sick = Some((op.member, op.range.widened(self.blocks[op.member], u64::MAX)));
+                }
+                Some(_) if sick.is_some_and(|(member, block)| member == op.member && block.and(op.range).is_some()) => {
+                    progress.not_healed(op.range);
+                }
+                Some(found) => {
+                    progress.error = Some(found);
+                    self.synced &= !(1 << op.member);
+                }
+            }
+        }
+    }
+}
+
+impl Progress {
+    fn healed(&mut self, range: ByteRange) {
+        self.healed_bytes += range.length();
+        note(&mut self.healed, range);
+    }
+
+    fn not_healed(&mut self, range: ByteRange) {
+        self.not_healed_bytes += range.length();
+        note(&mut self.not_healed, range);
+    }
+}
+
+/// Adds to a list for the report: ascending, joined, and not without end.
+fn note(list: &mut Vec<ByteRange>, range: ByteRange) {
+    match list.last_mut() {
+        Some(before) if before.end == range.start => before.end = range.end,
+        _ => {
+            if list.len() < LISTED_MAX {
+                list.push(range);
+            }
+        }
+    }
+}
+
+/// Cuts the range of a write where what it replaces is of another kind.
+fn kinds_of(op: &Op, member: &dyn Member, runs: &[Run]) -> Vec<(ByteRange, Old)> {
+    let end = member.size();
+    let (held, beyond) = if op.range.end <= end {
+        (Some(op.range), None)
+    } else if op.range.start >= end {
+        (None, Some(op.range))
+    } else {
+        (Some(ByteRange::new(op.range.start, end)), Some(ByteRange::new(end, op.range.end)))
+    };
+    let mut kinds = Vec::new();
+    if let Some(held) = held {
+        let hole = op.heals.is_empty() && matches!(member.extent(held.start), Ok(Extent::Zero(zeros)) if zeros >= held.end);
+        let mut at = held.start;
+        for heals in &op.heals {
+            if at < heals.start {
+                kinds.push((ByteRange::new(at, heals.start), Old::Data));
+            }
+            kinds.push((*heals, Old::Unreadable));
+            at = heals.end;
+        }
+        if at < held.end {
+            kinds.push((ByteRange::new(at, held.end), if hole { Old::Hole } else { Old::Data }));
+        }
+    }
+    debug_assert!(runs.iter().all(|run| !run.range.is_empty()));
+    kinds.extend(beyond.map(|range| (range, Old::Beyond)));
+    kinds
+}

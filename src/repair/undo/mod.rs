@@ -1,0 +1,279 @@
+//! Puts back what an in-place repair overwrote.
+
+mod examine;
+
+use std::io;
+
+use examine::Wanted;
+
+use super::{
+    image::Phases,
+    journal::{Entry, Identity, Journal, JournalError, Loaded, Old, State},
+};
+use crate::{
+    member::MemberName,
+    scan::Watch,
+    sys::{buffer::Buffer, storage::Storage},
+    vote::ByteRange,
+};
+
+/// Bytes written between two syncs of the members.
+const SYNC_BYTES: u64 = 256 << 20;
+/// Longest entry in bytes.
+const BYTES_MAX: usize = 1 << 20;
+
+/// A member that is to be put back.
+pub struct UndoTarget<'a> {
+    /// As the user knows it.
+    pub name: MemberName,
+    /// The way to write to it.
+    pub storage: &'a dyn Storage,
+    /// Its inode, of a file.
+    pub inode: u64,
+    /// What its file system calls itself; zeros where that isn't known.
+    pub file_system: [u8; 16],
+    /// Whether the user says that it is the one, though it moved.
+    pub mapped: bool,
+}
+
+/// Why nothing, or not all, was put back.
+#[derive(Debug, thiserror::Error)]
+pub enum UndoError {
+    /// The journal can't be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Another file than the one that was repaired.
+    #[error("{member}: isn't the member that the journal tells of: {what}\nhint: name where that one is now with --map OLD=NEW")]
+    Other {
+        /// Which one.
+        member: MemberName,
+        /// What is different.
+        what: String,
+    },
+    /// Somebody wrote to it since.
+    #[error(
+        "{member}: somebody wrote to it since the repair: {what}; nothing was put back\nhint: --force changed puts back the old bytes over what is there now"
+    )]
+    Changed {
+        /// Which one.
+        member: MemberName,
+        /// What is different.
+        what: String,
+    },
+    /// The system refused something.
+    #[error("{member}: {doing}: {error}\nhint: look at the storage that holds it, and run this again: it begins anew")]
+    Member {
+        /// Which one.
+        member: MemberName,
+        /// What was tried.
+        doing: String,
+        /// The system's word.
+        error: io::Error,
+    },
+    /// What was put back isn't what is read back.
+    #[error(
+        "{member}: reads back differently than it was put back, at offset {offset:#x}\nhint: don't trust this storage; run this again once it is mended"
+    )]
+    ReadBack {
+        /// Which one.
+        member: MemberName,
+        /// Where, in bytes.
+        offset: u64,
+    },
+    /// A signal.
+    #[error("interrupted; members are partly put back\nhint: run this again: it begins anew")]
+    Interrupted,
+}
+
+/// What was put back, or would be.
+#[derive(Clone, Debug, Default)]
+pub struct Undone {
+    /// Bytes written to members.
+    pub bytes: u64,
+    /// Ranges that had been unreadable: what was written there stays.
+    pub kept: Vec<(usize, ByteRange)>,
+    /// Whether all was read back past the page cache.
+    pub from_medium: bool,
+}
+
+/// An undo: the journal, and where its members are now.
+pub struct Undo<'a> {
+    /// One for each member of the journal; none for those that nothing was written to.
+    pub targets: &'a [Option<UndoTarget<'a>>],
+    /// Old bytes are put back whatever is there now.
+    pub force_changed: bool,
+    /// Who watches.
+    pub watch: &'a dyn Watch,
+    /// Who hears of the phases.
+    pub phases: Phases<'a>,
+}
+
+/// What the entries of a journal add up to for one member.
+#[derive(Clone, Debug, Default)]
+pub struct MemberSum {
+    /// Entries.
+    pub ranges: u64,
+    /// Bytes that were rewritten, cut off or added.
+    pub bytes: u64,
+    /// Bytes that could not be read.
+    pub unreadable_bytes: u64,
+    /// Whether it was cut.
+    pub cut: bool,
+}
+
+/// Adds up the entries, member by member.
+///
+/// # Errors
+/// Where the journal can't be read.
+pub fn sums(journal: &Journal) -> Result<Vec<MemberSum>, JournalError> {
+    let mut sums = vec![MemberSum::default(); journal.header().members.len()];
+    journal.entries(false, false, &mut |loaded| -> Result<(), JournalError> {
+        let Entry { member, old, cut, range } = loaded.entry;
+        let sum = &mut sums[member];
+        sum.ranges += 1;
+        sum.bytes += range.length();
+        sum.unreadable_bytes += if old == Old::Unreadable { range.length() } else { 0 };
+        sum.cut |= cut;
+        Ok(())
+    })?;
+    Ok(sums)
+}
+
+impl Undo<'_> {
+    /// The member of that number, where it is to be put back.
+    fn target(&self, member: usize) -> Option<&UndoTarget<'_>> {
+        self.targets.get(member)?.as_ref()
+    }
+
+    /// Puts everything back. `journal` was examined before.
+    ///
+    /// # Errors
+    /// See [`UndoError`]; running it again begins anew.
+    pub fn restore(&self, journal: Journal) -> Result<Undone, UndoError> {
+        let header = journal.header().clone();
+        let name = journal.name().clone();
+        let mut undone = Undone { from_medium: true, ..Undone::default() };
+        // What is noted here tells a later repair that members are neither as it left them nor as they were. Its records come behind
+        // those that are read below.
+        let note = |journal: Journal, done: bool| {
+            let failed = |error| UndoError::Member { member: name.clone(), doing: "the journal can't be written to".into(), error };
+            journal.noted(done).map_err(failed)
+        };
+        // An undo that was begun may have set lengths that never reached stable storage.
+        let again = journal.state() == State::UndoBegun;
+        let journal = if again { journal } else { note(journal, false)? };
+        (self.phases)("putting back", 0);
+        for (index, identity) in header.members.iter().enumerate() {
+            // What was cut off comes back first, as a hole.
+            if let Some(target) = self.target(index)
+                && !identity.device
+                && length_of(target)? < identity.size
+            {
+                set_length(target, identity.size)?;
+            }
+        }
+        let mut unsynced = 0;
+        journal.entries(true, true, &mut |loaded| -> Result<(), UndoError> {
+            if self.watch.stopped() {
+                return Err(UndoError::Interrupted);
+            }
+            let written = self.put_back(loaded, &header.members[loaded.entry.member], &mut undone)?;
+            undone.bytes += written;
+            unsynced += written;
+            self.watch.advanced(written);
+            if unsynced >= SYNC_BYTES {
+                unsynced = 0;
+                self.sync()?;
+            }
+            Ok(())
+        })?;
+        for (index, identity) in header.members.iter().enumerate() {
+            if let Some(target) = self.target(index)
+                && !identity.device
+                && (again || length_of(target)? > identity.size)
+            {
+                set_length(target, identity.size)?;
+            }
+        }
+        self.sync()?;
+        self.read_back(&journal, &mut undone)?;
+        note(journal, true)?;
+        undone.kept.sort_unstable();
+        undone.kept.dedup();
+        Ok(undone)
+    }
+
+    fn put_back(&self, loaded: &Loaded, identity: &Identity, undone: &mut Undone) -> Result<u64, UndoError> {
+        let Entry { member, old, range, .. } = loaded.entry;
+        let Some(target) = self.target(member) else { return Ok(0) };
+        let write = |offset: u64, bytes: &[u8]| {
+            self.watch.spend(bytes.len() as u64);
+            let Err(error) = target.storage.write(offset, bytes) else { return Ok(()) };
+            if never_changed(target.storage, offset, bytes) {
+                return Ok(());
+            }
+            let doing = format!("writing {} bytes at offset {offset:#x}", bytes.len());
+            Err(UndoError::Member { member: target.name.clone(), doing, error })
+        };
+        match old {
+            Old::Data => write(range.start, &loaded.old)?,
+            Old::Hole => {
+                let hole = target.storage.next_data(range.start).is_ok_and(|data| data.is_none_or(|data| data >= range.end));
+                if hole {
+                    return Ok(0);
+                }
+                write(range.start, &vec![0; range.length() as usize])?;
+            }
+            Old::Unreadable => {
+                undone.kept.push((member, range));
+                return Ok(0);
+            }
+            // Cut off at the end, where the member had ended when the repair began; a later session found it longer already.
+            Old::Beyond => {
+                debug_assert!(range.start >= identity.size);
+                return Ok(0);
+            }
+        }
+        Ok(range.length())
+    }
+
+    fn sync(&self) -> Result<(), UndoError> {
+        for target in self.targets.iter().flatten() {
+            let failed = |error| UndoError::Member { member: target.name.clone(), doing: "can't be synced".into(), error };
+            target.storage.sync().map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Of each unit the oldest bytes must be there now.
+    fn read_back(&self, journal: &Journal, undone: &mut Undone) -> Result<(), UndoError> {
+        (self.phases)("reading back", 0);
+        for target in self.targets.iter().flatten() {
+            target.storage.forget_cached();
+            undone.from_medium &= target.storage.reaches_medium();
+        }
+        self.sift(journal, Wanted::Oldest)
+    }
+}
+
+/// Whether bytes that can't be written are there already, for certain: a part of a block that can't be read can't be written either, and
+/// was never changed then.
+fn never_changed(storage: &dyn Storage, offset: u64, bytes: &[u8]) -> bool {
+    let mut now = Buffer::new(bytes.len());
+    let there = storage.read_medium(offset, &mut now).is_ok_and(|held| held == bytes.len()) && now[..] == *bytes;
+    // The page cache may show bytes that the medium doesn't hold; but then it holds the block as a whole.
+    let block = ByteRange::new(offset, offset + bytes.len() as u64).widened(storage.block_bytes(), u64::MAX);
+    let sick = || storage.read(block.start, &mut Buffer::new(block.length() as usize)).is_err();
+    there && (storage.reaches_medium() || sick())
+}
+
+/// The member's length in bytes now.
+fn length_of(target: &UndoTarget) -> Result<u64, UndoError> {
+    let failed = |error| UndoError::Member { member: target.name.clone(), doing: "can't be looked at".into(), error };
+    target.storage.length().map_err(failed)
+}
+
+fn set_length(target: &UndoTarget, length: u64) -> Result<(), UndoError> {
+    let doing = format!("setting its length to {length} bytes");
+    target.storage.set_length(length).map_err(|error| UndoError::Member { member: target.name.clone(), doing, error })
+}
