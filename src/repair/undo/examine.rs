@@ -1,15 +1,22 @@
 //! Whether members are as the repair left them, and afterwards, whether they are as they were before it.
 
+use std::io;
+
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{BYTES_MAX, Undo, UndoError, UndoTarget, length_of};
 use crate::{
     member::MemberName,
     repair::journal::{Entry, Identity, Journal, JournalError, Loaded, Old, SAMPLE_BYTES, UNIT_BYTES},
-    sys::buffer::Buffer,
+    sys::{
+        buffer::{ALIGNMENT, Buffer},
+        storage::Storage,
+    },
     vote::ByteRange,
 };
 
+/// Bytes read beyond an entry, in the hope that the next ones lie there.
+const AHEAD_BYTES: usize = 128 << 10;
 /// Units that look foreign to one session and may be explained by another, held at most: 16 MiB.
 const SUSPECTS_MAX: usize = 1 << 20;
 impl Undo<'_> {
@@ -56,13 +63,13 @@ impl Undo<'_> {
     /// Looks for units that hold something else than `wanted`, and complains of those that no other session explains.
     pub(super) fn sift(&self, journal: &Journal, wanted: Wanted) -> Result<(), UndoError> {
         let mut suspects: Vec<Suspect> = Vec::new();
-        let mut bytes = Buffer::new(BYTES_MAX);
+        let mut ahead = Ahead::new();
         journal.entries(false, false, &mut |loaded| -> Result<(), UndoError> {
             if self.watch.stopped() {
                 return Err(UndoError::Interrupted);
             }
             let (member, session) = (loaded.entry.member, loaded.session);
-            suspects.extend(self.foreign_units(loaded, size_before(journal, loaded), wanted, &mut bytes)?.into_iter().map(|at| Suspect {
+            suspects.extend(self.foreign_units(loaded, size_before(journal, loaded), wanted, &mut ahead)?.into_iter().map(|at| Suspect {
                 member,
                 at,
                 session,
@@ -83,7 +90,7 @@ impl Undo<'_> {
         suspects.sort_unstable();
         suspects.dedup();
         let mut explained = vec![false; suspects.len()];
-        let mut bytes = Buffer::new(BYTES_MAX);
+        let mut ahead = Ahead::new();
         journal.entries(false, false, &mut |loaded| -> Result<(), UndoError> {
             let Entry { member, range, .. } = loaded.entry;
             let first = range.start - range.start % UNIT_BYTES;
@@ -92,7 +99,7 @@ impl Undo<'_> {
             for (suspect, explained) in near.zip(&mut explained[from..]).filter(|(_, explained)| !**explained) {
                 *explained = match wanted {
                     Wanted::OldOrNew => {
-                        !self.foreign_units(loaded, size_before(journal, loaded), wanted, &mut bytes)?.contains(&suspect.at)
+                        !self.foreign_units(loaded, size_before(journal, loaded), wanted, &mut ahead)?.contains(&suspect.at)
                     }
                     // What was there before all of it counts, and an earlier session tells that.
                     Wanted::Oldest => loaded.session < suspect.session,
@@ -119,30 +126,27 @@ impl Undo<'_> {
     }
 
     /// Where the units of an entry begin that don't hold what is `wanted`. The member had `size_before` bytes before the repair.
-    fn foreign_units(&self, loaded: &Loaded, size_before: u64, wanted: Wanted, bytes: &mut Buffer) -> Result<Vec<u64>, UndoError> {
+    fn foreign_units(&self, loaded: &Loaded, size_before: u64, wanted: Wanted, ahead: &mut Ahead) -> Result<Vec<u64>, UndoError> {
         let Loaded { entry, old_hashes, new_hashes, .. } = loaded;
         let Some(target) = self.target(entry.member) else { return Ok(Vec::new()) };
         let range = entry.range;
         self.watch.spend(range.length());
-        let bytes = &mut bytes[..range.length() as usize];
-        let read = match wanted {
-            Wanted::OldOrNew => target.storage.read(range.start, bytes),
-            Wanted::Oldest => target.storage.read_medium(range.start, bytes),
-        };
-        let held = match read {
-            Ok(held) => held as u64,
+        let bytes = match ahead.bytes(target.storage, entry, wanted) {
+            Ok(bytes) => bytes,
             Err(_) if entry.old == Old::Unreadable => return Ok(Vec::new()),
             Err(error) => {
                 let doing = format!("reading {} bytes at offset {:#x}", range.length(), range.start);
                 return Err(UndoError::Member { member: target.name.clone(), doing, error });
             }
         };
+        let held = bytes.len() as u64;
         let mut foreign = Vec::new();
         let first = range.start - range.start % UNIT_BYTES;
         for (index, unit) in (first..range.end).step_by(UNIT_BYTES as usize).enumerate() {
             let part = ByteRange::new(unit.max(range.start), (unit + UNIT_BYTES).min(range.end));
             let ends_before = range.start + held < part.end;
-            let now = &bytes[(part.start - range.start) as usize..(part.end - range.start) as usize];
+            let within = |at: u64| ((at - range.start) as usize).min(bytes.len());
+            let now = &bytes[within(part.start)..within(part.end)];
             let hash = xxh3_64(now);
             let is_new = wanted == Wanted::OldOrNew && new_hashes.get(index) == Some(&hash) && !ends_before;
             let is_old = match entry.old {
@@ -161,6 +165,48 @@ impl Undo<'_> {
             }
         }
         Ok(foreign)
+    }
+}
+
+/// A member's bytes, read a little ahead: entries are often near to each other.
+struct Ahead {
+    bytes: Buffer,
+    /// Whose bytes are held, from where on, how many, and read by which way.
+    held: Option<(usize, ByteRange, Wanted)>,
+}
+
+impl Ahead {
+    fn new() -> Self {
+        Self { bytes: Buffer::new(BYTES_MAX + AHEAD_BYTES), held: None }
+    }
+
+    /// What the member holds now of an entry's range; less only at its end.
+    fn bytes(&mut self, storage: &dyn Storage, entry: &Entry, wanted: Wanted) -> io::Result<&[u8]> {
+        let range = entry.range;
+        let known = self
+            .held
+            .filter(|&(member, held, way)| member == entry.member && way == wanted && held.start <= range.start && range.end <= held.end);
+        let held = if let Some((_, held, _)) = known {
+            held
+        } else {
+            self.held = None;
+            let start = range.start - range.start % ALIGNMENT as u64;
+            let length = (range.end - start) as usize + AHEAD_BYTES - ALIGNMENT;
+            let mut read = |start: u64, length: usize| match wanted {
+                Wanted::OldOrNew => storage.read(start, &mut self.bytes[..length]),
+                Wanted::Oldest => storage.read_medium(start, &mut self.bytes[..length]),
+            };
+            let held = match read(start, length) {
+                Ok(count) if start + count as u64 > range.start => ByteRange::new(start, start + count as u64),
+                // Perhaps it is only a neighbour that can't be read.
+                _ => ByteRange::new(range.start, range.start + read(range.start, range.length() as usize)? as u64),
+            };
+            self.held = Some((entry.member, held, wanted));
+            held
+        };
+        let at = (range.start - held.start) as usize;
+        let end = (held.end.min(range.end) - held.start) as usize;
+        Ok(&self.bytes[at..end.max(at)])
     }
 }
 
