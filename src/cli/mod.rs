@@ -102,6 +102,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(UndoError::Interrupted) = error.downcast_ref::<UndoError>() {
         return INTERRUPTED;
     }
+    if let Some(UndoError::InUse { .. }) = error.downcast_ref::<UndoError>() {
+        return IN_USE;
+    }
     if let Some(LockError::InUse(_) | LockError::DeviceInUse { .. }) = error.downcast_ref::<LockError>() { IN_USE } else { FAILED }
 }
 

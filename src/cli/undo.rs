@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::{self, IsTerminal, Write},
     os::unix::{
         ffi::OsStrExt,
@@ -29,11 +29,15 @@ use crate::{
     },
     repair::{
         journal::{Identity, Journal, State},
-        undo::{MemberSum, Undo, UndoTarget, Undone, sums},
+        undo::{MemberSum, Undo, UndoError, UndoTarget, Undone, sums},
     },
     report::human_size,
     scan::Watch,
-    sys::{device::Sysfs, storage::untrusted},
+    sys::{
+        device::Sysfs,
+        locks::Claim,
+        storage::{Storage, untrusted},
+    },
 };
 
 /// Kept ranges that are listed.
@@ -92,7 +96,7 @@ fn parse_map(text: &OsString) -> Result<(OsString, OsString)> {
 pub(super) fn run(args: &UndoArgs) -> Result<u8> {
     let journal = open_journal(&args.journal, !args.dry_run)?;
     let sums = sums(&journal)?;
-    let opened = open_targets(args, &journal, &sums)?;
+    let opened = open_targets(args, &journal)?;
     let force = LockForce { no_locks: args.force.contains(&Word::NoLocks), device: args.force.contains(&Word::Device) };
     let mut control = Control::new(&args.show)?;
     let members: Vec<usize> = opened.iter().map(|target| target.index).collect();
@@ -183,6 +187,10 @@ pub(super) fn open_journal(path: &Path, writes: bool) -> Result<Journal> {
             "{name}: this journal isn't to be trusted, for it names files to write: {why}\nhint: look at it; chown and chmod it where it is yours"
         );
     }
+    // Before anything of it is read: a repair that runs would append to it meanwhile.
+    if let Claim::Others(holders) = Storage::claim(&file, writes).with_context(|| name.to_string())? {
+        return Err(UndoError::InUse { journal: name, holders }.into());
+    }
     Ok(Journal::load(&name, Box::new(file))?)
 }
 
@@ -192,24 +200,22 @@ struct Opened {
     member: RawMember,
 }
 
-fn open_targets(args: &UndoArgs, journal: &Journal, sums: &[MemberSum]) -> Result<Vec<Opened>> {
+fn open_targets(args: &UndoArgs, journal: &Journal) -> Result<Vec<Opened>> {
     let known = |old: &OsStr| journal.header().members.iter().any(|identity| identity.path == old.as_bytes());
     if let Some((old, _)) = args.map.iter().find(|(old, _)| !known(old)) {
         let paths: Vec<String> = journal.header().members.iter().map(|identity| shown(&identity.path)).collect();
         bail!("--map {}: the journal has no such member\nhint: it has {}", shown(old.as_bytes()), paths.join(", "));
     }
     let mut opened = Vec::new();
-    for (index, (identity, sum)) in journal.header().members.iter().zip(sums).enumerate() {
+    let touched = journal.touched()?;
+    for (index, identity) in journal.header().members.iter().enumerate() {
         let mapped = args.map.iter().find(|(old, _)| old.as_bytes() == identity.path).map(|(_, new)| new.as_os_str());
         let given = mapped.unwrap_or(OsStr::from_bytes(&identity.path));
         let path = Path::new(given);
-        // Nothing was done to it; unless its length was, and an undo that was begun has set that back, but perhaps not for good.
-        let untouched = sum.ranges == 0 && fs::metadata(path).map_or(true, |there| identity.device || there.len() == identity.size);
-        if untouched && (identity.device || journal.state() != State::UndoBegun) {
+        if touched >> index & 1 == 0 {
             continue;
         }
         let member = match RawMember::open_to_rewrite(MemberName::new(given), path, Cache::Writeback) {
-            Err(OpenError::Open { .. }) if untouched => continue, // it was never opened for writing
             Err(OpenError::Busy { member, rdev }) => return Err(busy_device(&member, rdev).into()),
             Err(error @ OpenError::Open { .. }) if !path.exists() => {
                 return Err(

@@ -14,7 +14,7 @@ const HOLDERS_NAMED_MAX: usize = 3;
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{member}: in use by {}\nhint: stop it first{}",
-    holders_in_words(.holders), if *.writing { "" } else { ", or pass -U to read without taking locks: then what it writes meanwhile looks like damage" }
+    in_words(.holders), if *.writing { "" } else { ", or pass -U to read without taking locks: then what it writes meanwhile looks like damage" }
 )]
 pub struct InUseError {
     /// Which one.
@@ -25,7 +25,9 @@ pub struct InUseError {
     pub writing: bool,
 }
 
-fn holders_in_words(holders: &[Holder]) -> String {
+/// Processes, as messages name them.
+#[must_use]
+pub fn in_words(holders: &[Holder]) -> String {
     if holders.is_empty() {
         return "another program, which can't be seen from here (another machine's, or another user's)".into();
     }

@@ -12,7 +12,7 @@ use std::{fs::File, io, time::SystemTime};
 
 pub use filesystems::{FileSystem, find_file_system};
 pub use identity::{DependenceError, check_independence, device_conflict, file_system_conflict};
-pub use locking::{InUseError, LockError, LockForce, busy_device, lock_all_for_reading, lock_all_for_writing};
+pub use locking::{InUseError, LockError, LockForce, busy_device, in_words, lock_all_for_reading, lock_all_for_writing};
 pub use name::{MemberName, escaped};
 pub use partitions::{Partition, PartitionTable, read_partitions, voted_partitions};
 pub use probe::{FormatError, JOURNAL_MAGIC, refuse_other_formats};

@@ -3,7 +3,12 @@
 use std::io;
 
 use super::journal::JournalError;
-use crate::{member::MemberName, report::human_size, scan::ScanError};
+use crate::{
+    member::{MemberName, in_words},
+    report::human_size,
+    scan::ScanError,
+    sys::locks::Holder,
+};
 
 /// Why a repair wrote no image. Nothing of it is left where the output should be.
 #[derive(Debug, thiserror::Error)]
@@ -169,6 +174,14 @@ pub enum RepairError {
         /// The way out.
         hint: String,
     },
+    /// A repair or an undo that runs uses the journal.
+    #[error("{journal}: the journal is in use by {}\nhint: let that one end, or stop it; then run this again", in_words(.holders))]
+    JournalInUse {
+        /// Its name.
+        journal: MemberName,
+        /// Who, as far as can be seen.
+        holders: Vec<Holder>,
+    },
     /// An unfinished journal of something else.
     #[error(
         "{journal}: an unfinished journal stands there, but {what}\nhint: run the repair again as it was begun, undo it with quorum-img undo, or choose another name with --journal"
@@ -233,6 +246,7 @@ impl RepairError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::SizeUndecided { .. } | Self::CutsOff { .. } => 2,
+            Self::JournalInUse { .. } => 4,
             Self::JournalCreate { error, .. } if error.kind() == io::ErrorKind::Interrupted => 130,
             _ => 3,
         }

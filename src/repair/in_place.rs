@@ -10,7 +10,6 @@ use super::{
     outcome::{Done, listed},
     plan::{Plan, Planner, Standing},
     rewrite::{Rewriter, Stop},
-    sessions::written_members,
 };
 use crate::{
     member::{Member, MemberName},
@@ -108,7 +107,7 @@ impl InPlace<'_> {
     pub fn run(&self, mut warnings: Vec<String>, listener: Listener) -> Result<Report, RepairError> {
         let (unfinished, standing_there) = self.earlier_journal()?;
         let begun = match &unfinished {
-            Some(journal) => written_members(journal)?,
+            Some(journal) => journal.touched()?,
             None => 0,
         };
         let (checked, planner) = self.vote(begun, listener)?;
@@ -240,11 +239,16 @@ impl InPlace<'_> {
             }
         }
         let (forced, unsettled) = match &unfinished {
-            Some(journal) => (journal.unsynced()?, self.unsettled(journal)?),
+            Some(journal) => (journal.unsynced()?, journal.touched()? & !journal.settled()),
             None => (Vec::new(), 0),
         };
         let journal = match (unfinished, &self.wish.journal) {
-            (Some(journal), _) => Some((journal.name().clone(), journal.resume())),
+            (Some(journal), _) => {
+                let name = journal.name().clone();
+                let failed = |error| RepairError::JournalWrite { journal: name.clone(), error };
+                let resumed = journal.resume().map_err(failed)?;
+                Some((name, resumed))
+            }
             (None, Some(place)) => Some((place.shown.clone(), self.new_journal(place, plan)?)),
             (None, None) => None,
         };
@@ -286,6 +290,7 @@ impl InPlace<'_> {
             (self.phases)("writing again", 0);
             rewriter.again(forced)?;
         }
+        rewriter.announce_lengths()?;
         (self.phases)("rewriting", rewriter.plan.voted_bytes());
         rewriter.planned()?;
         (self.phases)("setting lengths", 0);

@@ -2,7 +2,7 @@
 
 use super::{
     RepairError,
-    journal::{Entry, Old, unit_hashes},
+    journal::{Entry, Old, Resized, unit_hashes},
     rewrite::{CUT_BYTES, Rewriter, Stop, pieces_of},
 };
 use crate::{
@@ -12,6 +12,23 @@ use crate::{
 };
 
 impl Rewriter<'_> {
+    /// Notes in the journal which members are going to get other lengths, before anything is done to one.
+    pub(super) fn announce_lengths(&mut self) -> Result<(), Stop> {
+        let planned = self.plan.members.iter().zip(self.members).enumerate();
+        let resized = planned.filter_map(|(index, (plan, member))| {
+            let to = plan.extend_to.or(plan.truncate_to)?;
+            Some(Resized { member: index, from: member.size(), to })
+        });
+        let list: Vec<Resized> = resized.collect();
+        match &mut self.journal {
+            Some((name, journal)) if !list.is_empty() => {
+                journal.resized(&list).map_err(|error| RepairError::JournalWrite { journal: name.clone(), error })?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Cuts off what members hold behind the image's end, where that is wanted.
     pub(super) fn cut(&mut self) -> Result<(), Stop> {
         for member in 0..self.members.len() {

@@ -13,8 +13,10 @@ const SEGMENT_BYTES: u64 = 1 << 20;
 const SEGMENTS_MAX: usize = 1 << 20;
 /// Bytes of divergences, in whole blocks, that are worked on at a time.
 const PORTION_BYTES: u64 = 32 << 20;
-/// Divergences that are worked on at a time: 6 MiB of memory.
+/// Divergences that are worked on at a time: 6 MiB of memory; doubled where there would be too many segments.
 const PORTION_RUNS: u64 = 1 << 16;
+/// Divergences that a segment holds at first.
+const SEGMENT_RUNS: u64 = PORTION_RUNS / 2;
 
 /// What tells divergences from others, however they are cut in pieces: the sums of pieces add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +47,7 @@ impl Sum for Digest {
 /// Neighbouring divergences.
 #[derive(Clone, Copy, Debug)]
 struct Segment {
-    /// In whole blocks.
+    /// From the first one's start to the last one's end.
     range: ByteRange,
     digest: Digest,
     runs: u64,
@@ -54,6 +56,11 @@ struct Segment {
 }
 
 impl Segment {
+    /// Whether they share a block, or are short enough together.
+    fn goes_with(&self, next: &Self, grain: u64, bytes_max: u64) -> bool {
+        (self.range.end - 1) / grain == next.range.start / grain || self.bytes + next.bytes <= bytes_max
+    }
+
     fn join(&mut self, other: &Self) {
         self.range.end = self.range.end.max(other.range.end);
         self.digest.add(other.digest);
@@ -66,16 +73,17 @@ impl Segment {
 #[derive(Debug)]
 pub(super) struct Segments {
     list: Vec<Segment>,
-    /// The block in bytes, that no two segments share.
+    /// The block in bytes, that no two segments share unless they hold many divergences.
     grain: u64,
     segment_bytes: u64,
+    segment_runs: u64,
     kept_max: usize,
 }
 
 /// What is worked on at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Portion {
-    /// Where, in whole blocks.
+    /// Where: from its first divergence's block to its last one's, as far as those belong to no other portion.
     pub(super) range: ByteRange,
     /// What the second vote must say.
     pub(super) digest: Digest,
@@ -83,23 +91,26 @@ pub(super) struct Portion {
 
 impl Segments {
     pub(super) fn new(grain: u64) -> Self {
-        Self { list: Vec::new(), grain, segment_bytes: SEGMENT_BYTES, kept_max: SEGMENTS_MAX }
+        Self { list: Vec::new(), grain, segment_bytes: SEGMENT_BYTES, segment_runs: SEGMENT_RUNS, kept_max: SEGMENTS_MAX }
     }
 
     /// Takes divergences in ascending order.
     pub(super) fn add(&mut self, run: &Run) {
-        let range = run.range.widened(self.grain, u64::MAX);
-        let next = Segment { range, digest: Digest::of(run), runs: 1, bytes: range.length() };
+        let bytes = run.range.widened(self.grain, u64::MAX).length();
+        let next = Segment { range: run.range, digest: Digest::of(run), runs: 1, bytes };
         match self.list.last_mut() {
-            Some(last) if range.start < last.range.end || last.bytes + next.bytes <= self.segment_bytes => last.join(&next),
+            Some(last) if last.runs < self.segment_runs && last.goes_with(&next, self.grain, self.segment_bytes) => last.join(&next),
             _ => self.list.push(next),
         }
         while self.list.len() > self.kept_max {
             self.segment_bytes *= 2;
+            self.segment_runs *= 2;
             let fine = std::mem::take(&mut self.list);
             for segment in fine {
                 match self.list.last_mut() {
-                    Some(last) if last.bytes + segment.bytes <= self.segment_bytes => last.join(&segment),
+                    Some(last) if last.runs + segment.runs <= self.segment_runs && last.bytes + segment.bytes <= self.segment_bytes => {
+                        last.join(&segment);
+                    }
                     _ => self.list.push(segment),
                 }
             }
@@ -115,7 +126,14 @@ impl Segments {
                 _ => portions.push(*segment),
             }
         }
-        portions.into_iter().map(|segment| Portion { range: segment.range, digest: segment.digest }).collect()
+        let ends: Vec<(u64, u64)> = portions.iter().map(|segment| (segment.range.start, segment.range.end)).collect();
+        let portion = |(index, segment): (usize, &Segment)| {
+            let wide = segment.range.widened(self.grain, u64::MAX);
+            let before = index.checked_sub(1).map_or(0, |before| ends[before].1);
+            let behind = ends.get(index + 1).map_or(u64::MAX, |&(start, _)| start);
+            Portion { range: ByteRange::new(wide.start.max(before), wide.end.min(behind)), digest: segment.digest }
+        };
+        portions.iter().enumerate().map(portion).collect()
     }
 }
 

@@ -131,17 +131,18 @@ impl Rewriter<'_> {
         let unit = self.blocks.iter().copied().max().unwrap_or(0).max(u64::from(self.poll.sector)).max(super::journal::SAMPLE_BYTES);
         let mut at = 0;
         while at < wanted.len() {
-            // Those whose blocks touch go together.
-            let first = wanted[at].range.widened(unit, self.poll.size);
-            let mut end = first.end;
+            let first = wanted[at].range;
             let mut next = at + 1;
-            while let Some(run) =
-                wanted.get(next).filter(|run| run.range.start < end.next_multiple_of(unit) || end - first.start < PIECE_BYTES_MIN)
-            {
-                end = run.range.widened(unit, self.poll.size).end;
+            // Those that share a block go together.
+            while let Some(run) = wanted.get(next) {
+                let end = wanted[next - 1].range.end;
+                if run.range.start / unit != (end - 1) / unit && end - first.start >= PIECE_BYTES_MIN {
+                    break;
+                }
                 next += 1;
             }
-            self.in_pieces(ByteRange::new(first.start, end), &wanted[at..next], unit)?;
+            let range = ByteRange::new(first.start, wanted[next - 1].range.end);
+            self.in_pieces(range, &wanted[at..next], unit)?;
             at = next;
         }
         Ok(())
@@ -154,7 +155,8 @@ impl Rewriter<'_> {
         while at < range.end {
             let end = if step >= range.end - at { range.end } else { (at + step).next_multiple_of(unit).min(range.end) };
             let piece = ByteRange::new(at, end);
-            let inside: Vec<Run> = wanted.iter().filter_map(|run| Some(Run { range: run.range.and(piece)?, ..*run })).collect();
+            let from = wanted.partition_point(|run| run.range.end <= piece.start);
+            let inside: Vec<Run> = wanted[from..].iter().map_while(|run| Some(Run { range: run.range.and(piece)?, ..*run })).collect();
             match self.attempt(&self.plan.looked_at_in(piece), digest_of(&inside))? {
                 Attempt::Done(held) => {
                     at = end;

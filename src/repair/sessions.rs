@@ -7,7 +7,7 @@ use super::{
     plan::Plan,
     samples::with_samples,
 };
-use crate::vote::ByteRange;
+use crate::{sys::locks::Claim, vote::ByteRange};
 
 impl InPlace<'_> {
     /// An unfinished journal of this very repair; or the error that is due where another one stands there, once something is to be
@@ -16,6 +16,9 @@ impl InPlace<'_> {
         let Some(place) = &self.wish.journal else { return Ok((None, None)) };
         let unreadable = |error| RepairError::Journal(JournalError::Read { journal: place.shown.clone(), offset: 0, error });
         let Some(storage) = place.folder.open(place.name).map_err(unreadable)? else { return Ok((None, None)) };
+        if let Claim::Others(holders) = storage.claim(!self.wish.dry_run).map_err(unreadable)? {
+            return Err(RepairError::JournalInUse { journal: place.shown.clone(), holders });
+        }
         let journal = match Journal::load(&place.shown, storage) {
             Ok(journal) => journal,
             // It is in nobody's way as long as nothing is to be written.
@@ -92,21 +95,4 @@ impl InPlace<'_> {
             RepairError::JournalCreate { journal: place.shown.clone(), error, needed, hint }
         })
     }
-
-    /// The members, as a mask, that an earlier session changed and of which something may be missing on stable storage.
-    pub(super) fn unsettled(&self, journal: &Journal) -> Result<u64, RepairError> {
-        let identities = journal.header().members.iter().zip(self.members).enumerate();
-        let resized = identities.filter(|(_, (then, now))| then.size != now.size()).fold(0, |mask, (index, _)| mask | 1 << index);
-        Ok((written_members(journal)? | resized) & !journal.settled())
-    }
-}
-
-/// The members that an unfinished repair may have written to, as a mask.
-pub(super) fn written_members(journal: &Journal) -> Result<u64, RepairError> {
-    let mut mask = 0;
-    journal.entries(false, false, &mut |loaded| -> Result<(), RepairError> {
-        mask |= 1 << loaded.entry.member;
-        Ok(())
-    })?;
-    Ok(mask)
 }

@@ -62,6 +62,29 @@ pub fn lock_for_writing(file: &File) -> io::Result<Locked> {
     lock_bytes(file, &take, &test)
 }
 
+/// Whether a file of our own is ours alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It is.
+    Ours,
+    /// Others use it: who, as far as can be seen.
+    Others(Vec<Holder>),
+}
+
+/// Locks all of a file of our own (not an image), alone or together with others who read. File systems without locks are taken for
+/// granted.
+///
+/// # Errors
+/// What fcntl says.
+pub fn claim(file: &File, alone: bool) -> io::Result<Claim> {
+    let all = libc::flock { l_len: 0, ..lock(if alone { libc::F_WRLCK } else { libc::F_RDLCK }, 0) };
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&all)) {
+        Ok(_) | Err(Errno::ENOLCK | Errno::EOPNOTSUPP | Errno::EINVAL | Errno::ENOSYS) => Ok(Claim::Ours),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(Claim::Others(holders(file))),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Takes the bytes of `take`, and gives them back where another one holds a byte of `test`.
 fn lock_bytes(file: &File, take: &[i64], test: &[i64]) -> io::Result<Locked> {
     // As QEMU does: take first, then look, so that two who come at once see each other.

@@ -10,6 +10,8 @@ use std::{
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
+use super::locks::Claim;
+
 /// What a page holds, and what file systems write at a time at least, in bytes.
 pub const PAGE_BYTES: u64 = 4096;
 
@@ -83,6 +85,14 @@ pub trait Storage: Send + Sync {
     fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
         Ok(Some(offset))
     }
+    /// Takes it for this program: alone, or together with others who only read. It stays so as long as it is open. Where there are no
+    /// locks to be had, it is taken for granted.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn claim(&self, _alone: bool) -> io::Result<Claim> {
+        Ok(Claim::Ours)
+    }
     /// Whether it can be made longer and shorter.
     fn resizable(&self) -> bool {
         true
@@ -149,6 +159,10 @@ impl Storage for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_all()
+    }
+
+    fn claim(&self, alone: bool) -> io::Result<Claim> {
+        super::locks::claim(self, alone)
     }
 
     fn forget_cached(&self) {

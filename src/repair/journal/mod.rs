@@ -7,5 +7,5 @@ mod writer;
 
 pub use format::{Header, Identity, SAMPLE_BYTES, Sample, UNIT_BYTES, VERSION};
 pub use reader::{Journal, JournalError, Loaded, State};
-pub use records::{Ended, Entry, Old, unit_hashes};
+pub use records::{Ended, Entry, Old, Resized, unit_hashes};
 pub use writer::{BatchWriter, JournalWriter, Reserve};

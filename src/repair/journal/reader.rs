@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{
     Header, JournalWriter, VERSION,
     format::{ALIGNMENT, HEADER_BYTES_MAX},
-    records::{ENTRY_BYTES, ENTRY_RANGE_MAX, Ended, Entry, HEAD_BYTES, Head, Kind, decode_hashes},
+    records::{ENTRY_BYTES, ENTRY_RANGE_MAX, Ended, Entry, HEAD_BYTES, Head, Kind, Resized, decode_hashes},
 };
 use crate::{
     member::MemberName,
@@ -95,6 +95,7 @@ struct Record {
     /// Of a batch: members whose earlier batches are on stable storage; of an end: its body.
     synced: u64,
     ended: Option<Ended>,
+    resized: Vec<Resized>,
 }
 
 /// A journal that was read through.
@@ -208,7 +209,11 @@ impl Journal {
             Kind::Ended => Some(Ended::decode(&first).ok_or_else(nonsense)?),
             _ => None,
         };
-        Ok(Some(Record { at, head, synced, ended }))
+        let resized = match head.kind {
+            Kind::Resized => Resized::decode_all(&first, self.header.members.len()).ok_or_else(nonsense)?,
+            _ => Vec::new(),
+        };
+        Ok(Some(Record { at, head, synced, ended, resized }))
     }
 
     /// Where the records end, no other may follow: each is synced before the next one is written.
@@ -279,6 +284,24 @@ impl Journal {
     #[must_use]
     pub fn ended(&self) -> Option<&Ended> {
         self.records.last()?.ended.as_ref()
+    }
+
+    /// The members that got, or were to get, another length, session by session.
+    pub fn resized(&self) -> impl Iterator<Item = Resized> + '_ {
+        self.records.iter().flat_map(|record| record.resized.iter().copied())
+    }
+
+    /// The members, as a mask, that something may have been done to.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn touched(&self) -> Result<u64, JournalError> {
+        let mut mask = self.resized().fold(0, |mask, resized| mask | 1 << resized.member);
+        self.entries(false, false, &mut |loaded| -> Result<(), JournalError> {
+            mask |= 1 << loaded.entry.member;
+            Ok(())
+        })?;
+        Ok(mask)
     }
 
     /// The members, as a mask, of which nothing that was done may be missing on stable storage.
@@ -367,10 +390,18 @@ impl Journal {
     }
 
     /// Goes on with it, as another session of the repair.
-    #[must_use]
-    pub fn resume(self) -> JournalWriter {
-        let (session, sequence) = (self.sessions(), self.records.len() as u64);
-        JournalWriter::resume(self.storage, self.header.id, session, sequence, self.end)
+    ///
+    /// # Errors
+    /// What reading, writing and syncing its last record say.
+    pub fn resume(self) -> io::Result<JournalWriter> {
+        let (session, sequence, last) = (self.sessions(), self.records.len() as u64, self.last());
+        JournalWriter::resume(self.storage, self.header.id, session, sequence, last)
+    }
+
+    /// Where the last record lies, in bytes; the end of the header where there is none.
+    fn last(&self) -> ByteRange {
+        let record = self.records.last().map(|record| (record.at, record.at + HEAD_BYTES as u64 + record.head.length));
+        record.map_or(ByteRange::new(self.end, self.end), |(start, end)| ByteRange::new(start, end))
     }
 
     /// Notes that members are being put back, or that they were.
@@ -378,10 +409,10 @@ impl Journal {
     /// # Errors
     /// What writing and syncing say.
     pub fn noted(mut self, done: bool) -> io::Result<Self> {
-        let (session, sequence) = (self.sessions().saturating_sub(1), self.records.len() as u64);
-        let mut writer = JournalWriter::resume(self.storage, self.header.id, session, sequence, self.end);
+        let (session, sequence, last) = (self.sessions().saturating_sub(1), self.records.len() as u64, self.last());
+        let mut writer = JournalWriter::resume(self.storage, self.header.id, session, sequence, last)?;
         let head = writer.note_undo(done)?;
-        self.records.push(Record { at: self.end, head, synced: 0, ended: None });
+        self.records.push(Record { at: self.end, head, synced: 0, ended: None, resized: Vec::new() });
         (self.storage, self.end) = writer.into_parts();
         Ok(self)
     }

@@ -30,6 +30,8 @@ pub(super) enum Kind {
     UndoBegun,
     /// They were put back.
     Undone,
+    /// Members are going to get other lengths; see [`Resized`].
+    Resized,
 }
 
 impl Kind {
@@ -39,11 +41,12 @@ impl Kind {
             Self::Ended => 2,
             Self::UndoBegun => 3,
             Self::Undone => 4,
+            Self::Resized => 5,
         }
     }
 
     fn of(code: u32) -> Option<Self> {
-        [Self::Batch, Self::Ended, Self::UndoBegun, Self::Undone].into_iter().find(|kind| kind.code() == code)
+        [Self::Batch, Self::Ended, Self::UndoBegun, Self::Undone, Self::Resized].into_iter().find(|kind| kind.code() == code)
     }
 }
 
@@ -190,6 +193,38 @@ pub fn unit_hashes(offset: u64, bytes: &[u8]) -> Vec<u64> {
     let (first, rest) = bytes.split_at(first);
     let first = (!first.is_empty()).then(|| xxh3_64(first));
     first.into_iter().chain(rest.chunks(UNIT_BYTES as usize).map(xxh3_64)).collect()
+}
+
+/// A member that is going to get another length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resized {
+    /// The member's number.
+    pub member: usize,
+    /// Its length in bytes when the session began.
+    pub from: u64,
+    /// Its length in bytes when all is done.
+    pub to: u64,
+}
+
+impl Resized {
+    pub(super) fn encode_all(list: &[Self]) -> Vec<u8> {
+        let mut to = Encoder::default();
+        for resized in list {
+            to.u64(resized.member as u64);
+            to.u64(resized.from);
+            to.u64(resized.to);
+        }
+        to.0
+    }
+
+    /// None where that is no list for so many members.
+    pub(super) fn decode_all(bytes: &[u8], members: usize) -> Option<Vec<Self>> {
+        let mut from = Decoder(bytes);
+        let count = bytes.len() / 24;
+        let one = |from: &mut Decoder| Some(Self { member: from.u64()? as usize, from: from.u64()?, to: from.u64()? });
+        let list: Vec<Self> = (0..count.min(MEMBERS_MAX)).map(|_| one(&mut from)).collect::<Option<_>>()?;
+        (list.len() == count && list.iter().all(|resized| resized.member < members)).then_some(list)
+    }
 }
 
 /// How a session ended.

@@ -7,9 +7,15 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{
     Header,
     format::ALIGNMENT,
-    records::{Ended, Entry, HEAD_BYTES, Head, Kind},
+    records::{Ended, Entry, HEAD_BYTES, Head, Kind, Resized},
 };
-use crate::sys::storage::{Folder, Storage};
+use crate::{
+    sys::{
+        locks::Claim,
+        storage::{Folder, Storage},
+    },
+    vote::ByteRange,
+};
 
 /// Bytes written at a time.
 const STEP_BYTES: usize = 1 << 20;
@@ -39,6 +45,9 @@ impl JournalWriter {
     /// What the system says, `Interrupted` where it was stopped; nothing is left of it then.
     pub fn create(folder: &dyn Folder, name: &OsStr, mut header: Header, reserve: &Reserve) -> io::Result<Self> {
         let draft = folder.create()?;
+        if draft.storage().claim(true)? != Claim::Ours {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
         let begin = header.encode().len() as u64;
         let end = begin.saturating_add(reserve.bytes.next_multiple_of(ALIGNMENT));
         header.reserved = end;
@@ -58,9 +67,22 @@ impl JournalWriter {
         Ok(Self { storage: draft.publish(name)?, id: header.id, session: 0, sequence: 0, at: begin })
     }
 
-    /// Goes on with one that stands there.
-    pub(super) fn resume(storage: Box<dyn Storage>, id: [u8; 16], session: u32, sequence: u64, at: u64) -> Self {
-        Self { storage, id, session, sequence, at }
+    /// Goes on with one that stands there, whose last record lies in `last` (bytes).
+    ///
+    /// That record is written once more: where its sync failed, the page cache shows it, and the medium may not hold it.
+    pub(super) fn resume(storage: Box<dyn Storage>, id: [u8; 16], session: u32, sequence: u64, last: ByteRange) -> io::Result<Self> {
+        let mut bytes = vec![0; STEP_BYTES];
+        let mut at = last.start;
+        while at < last.end {
+            let step = &mut bytes[..(last.end - at).min(STEP_BYTES as u64) as usize];
+            if storage.read(at, step)? < step.len() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            storage.write(at, step)?;
+            at += step.len() as u64;
+        }
+        storage.sync()?;
+        Ok(Self { storage, id, session, sequence, at: last.end.next_multiple_of(ALIGNMENT) })
     }
 
     /// Length in bytes, as far as it holds records.
@@ -75,6 +97,14 @@ impl JournalWriter {
     /// What writing says.
     pub fn batch(&mut self, synced: u64) -> io::Result<BatchWriter<'_>> {
         BatchWriter::begin(self, Kind::Batch, &synced.to_le_bytes())
+    }
+
+    /// Notes that members are going to get other lengths.
+    ///
+    /// # Errors
+    /// What writing and syncing say.
+    pub fn resized(&mut self, list: &[Resized]) -> io::Result<()> {
+        BatchWriter::begin(self, Kind::Resized, &Resized::encode_all(list))?.finish()
     }
 
     /// Ends the session.

@@ -31,6 +31,9 @@ impl Undo<'_> {
             if identity.device && length_of(target)? < identity.size {
                 return Err(UndoError::Other { member: target.name.clone(), what: "it is smaller".into() });
             }
+            if !self.force_changed && !identity.device {
+                refuse_other_length(target, identity, index, journal)?;
+            }
             match recognise(target, identity, &touched.0[index]) {
                 Err(UndoError::Changed { .. }) if self.force_changed => {}
                 recognised => recognised?,
@@ -293,6 +296,22 @@ fn recognise(target: &UndoTarget, identity: &Identity, touched: &[ByteRange]) ->
         return other("it lies on another file system".into());
     }
     Ok(())
+}
+
+/// The length must be one that the repair can have left, or that was on the way.
+fn refuse_other_length(target: &UndoTarget, identity: &Identity, index: usize, journal: &Journal) -> Result<(), UndoError> {
+    let (mut least, mut most) = (identity.size, identity.size);
+    for resized in journal.resized().filter(|resized| resized.member == index) {
+        least = least.min(resized.from).min(resized.to);
+        most = most.max(resized.from).max(resized.to);
+    }
+    let now = length_of(target)?;
+    if (least..=most).contains(&now) {
+        return Ok(());
+    }
+    let what =
+        format!("it has {now} bytes, and the repair left {}", if least == most { least.to_string() } else { format!("{least} to {most}") });
+    Err(UndoError::Changed { member: target.name.clone(), what })
 }
 
 /// Bytes that the entry's member had before the repair.

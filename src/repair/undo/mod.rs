@@ -11,9 +11,9 @@ use super::{
     journal::{Entry, Identity, Journal, JournalError, Loaded, Old, State},
 };
 use crate::{
-    member::MemberName,
+    member::{MemberName, in_words},
     scan::Watch,
-    sys::{buffer::Buffer, storage::Storage},
+    sys::{buffer::Buffer, locks::Holder, storage::Storage},
     vote::ByteRange,
 };
 
@@ -49,6 +49,14 @@ pub enum UndoError {
         member: MemberName,
         /// What is different.
         what: String,
+    },
+    /// A repair or another undo that runs uses the journal.
+    #[error("{journal}: the journal is in use by {}\nhint: let that one end, or stop it; then run this again", in_words(.holders))]
+    InUse {
+        /// Its name.
+        journal: MemberName,
+        /// Who, as far as can be seen.
+        holders: Vec<Holder>,
     },
     /// Somebody wrote to it since.
     #[error(
@@ -163,13 +171,15 @@ impl Undo<'_> {
         let again = journal.state() == State::UndoBegun;
         let journal = if again { journal } else { note(journal, false)? };
         (self.phases)("putting back", 0);
-        for (index, identity) in header.members.iter().enumerate() {
-            // What was cut off comes back first, as a hole.
-            if let Some(target) = self.target(index)
-                && !identity.device
-                && length_of(target)? < identity.size
-            {
-                set_length(target, identity.size)?;
+        let resized: Vec<usize> = journal.resized().map(|resized| resized.member).collect();
+        let resized = || {
+            let members = header.members.iter().enumerate().filter(|(index, identity)| resized.contains(index) && !identity.device);
+            members.filter_map(|(index, identity)| Some((self.target(index)?, identity.size)))
+        };
+        // What was cut off comes back first, as a hole.
+        for (target, size) in resized() {
+            if length_of(target)? < size {
+                set_length(target, size)?;
             }
         }
         let mut unsynced = 0;
@@ -187,12 +197,9 @@ impl Undo<'_> {
             }
             Ok(())
         })?;
-        for (index, identity) in header.members.iter().enumerate() {
-            if let Some(target) = self.target(index)
-                && !identity.device
-                && (again || length_of(target)? > identity.size)
-            {
-                set_length(target, identity.size)?;
+        for (target, size) in resized() {
+            if again || length_of(target)? > size {
+                set_length(target, size)?;
             }
         }
         self.sync()?;

@@ -1,0 +1,134 @@
+//! Open files of the simulated disk, as the traits of the library want them.
+
+use std::{ffi::OsStr, io};
+
+use quorum_img::sys::storage::{Draft, Folder, Stamp, Storage};
+
+use crate::{
+    disk::{Disk, EIO, ENOSPC, Fault, Kind, State, error},
+    platter::Platter,
+    random::Random,
+};
+
+/// A file that is open.
+pub struct Handle {
+    disk: Disk,
+    file: usize,
+}
+
+impl Handle {
+    pub fn new(disk: Disk, file: usize) -> Self {
+        Self { disk, file }
+    }
+}
+
+impl Storage for Handle {
+    fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        self.disk.read(self.file, offset, bytes, false)
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.disk.write(self.file, Kind::Write, offset, bytes)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.disk.state().files[self.file].length())
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        let now = self.length()?;
+        self.disk.witness(self.file, length.min(now), now);
+        let change = |state: &mut State| {
+            state.files[self.file].set_length(length);
+            Ok(())
+        };
+        let broken = |_: &mut State, fault| error(if fault == Fault::NoRoom { ENOSPC } else { EIO });
+        self.disk.step(self.file, Kind::SetLength, change, broken)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let change = |state: &mut State| {
+            state.files[self.file].sync();
+            Ok(())
+        };
+        let broken = |state: &mut State, _| {
+            let mut random = Random::of(state.random().next(), self.file as u64);
+            state.files[self.file].fail_sync(&mut random);
+            error(EIO)
+        };
+        self.disk.step(self.file, Kind::Sync, change, broken)
+    }
+
+    fn forget_cached(&self) {
+        let mut state = self.disk.state();
+        if state.habits.forgets && !state.dead {
+            state.files[self.file].forget_cached();
+        }
+    }
+
+    fn read_medium(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        self.disk.read(self.file, offset, bytes, true)
+    }
+
+    fn reaches_medium(&self) -> bool {
+        self.disk.state().habits.direct
+    }
+
+    fn overwrite(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.disk.write(self.file, Kind::Overwrite, offset, bytes)
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
+        let state = self.disk.state();
+        let view = state.files[self.file].cached();
+        Ok(view.next_data(offset))
+    }
+
+    fn stamp(&self) -> io::Result<Option<Stamp>> {
+        let state = self.disk.state();
+        let file = &state.files[self.file];
+        let time = (file.modified(), 0);
+        Ok(state.habits.stamps.then_some(Stamp { length: file.length(), modified: time, changed: time }))
+    }
+}
+
+impl Folder for Disk {
+    fn create(&self) -> io::Result<Box<dyn Draft>> {
+        let file = self.state().files.len();
+        let change = |state: &mut State| {
+            state.files.push(Platter::default());
+            Ok(())
+        };
+        self.step(file, Kind::Create, change, |_, fault| error(if fault == Fault::NoRoom { ENOSPC } else { EIO }))?;
+        Ok(Box::new(Unnamed(self.handle(file))))
+    }
+
+    fn open(&self, name: &OsStr) -> io::Result<Option<Box<dyn Storage>>> {
+        let Some(found) = self.find(name) else { return Ok(None) };
+        self.sync_names(found.file)?; // whoever made it may have been killed before this
+        Ok(Some(Box::new(found)))
+    }
+}
+
+/// A file that has no name yet.
+struct Unnamed(Handle);
+
+impl Draft for Unnamed {
+    fn storage(&self) -> &dyn Storage {
+        &self.0
+    }
+
+    fn publish(self: Box<Self>, name: &OsStr) -> io::Result<Box<dyn Storage>> {
+        let Handle { disk, file } = &self.0;
+        if disk.state().names.contains_key(name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let link = |state: &mut State| {
+            state.names.insert(name.to_owned(), *file);
+            Ok(())
+        };
+        disk.step(*file, Kind::Link, link, |_, _| error(EIO))?;
+        disk.sync_names(*file)?;
+        Ok(Box::new(self.0))
+    }
+}
