@@ -117,8 +117,7 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     if let Some((folder, name)) = &place {
         warnings.extend(look_at_journal(folder, name, &opened)?);
     }
-    let resumes = place.as_ref().is_some_and(|(folder, name)| folder.join(name).exists());
-    let earlier = args.from.as_deref().map(|path| Earlier::read(path, &members, &poll, forced.changed || resumes)).transpose()?;
+    let earlier = args.from.as_deref().map(|path| Earlier::read(path, &members, &poll)).transpose()?;
     let journal = place.as_ref().map(|(folder, name)| JournalPlace {
         folder,
         name,
@@ -126,7 +125,7 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     });
     let wish = InPlaceWish {
         dry_run: own.dry_run,
-        options: options(args, &question, &poll, &no_write),
+        options: options(args, &question, &poll, &no_write, earlier.as_ref()),
         no_write,
         truncate: own.truncate,
         max_damage: own.max_damage,
@@ -177,6 +176,9 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
 /// What went wrong, and how to go on.
 fn tell(args: &RepairArgs, done: &InPlaceReport, report: &Report, journal: Option<&JournalPlace>) {
     let code = report.exit_code;
+    if let Some(refused) = &done.refused {
+        return complain(refused);
+    }
     if report.sectors.undecided > 0 {
         complain(&format!(
             "{} sectors have no winner, and were left alone\nhint: --pick says who is right in a range, --trust who is right everywhere",
@@ -227,7 +229,10 @@ fn agree(args: &RepairArgs, proposal: &Proposal, estimate: &str, stopped: &dyn F
             say(&format!("Going on with the unfinished repair that {name} tells of."));
         }
         let ranges = if proposal.writes == 1 { "1 range".to_owned() } else { format!("{} ranges", proposal.writes) };
-        let again = if proposal.resumed { ", and once more what may not have reached the disk" } else { "" };
+        let again = match proposal.again_bytes {
+            0 => String::new(),
+            bytes => format!(", and up to {} once more that may not have reached the disk", human_size(bytes)),
+        };
         say(&format!("About to write {} to members, in {ranges}{again}{estimate}:", human_size(proposal.bytes)));
         proposal.members.iter().for_each(|member| say(&format!("  {}", member.described())));
         match proposal.journal {
@@ -340,12 +345,13 @@ fn look_at_journal(folder: &Path, name: &OsString, opened: &Opened) -> Result<Ve
 }
 
 /// What decides what is written, as one line.
-fn options(args: &RepairArgs, question: &Question, poll: &Poll, no_write: &[usize]) -> String {
+fn options(args: &RepairArgs, question: &Question, poll: &Poll, no_write: &[usize], earlier: Option<&Earlier>) -> String {
     let mut words = vec![format!("sector-size {}", poll.sector), format!("threshold {}", poll.threshold), format!("size {}", poll.size)];
     words.extend(question.range.map(|_| format!("range {:#x}:{}", poll.range.start, poll.range.length())));
     words.extend(question.trust.map(|member| format!("trust #{member}")));
     words.extend(question.picks.iter().map(|(range, member)| format!("pick {:#x}:{}=#{member}", range.start, range.length())));
     words.extend(no_write.iter().map(|member| format!("no-write #{member}")));
+    words.extend(earlier.map(|earlier| format!("from a report's list {:016x}", earlier.digest())));
     words.extend(args.in_place.truncate.then(|| "truncate".to_owned()));
     words.join(", ")
 }

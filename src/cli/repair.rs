@@ -189,7 +189,8 @@ fn write_image(args: &RepairArgs, output_file: &Path) -> Result<u8> {
     let forced = args.forced();
     admit(&members, &question, &poll, forced)?;
     let target = Target::settle(output_file, poll.size, &opened.members, forced)?;
-    let earlier = args.from.as_deref().map(|path| Earlier::read(path, &members, &poll, forced.changed)).transpose()?;
+    let earlier = args.from.as_deref().map(|path| Earlier::read(path, &members, &poll)).transpose()?;
+    earlier.iter().try_for_each(|earlier| earlier.refuse_stale(forced.changed))?;
     let wish = Wish {
         output: output_file,
         target,

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, IsTerminal, Write},
     os::unix::{
         ffi::OsStrExt,
@@ -236,7 +236,10 @@ fn open_targets(args: &UndoArgs, journal: &Journal) -> Result<Vec<Opened>> {
 
 /// Whether a journal begins there.
 pub(super) fn is_journal(path: &Path) -> bool {
-    let mut start = [0; 8];
-    let read = File::open(path).and_then(|mut file| io::Read::read_exact(&mut file, &mut start));
-    read.is_ok() && start == *JOURNAL_MAGIC
+    let mut start = [0; JOURNAL_MAGIC.len()];
+    // A FIFO is not waited for, and a tape not wound.
+    let regular = fs::metadata(path).is_ok_and(|there| there.is_file());
+    let opened = || OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+    let read = |mut file: File| io::Read::read_exact(&mut file, &mut start);
+    regular && opened().and_then(read).is_ok() && start == *JOURNAL_MAGIC
 }

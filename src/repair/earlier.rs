@@ -19,36 +19,41 @@ const AGAIN: &str = "make a new one: quorum-img check --report FILE MEMBER...";
 /// Where an earlier check found differences.
 #[derive(Debug)]
 pub struct Earlier {
+    report: MemberName,
     ranges: Vec<ByteRange>,
+    /// The first member that was modified since the report was made, and the first one of another size, in words.
+    stale: Option<String>,
+    resized: Option<String>,
 }
 
 impl Earlier {
-    /// Reads the report at `path` and holds it against the members as they are now. With `changed` a member may have been modified
-    /// since.
+    /// Reads the report at `path` and holds it against the members as they are now; see [`refuse_stale`](Self::refuse_stale).
     ///
     /// # Errors
     /// Where it is no whole report, or one of other members.
-    pub fn read(path: &Path, members: &[&dyn Member], poll: &Poll, changed: bool) -> Result<Self, RepairError> {
+    pub fn read(path: &Path, members: &[&dyn Member], poll: &Poll) -> Result<Self, RepairError> {
         let report = MemberName::from(path);
         let unusable = |what: String, hint| RepairError::Earlier { report: report.clone(), what, hint };
         let read = fs::metadata(path)
             .and_then(|there| if there.is_file() { File::open(path) } else { Err(std::io::ErrorKind::InvalidInput.into()) });
         let file = read.map_err(|error| unusable(format!("can't be read: {error}"), "name a file that check --report wrote"))?;
         let reported = read_reported(file).map_err(|error| unusable(format!("is no report: {error}"), AGAIN))?;
-        if let Some(what) = shortcoming(&reported, members, poll) {
+        if let Some(what) = shortcoming(&reported, members.len(), poll) {
             return Err(unusable(what, AGAIN));
         }
-        for (member, then) in members.iter().zip(&reported.members) {
+        let resized = members.iter().zip(&reported.members).find_map(|(member, then)| {
+            let differs = member.size() != then.size;
+            differs.then(|| format!("{} had {} bytes then ({}), and has {} now", member.name(), then.size, then.name, member.size()))
+        });
+        let stale = members.iter().zip(&reported.members).find_map(|(member, then)| {
             let now = member.modified().and_then(rfc3339);
-            if !changed && (now.is_none() || now != then.modified) {
-                let what =
-                    if now.is_none() { "doesn't tell when it was modified, so nobody knows whether that was" } else { "was modified" };
-                return Err(unusable(
-                    format!("{} {what} since it was made", member.name()),
-                    "make a new one, or say --force changed where you know that what changed is listed",
-                ));
-            }
-        }
+            let what = match now {
+                None => "doesn't tell when it was modified, so nobody knows whether that was",
+                Some(_) if now != then.modified => "was modified",
+                Some(_) => return None,
+            };
+            Some(format!("{} {what} since it was made", member.name()))
+        });
         let ranges = reported.ranges.iter().map(|range| range.widened(u64::from(poll.sector), poll.size));
         let mut joined: Vec<ByteRange> = Vec::new();
         for range in ranges.filter(|range| !range.is_empty()) {
@@ -57,7 +62,29 @@ impl Earlier {
                 _ => joined.push(range),
             }
         }
-        Ok(Self { ranges: joined })
+        Ok(Self { report, ranges: joined, stale, resized })
+    }
+
+    /// Refuses a report of members that have other sizes now, or, unless that is `forced`, were modified since.
+    ///
+    /// # Errors
+    /// The first such member.
+    pub fn refuse_stale(&self, forced: bool) -> Result<(), RepairError> {
+        let refuse = |what: &String, hint| Err(RepairError::Earlier { report: self.report.clone(), what: what.clone(), hint });
+        match (&self.resized, &self.stale) {
+            (Some(what), _) => refuse(what, AGAIN),
+            (None, Some(what)) if !forced => {
+                refuse(what, "make a new one, or say --force changed where you know that what changed is listed")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What tells this list from others.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let bytes: Vec<u8> = self.ranges.iter().flat_map(|range| [range.start.to_le_bytes(), range.end.to_le_bytes()].concat()).collect();
+        xxhash_rust::xxh3::xxh3_64(&bytes)
     }
 
     /// What it lists, in whole sectors, ascending.
@@ -85,7 +112,7 @@ impl Earlier {
 }
 
 /// Why the report can't stand for a scan of these members, if it can't.
-fn shortcoming(reported: &Reported, members: &[&dyn Member], poll: &Poll) -> Option<String> {
+fn shortcoming(reported: &Reported, members: usize, poll: &Poll) -> Option<String> {
     if reported.schema != SCHEMA {
         return Some(format!("has schema {}, and this version reads {SCHEMA}", reported.schema));
     }
@@ -98,11 +125,8 @@ fn shortcoming(reported: &Reported, members: &[&dyn Member], poll: &Poll) -> Opt
     if reported.sector_size != poll.sector || reported.size != poll.size {
         return Some(format!("is of an image of {} bytes in sectors of {}", reported.size, reported.sector_size));
     }
-    if reported.members.len() != members.len() {
-        return Some(format!("is of {} members, and {} are given", reported.members.len(), members.len()));
+    if reported.members.len() != members {
+        return Some(format!("is of {} members, and {} are given", reported.members.len(), members));
     }
-    members.iter().zip(&reported.members).find_map(|(member, then)| {
-        (member.size() != then.size)
-            .then(|| format!("{} had {} bytes then ({}), and has {} now", member.name(), then.size, then.name, member.size()))
-    })
+    None
 }

@@ -182,6 +182,18 @@ pub enum RepairError {
         /// Who, as far as can be seen.
         holders: Vec<Holder>,
     },
+    /// Somebody wrote to a member between two sessions.
+    #[error(
+        "{member}: somebody wrote to it since the repair was cut off: {what}\n\
+         hint: quorum-img undo takes back what was repaired so far, where that is still possible; --force changed goes on all the same, \
+         and an undo will then take away what was written there"
+    )]
+    WrittenSince {
+        /// Which one.
+        member: MemberName,
+        /// What is different.
+        what: String,
+    },
     /// An unfinished journal of something else.
     #[error(
         "{journal}: an unfinished journal stands there, but {what}\nhint: run the repair again as it was begun, undo it with quorum-img undo, or choose another name with --journal"

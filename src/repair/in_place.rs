@@ -69,6 +69,8 @@ pub struct Proposal<'a> {
     pub writes: u64,
     /// Bytes written to members.
     pub bytes: u64,
+    /// Bytes that are written once more, since they may not have reached stable storage; perhaps widened.
+    pub again_bytes: u64,
     /// Bytes that are read again before.
     pub voted_bytes: u64,
     /// Bytes that the journal takes at most.
@@ -106,6 +108,12 @@ impl InPlace<'_> {
     /// See [`RepairError`]: where the plan is refused nothing was written; what was written stands in the journal.
     pub fn run(&self, mut warnings: Vec<String>, listener: Listener) -> Result<Report, RepairError> {
         let (unfinished, standing_there) = self.earlier_journal()?;
+        if let (Some(earlier), None) = (&self.wish.earlier, &unfinished) {
+            earlier.refuse_stale(self.wish.forced.changed)?;
+        }
+        if let (Some(journal), false) = (&unfinished, self.wish.forced.changed) {
+            self.refuse_foreign_writes(journal)?;
+        }
         let begun = match &unfinished {
             Some(journal) => journal.touched()?,
             None => 0,
@@ -148,18 +156,22 @@ impl InPlace<'_> {
                 dependent: &self.wish.dependent,
                 begun,
             };
-            judge(&plan, &evidence, self.wish.forced)?;
+            let again = unfinished.as_ref().map_or(Ok(Vec::new()), Journal::unsynced)?;
+            let again_bytes = again.iter().flatten().map(|range| range.length()).sum();
             let work = !plan.is_empty() || unfinished.is_some();
-            if let Some(error) = standing_there.filter(|_| !plan.is_empty()) {
-                return Err(error);
-            }
-            if work && !self.wish.dry_run && self.agreed(&section, &plan) {
-                let done = self.rewrite(&plan, unfinished)?;
+            let refused = judge(&plan, &evidence, self.wish.forced).err().or(standing_there.filter(|_| !plan.is_empty()));
+            if let Some(refusal) = refused {
+                code = code.max(refusal.exit_code());
+                section.refused = Some(refusal.to_string());
+            } else if work && !self.wish.dry_run && self.agreed(&section, &plan, again_bytes) {
+                let done = self.rewrite(&plan, unfinished, &again)?;
                 code = code.max(self.settle(&mut section, &plan, &done));
-            } else if !plan.is_empty() {
+            } else if self.watch.stopped() {
+                code = 130;
+            } else if work {
                 code = code.max(1);
             } else {
-                section.completed = !work && !self.wish.dry_run;
+                section.completed = !self.wish.dry_run;
             }
         }
         report.exit_code = code;
@@ -219,11 +231,12 @@ impl InPlace<'_> {
         self.stores[index].map_or(PAGE_BYTES, Storage::block_bytes)
     }
 
-    fn agreed(&self, section: &InPlaceReport, plan: &Plan) -> bool {
+    fn agreed(&self, section: &InPlaceReport, plan: &Plan, again_bytes: u64) -> bool {
         (self.confirm)(&Proposal {
             members: &section.members,
             writes: plan.writes,
             bytes: plan.bytes(),
+            again_bytes,
             voted_bytes: plan.voted_bytes(),
             journal_bytes: section.journal_bytes,
             journal: self.wish.journal.as_ref().map(|place| &place.shown),
@@ -231,16 +244,16 @@ impl InPlace<'_> {
         })
     }
 
-    fn rewrite(&self, plan: &Plan, unfinished: Option<Journal>) -> Result<Done, RepairError> {
+    fn rewrite(&self, plan: &Plan, unfinished: Option<Journal>, again: &[Vec<ByteRange>]) -> Result<Done, RepairError> {
         // From here on what the vote saw must stay as it is.
         for member in self.members {
             if let Some(what) = member.changed() {
                 return Err(RepairError::Changed { member: member.name().clone(), what });
             }
         }
-        let (forced, unsettled) = match &unfinished {
-            Some(journal) => (journal.unsynced()?, journal.touched()? & !journal.settled()),
-            None => (Vec::new(), 0),
+        let unsettled = match &unfinished {
+            Some(journal) => journal.touched()? & !journal.settled(),
+            None => 0,
         };
         let journal = match (unfinished, &self.wish.journal) {
             (Some(journal), _) => {
@@ -266,7 +279,7 @@ impl InPlace<'_> {
             unsteady: Vec::new(),
             from_medium: true,
         };
-        let gone_through = self.stages(&mut rewriter, &forced, unsettled);
+        let gone_through = self.stages(&mut rewriter, again, unsettled);
         let closed = rewriter.close(gone_through.is_ok());
         let interrupted = match gone_through {
             Ok(()) => false,

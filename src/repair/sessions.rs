@@ -6,6 +6,7 @@ use super::{
     journal::{Header, Identity, Journal, JournalError, JournalWriter, Reserve, State},
     plan::Plan,
     samples::with_samples,
+    undo::{Undo, UndoError, UndoTarget},
 };
 use crate::{sys::locks::Claim, vote::ByteRange};
 
@@ -63,6 +64,23 @@ impl InPlace<'_> {
         }
         let (then, now) = (&header.options, &self.wish.options);
         (then != now).then(|| format!("it was made with other options ({then}; now: {now})"))
+    }
+
+    /// Since the repair was cut off nobody but it may have written to a member: an undo would take that away.
+    pub(super) fn refuse_foreign_writes(&self, journal: &Journal) -> Result<(), RepairError> {
+        let touched = journal.touched()?;
+        let target = |index: usize| {
+            let storage = self.stores[index].filter(|_| touched >> index & 1 == 1)?;
+            let Identity { inode, file_system, .. } = self.wish.identities[index];
+            Some(UndoTarget { name: self.members[index].name().clone(), storage, inode, file_system, mapped: false })
+        };
+        let targets: Vec<Option<UndoTarget>> = (0..self.members.len()).map(target).collect();
+        let undo = Undo { targets: &targets, force_changed: false, watch: self.watch, phases: self.phases };
+        undo.examine_begun(journal).map_err(|error| match error {
+            UndoError::Changed { member, what } | UndoError::Other { member, what } => RepairError::WrittenSince { member, what },
+            UndoError::Journal(error) => error.into(),
+            other => RepairError::WrittenSince { member: journal.name().clone(), what: other.to_string() },
+        })
     }
 
     pub(super) fn new_journal(&self, place: &JournalPlace, plan: &Plan) -> Result<JournalWriter, RepairError> {

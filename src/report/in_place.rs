@@ -16,6 +16,9 @@ pub struct InPlaceReport {
     pub dry_run: bool,
     /// All was done that the plan says.
     pub completed: bool,
+    /// Why nothing was written, where the plan was refused: the message, with the way out behind `hint:`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// An unfinished repair was gone on with.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub resumed: bool,
@@ -169,6 +172,7 @@ impl InPlaceMember {
 /// What was done, in some lines.
 pub(super) fn rewritten(report: &Report, repair: &InPlaceReport) -> String {
     let mut text = match (repair.dry_run, repair.completed) {
+        _ if repair.refused.is_some() => "Refused; nothing was written. The plan would have been:".to_owned(),
         (true, _) => "Plan (nothing is written):".to_owned(),
         (false, _) if repair.members.is_empty() && !repair.resumed => "Nothing to do: nothing was written.".to_owned(),
         (false, true) => {

@@ -25,6 +25,18 @@ impl Undo<'_> {
     /// # Errors
     /// See [`UndoError`]: the first member that isn't as the repair left it.
     pub fn examine(&self, journal: &Journal) -> Result<(), UndoError> {
+        self.examine_for(journal, Wanted::OldOrNew)
+    }
+
+    /// The same before a repair is gone on with: what can't be read is to be healed.
+    ///
+    /// # Errors
+    /// See [`UndoError`].
+    pub fn examine_begun(&self, journal: &Journal) -> Result<(), UndoError> {
+        self.examine_for(journal, Wanted::Readable)
+    }
+
+    fn examine_for(&self, journal: &Journal, wanted: Wanted) -> Result<(), UndoError> {
         let touched = Touched::of(journal)?;
         for (index, identity) in journal.header().members.iter().enumerate() {
             let Some(target) = self.target(index) else { continue };
@@ -44,7 +56,7 @@ impl Undo<'_> {
         }
         // The places first: they say more than a time.
         (self.phases)("comparing", 0);
-        self.sift(journal, Wanted::OldOrNew)?;
+        self.sift(journal, wanted)?;
         let ended = journal.ended().into_iter().flat_map(|ended| ended.stamps.iter().enumerate());
         for (index, left) in ended {
             if let (Some(target), Some(left)) = (self.target(index), left) {
@@ -101,7 +113,7 @@ impl Undo<'_> {
             let near = suspects[from..].iter().take_while(|suspect| suspect.member == member && suspect.at < range.end);
             for (suspect, explained) in near.zip(&mut explained[from..]).filter(|(_, explained)| !**explained) {
                 *explained = match wanted {
-                    Wanted::OldOrNew => {
+                    Wanted::OldOrNew | Wanted::Readable => {
                         !self.foreign_units(loaded, size_before(journal, loaded), wanted, &mut ahead)?.contains(&suspect.at)
                     }
                     // What was there before all of it counts, and an earlier session tells that.
@@ -111,8 +123,10 @@ impl Undo<'_> {
             Ok(())
         })?;
         match suspects.iter().zip(&explained).find(|&(_, &explained)| !explained) {
-            Some((suspect, _)) if wanted == Wanted::OldOrNew => Err(self.changed_at(suspect.member, suspect.at)),
-            Some((suspect, _)) => Err(UndoError::ReadBack { member: self.name_of(suspect.member), offset: suspect.at }),
+            Some((suspect, _)) if wanted == Wanted::Oldest => {
+                Err(UndoError::ReadBack { member: self.name_of(suspect.member), offset: suspect.at })
+            }
+            Some((suspect, _)) => Err(self.changed_at(suspect.member, suspect.at)),
             None => {
                 suspects.clear();
                 Ok(())
@@ -136,7 +150,7 @@ impl Undo<'_> {
         self.watch.spend(range.length());
         let bytes = match ahead.bytes(target.storage, entry, wanted) {
             Ok(bytes) => bytes,
-            Err(_) if entry.old == Old::Unreadable => return Ok(Vec::new()),
+            Err(_) if entry.old == Old::Unreadable || wanted == Wanted::Readable => return Ok(Vec::new()),
             Err(error) => {
                 let doing = format!("reading {} bytes at offset {:#x}", range.length(), range.start);
                 return Err(UndoError::Member { member: target.name.clone(), doing, error });
@@ -151,7 +165,7 @@ impl Undo<'_> {
             let within = |at: u64| ((at - range.start) as usize).min(bytes.len());
             let now = &bytes[within(part.start)..within(part.end)];
             let hash = xxh3_64(now);
-            let is_new = wanted == Wanted::OldOrNew && new_hashes.get(index) == Some(&hash) && !ends_before;
+            let is_new = wanted != Wanted::Oldest && new_hashes.get(index) == Some(&hash) && !ends_before;
             let is_old = match entry.old {
                 Old::Data => old_hashes.get(index) == Some(&hash) && !ends_before,
                 Old::Unreadable => true,
@@ -160,7 +174,7 @@ impl Undo<'_> {
                 Old::Beyond => ends_before || crate::vote::is_zero(now),
             };
             // Cut off; or a hole, where an undo that was cut off had got no further.
-            let is_cut = wanted == Wanted::OldOrNew && entry.cut && (ends_before || crate::vote::is_zero(now));
+            let is_cut = wanted != Wanted::Oldest && entry.cut && (ends_before || crate::vote::is_zero(now));
             // What a later session found behind the member's first end goes away with its length, and was perhaps never more than a hole.
             let is_gone = part.end > size_before && (ends_before || (part.start >= size_before && crate::vote::is_zero(now)));
             if !(is_new || is_old || is_cut || is_gone) {
@@ -196,7 +210,7 @@ impl Ahead {
             let start = range.start - range.start % ALIGNMENT as u64;
             let length = (range.end - start) as usize + AHEAD_BYTES - ALIGNMENT;
             let mut read = |start: u64, length: usize| match wanted {
-                Wanted::OldOrNew => storage.read(start, &mut self.bytes[..length]),
+                Wanted::OldOrNew | Wanted::Readable => storage.read(start, &mut self.bytes[..length]),
                 Wanted::Oldest => storage.read_medium(start, &mut self.bytes[..length]),
             };
             let held = match read(start, length) {
@@ -218,6 +232,8 @@ impl Ahead {
 pub(super) enum Wanted {
     /// What was there before, or what was written.
     OldOrNew,
+    /// The same, as far as it can be read.
+    Readable,
     /// What was there before the first session.
     Oldest,
 }
