@@ -69,7 +69,7 @@ pub(super) struct InPlaceArgs {
     pub no_write: Vec<OsString>,
 
     /// Cut members that are longer than the voted size; what is cut is journalled
-    #[arg(long, conflicts_with = "output-file")]
+    #[arg(long, conflicts_with_all = ["output-file", "range"])]
     pub truncate: bool,
 
     /// Where what is overwritten is kept [default: beside the first member, its name and `.quorum-journal`]
@@ -279,27 +279,33 @@ fn journal_path(args: &RepairArgs, opened: &Opened) -> Result<Option<(PathBuf, O
     if own.no_journal {
         return Ok(None);
     }
-    let path = match &own.journal {
-        Some(path) if path.is_symlink() => {
-            fs::canonicalize(path).with_context(|| format!("--journal {}", MemberName::from(path.as_path())))?
-        }
-        Some(path) => path.clone(),
-        None => {
-            if let Some(device) = opened.members.iter().find(|member| member.is_device()) {
-                if own.dry_run {
-                    return Ok(None);
-                }
-                bail!(
-                    "{}: a device has no folder for the journal of what is overwritten\nhint: name a place with --journal FILE, or say --no-journal",
-                    device.name()
-                );
+    let path = if let Some(path) = &own.journal {
+        path.clone()
+    } else {
+        if let Some(device) = opened.members.iter().find(|member| member.is_device()) {
+            if own.dry_run {
+                return Ok(None);
             }
-            // Beside the file itself, whatever link leads there.
-            let first = fs::canonicalize(opened.members[0].path()).with_context(|| opened.members[0].name().to_string())?;
-            let mut name = first.file_name().context("a file has a name")?.to_owned();
-            name.push(SUFFIX);
-            first.with_file_name(name)
+            bail!(
+                "{}: a device has no folder for the journal of what is overwritten\nhint: name a place with --journal FILE, or say --no-journal",
+                device.name()
+            );
         }
+        // Beside the file itself, whatever link leads there.
+        let first = fs::canonicalize(opened.members[0].path()).with_context(|| opened.members[0].name().to_string())?;
+        let mut name = first.file_name().context("a file has a name")?.to_owned();
+        name.push(SUFFIX);
+        first.with_file_name(name)
+    };
+    let path = if path.is_symlink() {
+        fs::canonicalize(&path).with_context(|| {
+            format!(
+                "{}: a symbolic link that leads nowhere\nhint: name a place for the journal with --journal FILE",
+                MemberName::from(path.as_path())
+            )
+        })?
+    } else {
+        path
     };
     let (folder, name) = place_of(&path)
         .ok_or_else(|| anyhow!("--journal {}: this is no file's name\nhint: name a file", MemberName::from(path.as_path())))?;

@@ -91,6 +91,7 @@ Examples:
 Exit status:
   0  all could be looked at
   3  one could not
+  4  a journal is being written to by a repair or an undo
 
 See also:
   quorum-img-check(1), qemu-img(1), blkid(8), lsblk(8)";

@@ -136,8 +136,10 @@ pub fn lock_all_for_writing(members: &[RawMember], force: LockForce) -> Result<V
                 ));
             }
         }
-        if member.disk().is_some() {
-            if member.is_device() { refuse_used_device(member, force)? } else { refuse_loops_over(member)? }
+        if member.is_device() {
+            refuse_used_device(member, force)?;
+        } else if member.disk().is_some() {
+            refuse_loops_over(member)?;
         }
     }
     Ok(warnings)
@@ -145,9 +147,15 @@ pub fn lock_all_for_writing(members: &[RawMember], force: LockForce) -> Result<V
 
 fn refuse_used_device(member: &RawMember, force: LockForce) -> Result<(), LockError> {
     use std::os::unix::fs::MetadataExt;
-    let users = users::of_device(member.metadata().rdev(), &Sysfs::default());
-    if !users.found.is_empty() {
-        return Err(LockError::DeviceInUse { member: member.name().clone(), users: users.found.join(", ") });
+    let mut users = users::of_device(member.metadata().rdev(), &Sysfs::default());
+    if member.disk().is_none() {
+        // Others may read it while it only votes; but what is mounted changes.
+        users.open.clear();
+        users.hidden = false;
+    }
+    let found = users.in_words();
+    if !found.is_empty() {
+        return Err(LockError::DeviceInUse { member: member.name().clone(), users: found });
     }
     if users.hidden && !force.device {
         return Err(LockError::Hidden { member: member.name().clone() });
@@ -170,7 +178,7 @@ fn refuse_loops_over(member: &RawMember) -> Result<(), LockError> {
 /// Why a device could not be opened for nobody else.
 #[must_use]
 pub fn busy_device(member: &MemberName, rdev: u64) -> LockError {
-    let users = users::of_device(rdev, &Sysfs::default()).found.join(", ");
+    let users = users::of_device(rdev, &Sysfs::default()).in_words();
     let users = if users.is_empty() { "something that can't be seen from here".into() } else { users };
     LockError::DeviceInUse { member: member.clone(), users }
 }

@@ -119,7 +119,9 @@ impl Rewriter<'_> {
             match written {
                 Ok(()) => progress.written += bytes.len() as u64,
                 // What doesn't heal shows when it is read back.
-                Err(_) if !op.heals.is_empty() => sick = Some((op.member, op.range.widened(self.blocks[op.member], u64::MAX))),
+                Err(error) if !op.heals.is_empty() && error.raw_os_error() == Some(libc::EIO) => {
+                    sick = Some((op.member, op.range.widened(self.blocks[op.member], u64::MAX)));
+                }
                 Err(_) if sick.is_some_and(|(member, block)| member == op.member && block.and(op.range).is_some()) => {}
                 Err(error) => {
                     progress.error = Some(format!("writing {} bytes at offset {:#x}: {error}", bytes.len(), op.range.start));

@@ -160,18 +160,20 @@ impl InPlace<'_> {
             let again_bytes = again.iter().flatten().map(|range| range.length()).sum();
             let work = !plan.is_empty() || unfinished.is_some();
             let refused = judge(&plan, &evidence, self.wish.forced).err().or(standing_there.filter(|_| !plan.is_empty()));
-            if let Some(refusal) = refused {
+            if self.watch.stopped() {
+                code = 130;
+            } else if let Some(refusal) = refused {
                 code = code.max(refusal.exit_code());
                 section.refused = Some(refusal.to_string());
-            } else if work && !self.wish.dry_run && self.agreed(&section, &plan, again_bytes) {
+            } else if !work {
+                section.completed = !self.wish.dry_run;
+            } else if self.wish.dry_run {
+                code = code.max(1);
+            } else if self.agreed(&section, &plan, again_bytes) {
                 let done = self.rewrite(&plan, unfinished, &again)?;
                 code = code.max(self.settle(&mut section, &plan, &done));
-            } else if self.watch.stopped() {
-                code = 130;
-            } else if work {
-                code = code.max(1);
             } else {
-                section.completed = !self.wish.dry_run;
+                code = if self.watch.stopped() { 130 } else { code.max(1) };
             }
         }
         report.exit_code = code;

@@ -85,12 +85,16 @@ impl Basis<'_> {
         ops
     }
 
-    /// What must be written once more: `forced` of each member, where it holds what won.
-    pub(super) fn again(&self, forced: &[Vec<ByteRange>], portion: ByteRange) -> Ops {
+    /// What must be written once more: `forced` of each member, as far as it was voted on, where it holds what won.
+    pub(super) fn again(&self, forced: &[Vec<ByteRange>]) -> Ops {
         let mut ops = Ops::default();
         for (member, forced) in forced.iter().enumerate() {
-            let end = self.members[member].size();
-            let wanted: Vec<ByteRange> = forced.iter().filter_map(|range| range.and(portion)?.and(ByteRange::new(0, end))).collect();
+            let held = ByteRange::new(0, self.members[member].size());
+            let near = |&range: &ByteRange| {
+                let from = forced.partition_point(|forced| forced.end <= range.start);
+                forced[from..].iter().map_while(move |forced| forced.and(range))
+            };
+            let wanted: Vec<ByteRange> = self.ranges.iter().flat_map(near).filter_map(|range| range.and(held)).collect();
             let disagrees = |run: &&Run| match run.vote.verdict {
                 Verdict::Decided { winner } => run.vote.grouping.version(member) != Some(winner),
                 Verdict::Unanimous | Verdict::Undecided => true,

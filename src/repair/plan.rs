@@ -313,7 +313,7 @@ impl Plan {
     /// Bytes that are going to be written to members.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.members.iter().filter(|member| member.written).map(MemberPlan::bytes).sum()
+        self.members.iter().filter(|member| member.written).map(MemberPlan::bytes).fold(0, u64::saturating_add)
     }
 
     /// Bytes that the journal's records take at most.

@@ -4,7 +4,7 @@ use super::{
     RepairError,
     batch::Progress,
     journal::{Ended, JournalWriter},
-    ops::{Basis, Ops},
+    ops::Basis,
     plan::Plan,
     portions::{Digest, Portion},
     voted::Collector,
@@ -100,10 +100,7 @@ impl Rewriter<'_> {
         let (runs, _) = self.vote(ranges, Some(&collector))?;
         let voted = collector.finish();
         let basis = Basis { members: self.members, plan: self.plan, ranges, runs: &runs, voted: &voted, blocks: &self.blocks };
-        let mut ops = Ops::default();
-        for &range in ranges {
-            ops.list.append(&mut basis.again(forced, range).list);
-        }
+        let mut ops = basis.again(forced);
         ops.list.sort_by_key(|op| (op.member, op.range));
         self.perform(ops, &runs, &voted)
     }

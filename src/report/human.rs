@@ -75,7 +75,8 @@ fn headline(report: &Report) -> String {
     match (decided, undecided) {
         (0, 0) if lengths > 0 => {
             let verb = if lengths == 1 { "is" } else { "are" };
-            format!("{so_far}All members agree up to {}, but {lengths} of them {verb} longer: repairable.", human_size(report.size))
+            let part = if report.range.is_some() { "in the part of " } else { "up to " };
+            format!("{so_far}All members agree {part}{bytes}, but {lengths} of them {verb} longer: repairable.")
         }
         (0, 0) if report.members.iter().any(|member| member.status == Status::Failed) => {
             format!("{so_far}The members that can be read agree in all {}.", sectors(total))

@@ -172,7 +172,17 @@ impl Sysfs {
     pub fn loops_over(&self, dev: u64, ino: u64) -> Vec<String> {
         let devices = fs::read_dir(self.root.join("block")).into_iter().flatten().flatten();
         let names = devices.map(|entry| entry.file_name()).filter(|name| name.as_encoded_bytes().starts_with(b"loop"));
-        let over = names.filter(|name| loop_target(name).is_some_and(|(its_dev, its_ino, rdev)| (its_dev, its_ino, rdev) == (dev, ino, 0)));
+        let over = names.filter(|name| {
+            loop_target(name).map_or_else(
+                // Whoever may not open it sees at least the path that it was set up with.
+                || {
+                    use std::os::unix::fs::MetadataExt;
+                    let path = fs::read_to_string(self.root.join("block").join(name).join("loop/backing_file")).unwrap_or_default();
+                    fs::metadata(path.trim_end_matches('\n')).is_ok_and(|there| (there.dev(), there.ino()) == (dev, ino))
+                },
+                |target| target == (dev, ino, 0),
+            )
+        });
         over.map(|name| name.to_string_lossy().into_owned()).collect()
     }
 

@@ -20,7 +20,7 @@ use nix::{
     unistd::linkat,
 };
 
-use super::storage::{Draft, Folder, Storage};
+use super::storage::{Draft, Folder, Storage, untrusted};
 
 mod ioctls {
     /// `struct file_clone_range` (Linux, include/uapi/linux/fs.h).
@@ -182,6 +182,9 @@ impl Folder for PathBuf {
         // O_NONBLOCK: a FIFO of that name is not waited for.
         match OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(self.join(name)) {
             Ok(file) if file.metadata()?.is_file() => {
+                if let Some(why) = untrusted(&file.metadata()?) {
+                    return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+                }
                 // Whoever made it may have been killed before this.
                 File::open(self)?.sync_all()?;
                 Ok(Some(Box::new(file)))

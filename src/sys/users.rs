@@ -9,7 +9,10 @@ use std::{
 
 use nix::sys::stat::{major, minor};
 
-use super::{device::Sysfs, locks::Holder};
+use super::{
+    device::{Beneath, Sysfs},
+    locks::Holder,
+};
 
 /// Devices over devices that are looked at; more are never stacked.
 const DEVICES_MAX: usize = 64;
@@ -17,13 +20,23 @@ const DEVICES_MAX: usize = 64;
 /// What is known of a device's users.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Users {
-    /// What holds it, in words: "it is mounted on /srv", "process 12 (qemu-system-x86_64 ...) has it open".
-    pub found: Vec<String>,
+    /// What is mounted from it or built on it, in words: "it is mounted on /srv".
+    pub mounted: Vec<String>,
+    /// Who has it open, in words: "process 12 (qemu-system-x86_64 ...) has it open".
+    pub open: Vec<String>,
     /// Whether there are processes whose open files this user may not see.
     pub hidden: bool,
 }
 
-/// Looks for users of the device with that number, or of one on top of it.
+impl Users {
+    /// All of them in one line; empty where there are none.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        self.mounted.iter().chain(&self.open).cloned().collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Looks for users of the device with that number, of one on top of it, and of the disk that it is a part of.
 #[must_use]
 pub fn of_device(rdev: u64, sysfs: &Sysfs) -> Users {
     let mut devices = vec![rdev];
@@ -37,19 +50,17 @@ pub fn of_device(rdev: u64, sysfs: &Sysfs) -> Users {
     for &device in &devices {
         let number = format!("{}:{}", major(device), minor(device));
         let points = mounts.lines().filter_map(|line| mount_point(line, &number));
-        users.found.extend(points.map(|point| format!("it is mounted on {point}")));
-        users.found.extend(sysfs.holders(device).iter().map(|holder| format!("the device {holder} is built on it")));
+        users.mounted.extend(points.map(|point| format!("it is mounted on {point}")));
+        users.mounted.extend(sysfs.holders(device).iter().map(|holder| format!("the device {holder} is built on it")));
     }
     let swaps = fs::read_to_string("/proc/swaps").unwrap_or_default();
-    let swapped = swaps
-        .lines()
-        .skip(1)
-        .filter_map(|line| fs::metadata(line.split_whitespace().next()?).ok())
-        .any(|meta| devices.contains(&meta.rdev()));
-    if swapped {
-        users.found.push("the system swaps to it".into());
+    let mut swapped = swaps.lines().skip(1).filter_map(|line| fs::metadata(line.split_whitespace().next()?).ok());
+    if swapped.any(|meta| devices.contains(&meta.rdev())) {
+        users.mounted.push("the system swaps to it".into());
     }
-    processes(&devices, &mut users);
+    let disk = |beneath| if let Beneath::Part { rdev, .. } = beneath { Some(rdev) } else { None };
+    let disks: Vec<u64> = sysfs.beneath(rdev).into_iter().filter_map(disk).collect();
+    processes(&devices, &disks, &mut users);
     users
 }
 
@@ -60,21 +71,35 @@ fn mount_point<'a>(line: &'a str, number: &str) -> Option<&'a str> {
     (found == number).then_some(words.nth(1)?)
 }
 
-fn processes(devices: &[u64], users: &mut Users) {
+/// Processes that have one of the devices open, or one of the disks that hold them, for writing.
+fn processes(devices: &[u64], disks: &[u64], users: &mut Users) {
     let own = std::process::id();
     let numbers = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     for pid in numbers.filter(|&pid| pid != own) {
-        let Ok(files) = fs::read_dir(Path::new("/proc").join(pid.to_string()).join("fd")) else {
+        let folder = Path::new("/proc").join(pid.to_string());
+        let Ok(files) = fs::read_dir(folder.join("fd")) else {
             // One that has ended hides nothing.
-            users.hidden |= Path::new("/proc").join(pid.to_string()).exists();
+            users.hidden |= folder.exists();
             continue;
         };
-        let open = files.flatten().filter_map(|file| fs::metadata(file.path()).ok());
-        if open.filter(|meta| meta.file_type().is_block_device()).any(|meta| devices.contains(&meta.rdev())) {
+        let has_one = files.flatten().any(|file| {
+            let meta = fs::metadata(file.path()).ok().filter(|meta| meta.file_type().is_block_device());
+            meta.is_some_and(|meta| {
+                devices.contains(&meta.rdev()) || (disks.contains(&meta.rdev()) && writes(&folder.join("fdinfo").join(file.file_name())))
+            })
+        });
+        if has_one {
             let Holder { pid, command } = Holder::of(pid);
-            users.found.push(format!("process {pid} ({command}) has it open"));
+            users.open.push(format!("process {pid} ({command}) has it open"));
         }
     }
+}
+
+/// Whether a file is open for writing, by its line `flags:` in octal (`proc_pid_fdinfo(5)`).
+fn writes(fdinfo: &Path) -> bool {
+    let text = fs::read_to_string(fdinfo).unwrap_or_default();
+    let flags = text.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+    flags.is_none_or(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
 }
 
 #[cfg(test)]

@@ -82,8 +82,10 @@ fn a_device_needs_a_place_for_the_journal() {
     let set = &devices.set;
     set.refuses(repair(&set.lab, devices.paths()), 3, &["--journal"]);
     // One among files is enough.
-    let mixed = [set.members[0].clone(), devices.paths()[1].clone(), set.members[2].clone()];
-    set.refuses(repair(&set.lab, &mixed), 3, &["--journal"]);
+    let other = Set::new();
+    let Some(node) = LoopDevice::new(&other.members[1]) else { return };
+    let mixed = [other.members[0].clone(), node.path().to_owned(), other.members[2].clone()];
+    other.refuses(repair(&other.lab, &mixed), 3, &["--journal"]);
     for path in devices.paths() {
         assert!(!super::journal_of(&path).exists(), "{}", path.display());
     }
@@ -96,16 +98,30 @@ fn a_device_needs_a_place_for_the_journal() {
 #[test]
 fn devices_and_files_are_repaired_together() {
     let _alone = alone_with_loop_devices();
-    let Some(devices) = Devices::new() else { return };
-    let set = &devices.set;
-    let mixed = [set.members[0].clone(), devices.paths()[1].clone(), set.members[2].clone()];
-    let journal = devices.journal();
+    let set = Set::new();
+    let Some(node) = LoopDevice::new(&set.members[1]) else { return };
+    let flush = || shell(std::process::Command::new("blockdev").arg("--flushbufs").arg(node.path()));
+    let mixed = [set.members[0].clone(), node.path().to_owned(), set.members[2].clone()];
+    let journal = set.lab.path("journal");
     let run = repair(&set.lab, &mixed).arg("--journal").arg(&journal).exits(0);
-    devices.flush();
+    flush();
     set.assert_repaired(&run);
     let run = undo(&set.lab, &journal).exits(0);
-    devices.flush();
+    flush();
     set.assert_as_before(&run);
+}
+
+/// Whoever uses a file through a loop device can't be seen from the file: a file system in it may be mounted.
+#[test]
+fn a_file_under_a_loop_device_is_refused() {
+    let _alone = alone_with_loop_devices();
+    let set = Set::new();
+    let Some(node) = LoopDevice::new(&set.members[1]) else { return };
+    let name = node.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    set.refuses(repair(&set.lab, &set.members), 4, &["disk-1.img", &name]);
+    drop(node);
+    let run = repair(&set.lab, &set.members).exits(0);
+    set.assert_repaired(&run);
 }
 
 /// What a longer device holds behind its image belongs to nobody here, and no device can be cut.

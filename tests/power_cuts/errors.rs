@@ -29,7 +29,7 @@ impl World {
                         self.assert_member_repaired_but(left, member, &format!("without an error of its own, {when}"));
                     }
                 }
-                let said = !failed.is_empty() || !section.unsteady.is_empty();
+                let said = !failed.is_empty() || !section.unsteady.is_empty() || section.refused.is_some();
                 assert!(report.exit_code != 3 || said, "nobody is told why it failed {when}: {section:?}");
                 assert_eq!(section.completed, report.exit_code < 3, "whether it was completed {when}");
                 report.exit_code

@@ -126,6 +126,11 @@ impl World {
         undo.restore(journal).map(Some)
     }
 
+    /// Why the plan was refused; empty where it wasn't.
+    pub fn refused(report: &Report) -> String {
+        report.in_place.as_ref().and_then(|section| section.refused.clone()).unwrap_or_default()
+    }
+
     /// On the medium each member is as it was; what could not be read may have been healed.
     pub fn assert_original(&self, when: &str) {
         for (member, original) in self.schedule.members.iter().enumerate() {

@@ -149,6 +149,10 @@ impl Journal {
         let mut journal = Self { name: name.clone(), storage, header, records: Vec::new(), end: header_bytes as u64 };
         while let Some(record) = journal.record_at(journal.end, length)? {
             journal.end = (record.at + HEAD_BYTES as u64 + record.head.length).next_multiple_of(ALIGNMENT);
+            // Only the last end is ever asked what members looked like.
+            if let Some(Record { ended: Some(ended), .. }) = journal.records.last_mut() {
+                ended.stamps.clear();
+            }
             journal.records.push(record);
             if journal.records.len() > RECORDS_MAX {
                 return Err(damaged(journal.end));

@@ -111,11 +111,14 @@ impl Undo<'_> {
             let first = range.start - range.start % UNIT_BYTES;
             let from = suspects.partition_point(|suspect| (suspect.member, suspect.at) < (member, first));
             let near = suspects[from..].iter().take_while(|suspect| suspect.member == member && suspect.at < range.end);
-            for (suspect, explained) in near.zip(&mut explained[from..]).filter(|(_, explained)| !**explained) {
+            let mut near = near.zip(&mut explained[from..]).filter(|(_, explained)| !**explained).peekable();
+            if near.peek().is_none() {
+                return Ok(());
+            }
+            let foreign = self.foreign_units(loaded, size_before(journal, loaded), wanted, &mut ahead)?;
+            for (suspect, explained) in near {
                 *explained = match wanted {
-                    Wanted::OldOrNew | Wanted::Readable => {
-                        !self.foreign_units(loaded, size_before(journal, loaded), wanted, &mut ahead)?.contains(&suspect.at)
-                    }
+                    Wanted::OldOrNew | Wanted::Readable => !foreign.contains(&suspect.at),
                     // What was there before all of it counts, and an earlier session tells that.
                     Wanted::Oldest => loaded.session < suspect.session,
                 };

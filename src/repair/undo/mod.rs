@@ -8,7 +8,7 @@ use examine::Wanted;
 
 use super::{
     image::Phases,
-    journal::{Entry, Identity, Journal, JournalError, Loaded, Old, State},
+    journal::{Entry, Journal, JournalError, Loaded, Old, State},
 };
 use crate::{
     member::{MemberName, in_words},
@@ -187,7 +187,7 @@ impl Undo<'_> {
             if self.watch.stopped() {
                 return Err(UndoError::Interrupted);
             }
-            let written = self.put_back(loaded, &header.members[loaded.entry.member], &mut undone)?;
+            let written = self.put_back(loaded, &mut undone)?;
             undone.bytes += written;
             unsynced += written;
             self.watch.advanced(written);
@@ -210,7 +210,7 @@ impl Undo<'_> {
         Ok(undone)
     }
 
-    fn put_back(&self, loaded: &Loaded, identity: &Identity, undone: &mut Undone) -> Result<u64, UndoError> {
+    fn put_back(&self, loaded: &Loaded, undone: &mut Undone) -> Result<u64, UndoError> {
         let Entry { member, old, range, .. } = loaded.entry;
         let Some(target) = self.target(member) else { return Ok(0) };
         let write = |offset: u64, bytes: &[u8]| {
@@ -235,11 +235,8 @@ impl Undo<'_> {
                 undone.kept.push((member, range));
                 return Ok(0);
             }
-            // Cut off at the end, where the member had ended when the repair began; a later session found it longer already.
-            Old::Beyond => {
-                debug_assert!(range.start >= identity.size);
-                return Ok(0);
-            }
+            // Goes away with the length.
+            Old::Beyond => return Ok(0),
         }
         Ok(range.length())
     }
