@@ -99,6 +99,27 @@ impl Extent {
     }
 }
 
+/// The last extent that a member told, so that it isn't asked for the same one again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KnownExtent(Option<(u64, Extent)>);
+
+impl KnownExtent {
+    /// The extent of that very member that holds `offset` (less than its size).
+    ///
+    /// # Errors
+    /// As for [`Member::extent`].
+    pub fn at(&mut self, member: &dyn Member, offset: u64) -> Result<Extent, ReadError> {
+        if let Some((start, extent)) = self.0
+            && (start..extent.end()).contains(&offset)
+        {
+            return Ok(extent);
+        }
+        let extent = member.extent(offset)?;
+        self.0 = Some((offset, extent));
+        Ok(extent)
+    }
+}
+
 /// One copy that votes.
 pub trait Member: Send + Sync {
     /// As the user named it.

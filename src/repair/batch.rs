@@ -8,10 +8,10 @@ use super::{
     voted::Voted,
 };
 use crate::{
-    member::{Extent, Member},
+    member::{Extent, KnownExtent, Member},
     scan::workers,
     sys::storage::Storage,
-    vote::{ByteRange, Run},
+    vote::ByteRange,
 };
 
 /// Ranges remembered of each kind, for the report.
@@ -33,7 +33,7 @@ pub(super) struct Progress {
 
 impl Rewriter<'_> {
     /// Journals what the writes replace, writes, syncs and reads back.
-    pub(super) fn perform(&mut self, ops: Ops, runs: &[Run], voted: &Voted) -> Result<(), Stop> {
+    pub(super) fn perform(&mut self, ops: Ops, voted: &Voted) -> Result<(), Stop> {
         for (member, range) in ops.not_healed {
             self.progress[member].not_healed(range);
         }
@@ -44,7 +44,7 @@ impl Rewriter<'_> {
         if self.watch.stopped() {
             return Err(Stop::Interrupted);
         }
-        self.journalled(&mut list, runs, voted)?;
+        self.journalled(&mut list, voted)?;
         let all_written = self.write(&list, voted);
         let touched = list.iter().fold(0, |mask, op| mask | 1 << op.member);
         self.sync(touched);
@@ -58,11 +58,12 @@ impl Rewriter<'_> {
     }
 
     /// Puts into the journal what the writes replace; a write whose old bytes can't be had is left out.
-    fn journalled(&mut self, list: &mut Vec<Op>, runs: &[Run], voted: &Voted) -> Result<(), Stop> {
+    fn journalled(&mut self, list: &mut Vec<Op>, voted: &Voted) -> Result<(), Stop> {
         let synced = self.synced;
         let Some((name, journal)) = &mut self.journal else { return Ok(()) };
         let failed = |error| RepairError::JournalWrite { journal: name.clone(), error };
         let mut batch = journal.batch(synced).map_err(failed)?;
+        let mut known = vec![KnownExtent::default(); self.members.len()];
         let mut unreadable = Vec::new();
         let mut old = Vec::new();
         for (index, op) in list.iter().enumerate() {
@@ -72,7 +73,7 @@ impl Rewriter<'_> {
             let member = self.members[op.member];
             let bytes = op.bytes(voted);
             self.watch.spend(op.range.length());
-            for (range, kind) in kinds_of(op, member, runs) {
+            for (range, kind) in kinds_of(op, member, &mut known[op.member]) {
                 old.clear();
                 if kind == Old::Data {
                     old.resize(range.length() as usize, 0);
@@ -205,7 +206,7 @@ fn note(list: &mut Vec<ByteRange>, range: ByteRange) {
 }
 
 /// Cuts the range of a write where what it replaces is of another kind.
-fn kinds_of(op: &Op, member: &dyn Member, runs: &[Run]) -> Vec<(ByteRange, Old)> {
+fn kinds_of(op: &Op, member: &dyn Member, known: &mut KnownExtent) -> Vec<(ByteRange, Old)> {
     let end = member.size();
     let (held, beyond) = if op.range.end <= end {
         (Some(op.range), None)
@@ -216,7 +217,7 @@ fn kinds_of(op: &Op, member: &dyn Member, runs: &[Run]) -> Vec<(ByteRange, Old)>
     };
     let mut kinds = Vec::new();
     if let Some(held) = held {
-        let hole = op.heals.is_empty() && matches!(member.extent(held.start), Ok(Extent::Zero(zeros)) if zeros >= held.end);
+        let hole = op.heals.is_empty() && matches!(known.at(member, held.start), Ok(Extent::Zero(zeros)) if zeros >= held.end);
         let mut at = held.start;
         for heals in &op.heals {
             if at < heals.start {
@@ -229,7 +230,6 @@ fn kinds_of(op: &Op, member: &dyn Member, runs: &[Run]) -> Vec<(ByteRange, Old)>
             kinds.push((ByteRange::new(at, held.end), if hole { Old::Hole } else { Old::Data }));
         }
     }
-    debug_assert!(runs.iter().all(|run| !run.range.is_empty()));
     kinds.extend(beyond.map(|range| (range, Old::Beyond)));
     kinds
 }

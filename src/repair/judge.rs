@@ -2,7 +2,7 @@
 
 use super::{Forced, RepairError, plan::Plan};
 use crate::{
-    member::{Extent, Member, find_file_system, read_partitions},
+    member::{Extent, KnownExtent, Member, find_file_system, read_partitions},
     report::rfc3339,
     vote::ByteRange,
 };
@@ -62,16 +62,12 @@ fn times_of(member: &dyn Member) -> String {
 
 /// Bytes of `range` that at least one member holds as data; what can't be told counts as data.
 pub(super) fn data_bytes(members: &[&dyn Member], range: ByteRange, stopped: &dyn Fn() -> bool) -> u64 {
-    let mut known: Vec<Option<(u64, Extent)>> = vec![None; members.len()];
+    let mut known = vec![KnownExtent::default(); members.len()];
     let (mut at, mut sum) = (range.start, 0);
     while at < range.end && !stopped() {
         let (mut next, mut data, mut any) = (range.end, false, false);
         for (member, known) in members.iter().zip(&mut known).filter(|(member, _)| at < member.size()) {
-            let extent = match *known {
-                Some((start, extent)) if (start..extent.end()).contains(&at) => extent,
-                _ => member.extent(at).unwrap_or(Extent::Data(member.size())),
-            };
-            *known = Some((at, extent));
+            let extent = known.at(*member, at).unwrap_or(Extent::Data(member.size()));
             any = true;
             data |= matches!(extent, Extent::Data(_));
             next = next.min(extent.end().max(at + 1)).min(member.size());

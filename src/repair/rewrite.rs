@@ -20,6 +20,8 @@ use crate::{
 const VOTED_BYTES_MAX: usize = 64 << 20;
 /// Bytes of a cut surplus that are journalled at a time.
 pub(super) const CUT_BYTES: u64 = 32 << 20;
+/// Bytes between two ranges to be voted on again that are rather read than stepped over.
+const GAP_BYTES_MAX: u64 = 64 << 10;
 /// The smallest piece of one long divergence that is worked on at a time, in bytes.
 const PIECE_BYTES_MIN: u64 = 1 << 20;
 /// Why the work ended early.
@@ -96,13 +98,13 @@ impl Rewriter<'_> {
     }
 
     fn again_in(&mut self, forced: &[Vec<ByteRange>], ranges: &[ByteRange]) -> Result<(), Stop> {
-        let collector = Collector::new(2 * VOTED_BYTES_MAX);
+        let collector = Collector::new(ranges, 2 * VOTED_BYTES_MAX);
         let (runs, _) = self.vote(ranges, Some(&collector))?;
         let voted = collector.finish();
         let basis = Basis { members: self.members, plan: self.plan, ranges, runs: &runs, voted: &voted, blocks: &self.blocks };
         let mut ops = basis.again(forced);
         ops.list.sort_by_key(|op| (op.member, op.range));
-        self.perform(ops, &runs, &voted)
+        self.perform(ops, &voted)
     }
 
     /// Does what the plan says.
@@ -169,7 +171,7 @@ impl Rewriter<'_> {
 
     /// Votes on `ranges` once more, and goes on where that says what the plan relies on.
     fn attempt(&mut self, ranges: &[ByteRange], expected: Digest) -> Result<Attempt, Stop> {
-        let collector = Collector::new(VOTED_BYTES_MAX);
+        let collector = Collector::new(ranges, VOTED_BYTES_MAX);
         let voted = self.vote(ranges, Some(&collector));
         if collector.overflowed() {
             return Ok(Attempt::TooMuch);
@@ -184,13 +186,33 @@ impl Rewriter<'_> {
         let basis = Basis { members: self.members, plan: self.plan, ranges, runs: &runs, voted: &voted, blocks: &self.blocks };
         let ops = basis.planned();
         let held = voted.held();
-        self.perform(ops, &runs, &voted)?;
+        self.perform(ops, &voted)?;
         Ok(Attempt::Done(held))
+    }
+
+    /// The same with short gaps filled: what lies between agrees, and reading it costs less than stepping over it.
+    fn bridged(&self, ranges: &[ByteRange]) -> Vec<ByteRange> {
+        let mut bridged: Vec<ByteRange> = Vec::new();
+        for &range in ranges {
+            match bridged.last_mut() {
+                Some(last) if range.start - last.end <= GAP_BYTES_MAX && self.was_looked_at(ByteRange::new(last.end, range.start)) => {
+                    last.end = range.end;
+                }
+                _ => bridged.push(range),
+            }
+        }
+        bridged
+    }
+
+    /// Whether all of it was voted on when the plan was made: else nobody knows what lies there.
+    fn was_looked_at(&self, gap: ByteRange) -> bool {
+        gap.is_empty() || self.plan.looked_at_in(gap) == [gap]
     }
 
     fn vote(&self, ranges: &[ByteRange], collector: Option<&Collector>) -> Result<(Vec<Run>, Outcome), Stop> {
         let mut runs = Vec::new();
         let quiet = Quiet(self.watch);
+        let ranges = &self.bridged(ranges);
         let output = collector.map(|collector| (collector as _, Fill::Fail));
         let job = Job { output, ..Job::new(self.members, self.question, self.poll, ranges, &quiet) };
         let outcome = scan(&job, &mut |run| {

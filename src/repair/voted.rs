@@ -15,17 +15,19 @@ use crate::{
     vote::{ByteRange, is_zero},
 };
 
-/// Takes voted bytes from all threads, and ends the scan where they become too many. Zeros take no memory.
-pub(super) struct Collector {
+/// Takes voted bytes of the wanted ranges from all threads, and ends the scan where they become too many. Zeros take no memory.
+pub(super) struct Collector<'a> {
+    /// Ascending, apart from each other.
+    wanted: &'a [ByteRange],
     pieces: Mutex<BTreeMap<u64, Vec<u8>>>,
     held: AtomicUsize,
     bytes_max: usize,
     overflowed: AtomicBool,
 }
 
-impl Collector {
-    pub(super) fn new(bytes_max: usize) -> Self {
-        Self { pieces: Mutex::default(), held: AtomicUsize::new(0), bytes_max, overflowed: AtomicBool::new(false) }
+impl<'a> Collector<'a> {
+    pub(super) fn new(wanted: &'a [ByteRange], bytes_max: usize) -> Self {
+        Self { wanted, pieces: Mutex::default(), held: AtomicUsize::new(0), bytes_max, overflowed: AtomicBool::new(false) }
     }
 
     /// Whether there were too many.
@@ -38,8 +40,8 @@ impl Collector {
     }
 }
 
-impl Output for Collector {
-    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+impl Collector<'_> {
+    fn keep(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         if is_zero(bytes) {
             return Ok(());
         }
@@ -49,6 +51,15 @@ impl Output for Collector {
         }
         self.pieces.lock().expect("no thread panics with it").insert(offset, bytes.to_vec());
         Ok(())
+    }
+}
+
+impl Output for Collector<'_> {
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let chunk = ByteRange::new(offset, offset + bytes.len() as u64);
+        let from = self.wanted.partition_point(|wanted| wanted.end <= offset);
+        let wanted = self.wanted[from..].iter().map_while(|wanted| wanted.and(chunk));
+        wanted.into_iter().try_for_each(|part| self.keep(part.start, &bytes[(part.start - offset) as usize..(part.end - offset) as usize]))
     }
 
     fn zeros(&self, _range: ByteRange) -> io::Result<()> {
@@ -106,12 +117,13 @@ mod tests {
 
     #[test]
     fn bytes_come_back_from_pieces_and_gaps() {
-        let collector = Collector::new(100);
-        for (offset, bytes) in [(30, &[3; 10][..]), (10, &[1; 10]), (20, &[0; 10])] {
+        let wanted = [ByteRange::new(5, 22), ByteRange::new(22, 50)];
+        let collector = Collector::new(&wanted, 100);
+        for (offset, bytes) in [(30, &[3; 10][..]), (10, &[1; 10]), (20, &[0; 10]), (60, &[4; 10])] {
             collector.write(offset, bytes).expect("there is room");
         }
         let voted = collector.finish();
-        assert_eq!(voted.held(), 20, "zeros take nothing");
+        assert_eq!(voted.held(), 20, "zeros take nothing, nor does what isn't wanted");
         for (start, end) in [(0, 50), (10, 20), (12, 15), (18, 33), (20, 30), (39, 41), (45, 50)] {
             let expected: Vec<u8> =
                 (start..end).map(|at| if (10..20).contains(&at) { 1 } else { u8::from((30..40).contains(&at)) * 3 }).collect();
@@ -121,7 +133,8 @@ mod tests {
 
     #[test]
     fn too_much_is_an_error() {
-        let collector = Collector::new(15);
+        let wanted = [ByteRange::new(0, 100)];
+        let collector = Collector::new(&wanted, 15);
         collector.write(0, &[1; 10]).expect("there is room");
         assert!(!collector.overflowed());
         collector.write(10, &[1; 10]).expect_err("there is none");

@@ -2,7 +2,7 @@
 
 use super::{BLOCK_BYTES, Job, Shared, WINDOW_ALIGNMENT};
 use crate::{
-    member::{Extent, Member},
+    member::{Extent, KnownExtent},
     vote::ByteRange,
 };
 
@@ -27,13 +27,13 @@ pub(super) struct Feeder<'a> {
     before: u64,
     given: u64,
     /// For each member the last extent it told.
-    known: Vec<Option<(u64, Extent)>>,
+    known: Vec<KnownExtent>,
 }
 
 impl<'a> Feeder<'a> {
     pub(super) fn new(job: &'a Job<'a>, window_bytes: u64) -> Self {
         let at = job.ranges.first().map_or(0, |range| range.start);
-        Self { job, window_bytes, range: 0, at, before: 0, given: 0, known: vec![None; job.members.len()] }
+        Self { job, window_bytes, range: 0, at, before: 0, given: 0, known: vec![KnownExtent::default(); job.members.len()] }
     }
 
     /// Whether all was given out.
@@ -93,7 +93,7 @@ impl<'a> Feeder<'a> {
                 by_all = false;
                 continue;
             }
-            match extent_at(*member, at, &mut self.known[index]) {
+            match self.known[index].at(*member, at).ok() {
                 Some(Extent::Zero(zeros)) if zeros > at && at < member.size() => end = end.min(zeros),
                 _ => return (at, false),
             }
@@ -104,16 +104,4 @@ impl<'a> Feeder<'a> {
     fn skips(&self) -> bool {
         self.job.output.is_none_or(|(output, _)| !output.wants_all_zeros())
     }
-}
-
-/// The extent that holds `at`, from memory where it was told before.
-fn extent_at(member: &dyn Member, at: u64, known: &mut Option<(u64, Extent)>) -> Option<Extent> {
-    if let Some((start, extent)) = *known
-        && (start..extent.end()).contains(&at)
-    {
-        return Some(extent);
-    }
-    let extent = member.extent(at).ok()?; // what it means is for whoever reads there
-    *known = Some((at, extent));
-    Some(extent)
 }
