@@ -1,9 +1,12 @@
 //! One batch of writes: what they replace is journalled, then they are written, synced and read back.
 
+use std::thread::{Scope, ScopedJoinHandle};
+
 use super::{
     RepairError,
     journal::{Entry, Old, unit_hashes},
     ops::{Op, Ops},
+    read_back::differences,
     rewrite::{Rewriter, Stop},
     voted::Voted,
 };
@@ -31,9 +34,42 @@ pub(super) struct Progress {
     pub(super) not_healed: Vec<ByteRange>,
 }
 
-impl Rewriter<'_> {
+/// What was read back, and where it differs: by the number of the write.
+pub(super) struct ReadBack {
+    list: Vec<Op>,
+    wrong: Vec<(usize, String)>,
+}
+
+/// One batch is read back while the next one is voted on.
+pub(super) struct Flow<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    running: Option<ScopedJoinHandle<'scope, ReadBack>>,
+}
+
+impl<'scope, 'env> Flow<'scope, 'env> {
+    /// Nothing is going on yet.
+    pub(super) fn new(scope: &'scope Scope<'scope, 'env>) -> Self {
+        Self { scope, running: None }
+    }
+
+    fn start(&mut self, work: impl FnOnce() -> ReadBack + Send + 'scope) {
+        self.running = Some(self.scope.spawn(work));
+    }
+
+    fn finish(&mut self) -> Option<ReadBack> {
+        let running = self.running.take()?;
+        Some(running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    }
+}
+
+impl<'a> Rewriter<'a> {
     /// Journals what the writes replace, writes, syncs and reads back.
-    pub(super) fn perform(&mut self, ops: Ops, voted: &Voted) -> Result<(), Stop> {
+    pub(super) fn perform<'s>(&mut self, flow: &mut Flow<'s, '_>, ops: Ops, voted: Voted) -> Result<(), Stop>
+    where
+        'a: 's,
+    {
+        // The record that comes next tells what earlier ones have behind them: that must be known.
+        self.heed_read_back(flow);
         for (member, range) in ops.not_healed {
             self.progress[member].not_healed(range);
         }
@@ -44,12 +80,16 @@ impl Rewriter<'_> {
         if self.watch.stopped() {
             return Err(Stop::Interrupted);
         }
-        self.journalled(&mut list, voted)?;
-        let all_written = self.write(&list, voted);
+        self.journalled(&mut list, &voted)?;
+        let all_written = self.write(&list, &voted);
         let touched = list.iter().fold(0, |mask, op| mask | 1 << op.member);
         self.sync(touched);
         if all_written && !self.watch.stopped() {
-            self.read_back(&list, voted);
+            let (stores, watch, threads) = (self.stores, self.watch, workers(self.question.threads, self.members));
+            flow.start(move || {
+                let wrong = differences(&list, &voted, stores, threads, watch);
+                ReadBack { list, wrong }
+            });
             return Ok(());
         }
         // What wasn't read back is written again by the next session.
@@ -151,9 +191,9 @@ impl Rewriter<'_> {
         }
     }
 
-    /// Reads back, and holds it against what was to be written.
-    fn read_back(&mut self, list: &[Op], voted: &Voted) {
-        let wrong = super::read_back::differences(list, voted, self.stores, workers(self.question.threads, self.members), self.watch);
+    /// Waits for what is being read back, and heeds what was found.
+    pub(super) fn heed_read_back(&mut self, flow: &mut Flow<'_, '_>) {
+        let Some(ReadBack { list, wrong }) = flow.finish() else { return };
         let mut wrong = wrong.into_iter().peekable();
         let mut sick: Option<(usize, ByteRange)> = None;
         for (index, op) in list.iter().enumerate() {

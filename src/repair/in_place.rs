@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use super::{
     Earlier, Forced, RepairError,
-    batch::Progress,
+    batch::{Flow, Progress},
     journal::{Identity, Journal},
     judge::{Evidence, data_bytes, judge},
     outcome::{Done, listed},
@@ -301,18 +301,27 @@ impl InPlace<'_> {
     }
 
     fn stages(&self, rewriter: &mut Rewriter, forced: &[Vec<ByteRange>], unsettled: u64) -> Result<(), Stop> {
-        if forced.iter().any(|ranges| !ranges.is_empty()) {
-            (self.phases)("writing again", 0);
-            rewriter.again(forced)?;
-        }
         rewriter.announce_lengths()?;
-        (self.phases)("rewriting", rewriter.plan.voted_bytes());
-        rewriter.planned()?;
+        std::thread::scope(|scope| {
+            let mut flow = Flow::new(scope);
+            let written = self.portions(rewriter, &mut flow, forced);
+            rewriter.heed_read_back(&mut flow);
+            written
+        })?;
         (self.phases)("setting lengths", 0);
         rewriter.extend();
         rewriter.cut()?;
         rewriter.settle(unsettled);
         Ok(())
+    }
+
+    fn portions<'s, 'a: 's>(&self, rewriter: &mut Rewriter<'a>, flow: &mut Flow<'s, '_>, forced: &[Vec<ByteRange>]) -> Result<(), Stop> {
+        if forced.iter().any(|ranges| !ranges.is_empty()) {
+            (self.phases)("writing again", 0);
+            rewriter.again(flow, forced)?;
+        }
+        (self.phases)("rewriting", rewriter.plan.voted_bytes());
+        rewriter.planned(flow)
     }
 }
 

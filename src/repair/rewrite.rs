@@ -2,7 +2,7 @@
 
 use super::{
     RepairError,
-    batch::Progress,
+    batch::{Flow, Progress},
     journal::{Ended, JournalWriter},
     ops::Basis,
     plan::Plan,
@@ -16,8 +16,8 @@ use crate::{
     vote::{ByteRange, Fill, Run},
 };
 
-/// Voted bytes held at a time.
-const VOTED_BYTES_MAX: usize = 64 << 20;
+/// Voted bytes held of a portion; those of the one before are held, too, while it is read back.
+const VOTED_BYTES_MAX: usize = 40 << 20;
 /// Bytes of a cut surplus that are journalled at a time.
 pub(super) const CUT_BYTES: u64 = 32 << 20;
 /// Bytes between two ranges to be voted on again that are rather read than stepped over.
@@ -67,9 +67,12 @@ enum Attempt {
     TooMuch,
 }
 
-impl Rewriter<'_> {
+impl<'a> Rewriter<'a> {
     /// Writes once more what an earlier session wrote and may not have reached stable storage: for each member such ranges.
-    pub(super) fn again(&mut self, forced: &[Vec<ByteRange>]) -> Result<(), Stop> {
+    pub(super) fn again<'s>(&mut self, flow: &mut Flow<'s, '_>, forced: &[Vec<ByteRange>]) -> Result<(), Stop>
+    where
+        'a: 's,
+    {
         let mut all: Vec<ByteRange> = forced.iter().flatten().copied().collect();
         all.sort_unstable();
         let unit = u64::from(self.poll.sector).max(super::journal::SAMPLE_BYTES);
@@ -90,29 +93,35 @@ impl Rewriter<'_> {
                 }
             }
             if held >= CUT_BYTES || pieces.peek().is_none() {
-                self.again_in(forced, &std::mem::take(&mut portion))?;
+                self.again_in(flow, forced, &std::mem::take(&mut portion))?;
                 held = 0;
             }
         }
         Ok(())
     }
 
-    fn again_in(&mut self, forced: &[Vec<ByteRange>], ranges: &[ByteRange]) -> Result<(), Stop> {
+    fn again_in<'s>(&mut self, flow: &mut Flow<'s, '_>, forced: &[Vec<ByteRange>], ranges: &[ByteRange]) -> Result<(), Stop>
+    where
+        'a: 's,
+    {
         let collector = Collector::new(ranges, 2 * VOTED_BYTES_MAX);
         let (runs, _) = self.vote(ranges, Some(&collector))?;
         let voted = collector.finish();
         let basis = Basis { members: self.members, plan: self.plan, ranges, runs: &runs, voted: &voted, blocks: &self.blocks };
         let mut ops = basis.again(forced);
         ops.list.sort_by_key(|op| (op.member, op.range));
-        self.perform(ops, &voted)
+        self.perform(flow, ops, voted)
     }
 
     /// Does what the plan says.
-    pub(super) fn planned(&mut self) -> Result<(), Stop> {
+    pub(super) fn planned<'s>(&mut self, flow: &mut Flow<'s, '_>) -> Result<(), Stop>
+    where
+        'a: 's,
+    {
         for portion in self.plan.portions() {
             let ranges = self.plan.ranges_in(portion.range);
-            if let Attempt::TooMuch = self.attempt(&ranges, portion.digest)? {
-                self.piecemeal(&ranges, portion)?;
+            if let Attempt::TooMuch = self.attempt(flow, &ranges, portion.digest)? {
+                self.piecemeal(flow, &ranges, portion)?;
             }
             self.watch.advanced(ranges.iter().map(|range| range.length()).sum());
         }
@@ -120,7 +129,10 @@ impl Rewriter<'_> {
     }
 
     /// A portion whose blocks are more than fit the memory: voted on first, then worked through divergence by divergence.
-    fn piecemeal(&mut self, ranges: &[ByteRange], portion: Portion) -> Result<(), Stop> {
+    fn piecemeal<'s>(&mut self, flow: &mut Flow<'s, '_>, ranges: &[ByteRange], portion: Portion) -> Result<(), Stop>
+    where
+        'a: 's,
+    {
         let (runs, _) = self.vote(ranges, None)?;
         let wanted: Vec<Run> = runs.into_iter().filter(|run| self.plan.duties(run).all() != 0).collect();
         if digest_of(&wanted) != portion.digest {
@@ -141,14 +153,17 @@ impl Rewriter<'_> {
                 next += 1;
             }
             let range = ByteRange::new(first.start, wanted[next - 1].range.end);
-            self.in_pieces(range, &wanted[at..next], unit)?;
+            self.in_pieces(flow, range, &wanted[at..next], unit)?;
             at = next;
         }
         Ok(())
     }
 
     /// Works through `range` in pieces as large as the memory allows; `wanted` are its divergences.
-    fn in_pieces(&mut self, range: ByteRange, wanted: &[Run], unit: u64) -> Result<(), Stop> {
+    fn in_pieces<'s>(&mut self, flow: &mut Flow<'s, '_>, range: ByteRange, wanted: &[Run], unit: u64) -> Result<(), Stop>
+    where
+        'a: 's,
+    {
         let mut step = range.length().max(1);
         let mut at = range.start;
         while at < range.end {
@@ -156,7 +171,7 @@ impl Rewriter<'_> {
             let piece = ByteRange::new(at, end);
             let from = wanted.partition_point(|run| run.range.end <= piece.start);
             let inside: Vec<Run> = wanted[from..].iter().map_while(|run| Some(Run { range: run.range.and(piece)?, ..*run })).collect();
-            match self.attempt(&self.plan.looked_at_in(piece), digest_of(&inside))? {
+            match self.attempt(flow, &self.plan.looked_at_in(piece), digest_of(&inside))? {
                 Attempt::Done(held) => {
                     at = end;
                     if held < VOTED_BYTES_MAX / 4 {
@@ -170,7 +185,10 @@ impl Rewriter<'_> {
     }
 
     /// Votes on `ranges` once more, and goes on where that says what the plan relies on.
-    fn attempt(&mut self, ranges: &[ByteRange], expected: Digest) -> Result<Attempt, Stop> {
+    fn attempt<'s>(&mut self, flow: &mut Flow<'s, '_>, ranges: &[ByteRange], expected: Digest) -> Result<Attempt, Stop>
+    where
+        'a: 's,
+    {
         let collector = Collector::new(ranges, VOTED_BYTES_MAX);
         let voted = self.vote(ranges, Some(&collector));
         if collector.overflowed() {
@@ -186,7 +204,7 @@ impl Rewriter<'_> {
         let basis = Basis { members: self.members, plan: self.plan, ranges, runs: &runs, voted: &voted, blocks: &self.blocks };
         let ops = basis.planned();
         let held = voted.held();
-        self.perform(ops, &voted)?;
+        self.perform(flow, ops, voted)?;
         Ok(Attempt::Done(held))
     }
 
