@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     member::{LockForce, Member, MemberName, RawMember, escaped, file_system_conflict},
-    repair::{Earlier, InPlace, InPlaceWish, JournalPlace, Proposal, admit, journal::Identity},
+    repair::{Earlier, InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, admit, journal::Identity},
     report::{InPlaceReport, Look, Report, human_size},
     scan::{Poll, Question, Watch},
     sys::{
@@ -137,6 +137,7 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
         earlier,
         forced,
         divergences_max: args.show.max_divergences as usize,
+        portion_bytes: PORTION_BYTES,
     };
     if let (Some(report), Some((folder, name))) = (&args.show.report, &place) {
         ensure!(

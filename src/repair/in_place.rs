@@ -59,6 +59,8 @@ pub struct InPlaceWish<'a> {
     pub forced: Forced,
     /// Divergences listed.
     pub divergences_max: usize,
+    /// Bytes of divergences that are worked on at a time: [`PORTION_BYTES`](super::PORTION_BYTES).
+    pub portion_bytes: u64,
 }
 
 /// What is going to be done, for people to agree to.
@@ -206,7 +208,7 @@ impl InPlace<'_> {
             None if self.poll.range.is_empty() => Vec::new(),
             None => vec![self.poll.range],
         };
-        let mut planner = Planner::new(self.poll.size, self.poll.sector, &ranges, standings.collect());
+        let mut planner = Planner::new(self.poll.size, self.poll.sector, &ranges, standings.collect(), self.wish.portion_bytes);
         let limits = Limits { divergences: self.wish.divergences_max, fill: Fill::Fail };
         let mut findings = Findings::of(self.members, limits);
         (self.phases)("voting", ranges.iter().map(|range| range.length()).sum());

@@ -29,4 +29,5 @@ pub use earlier::Earlier;
 pub use error::RepairError;
 pub use image::{Phases, Repair, Wish, admit};
 pub use in_place::{InPlace, InPlaceWish, JournalPlace, Proposal};
+pub use portions::PORTION_BYTES;
 pub use target::{Forced, Target};

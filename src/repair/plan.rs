@@ -141,9 +141,10 @@ pub struct Planner {
 
 impl Planner {
     /// Nothing planned yet for these members of an image of `size` bytes, in sectors of `sector` bytes. Where only a part of it is looked
-    /// at, that is `looked_at`: ascending, apart from each other.
+    /// at, that is `looked_at`: ascending, apart from each other. So many bytes
+    /// are worked on at a time.
     #[must_use]
-    pub fn new(size: u64, sector: u32, looked_at: &[ByteRange], standings: Vec<Standing>) -> Self {
+    pub fn new(size: u64, sector: u32, looked_at: &[ByteRange], standings: Vec<Standing>, portion_bytes: u64) -> Self {
         let mask = |which: &dyn Fn(&Standing) -> bool| {
             standings.iter().enumerate().filter(|(_, standing)| which(standing)).fold(0, |mask, (member, _)| mask | 1 << member)
         };
@@ -173,7 +174,7 @@ impl Planner {
             members: members.collect(),
             grain,
             ranges: CoarseRanges::in_grains_of(grain),
-            segments: Segments::new(grain),
+            segments: Segments::new(grain, portion_bytes),
             writes: 0,
             divergences: 0,
             journal_bytes: 0,

@@ -11,8 +11,8 @@ use crate::vote::{ByteRange, Run};
 const SEGMENT_BYTES: u64 = 1 << 20;
 /// Segments kept at most: 48 MiB of memory, 1 TiB of divergences before they grow.
 const SEGMENTS_MAX: usize = 1 << 20;
-/// Bytes of divergences, in whole blocks, that are worked on at a time.
-const PORTION_BYTES: u64 = 32 << 20;
+/// Bytes of divergences, in whole blocks, that are worked on at a time unless a test wants less.
+pub const PORTION_BYTES: u64 = 32 << 20;
 /// Divergences that are worked on at a time: 6 MiB of memory; doubled where there would be too many segments.
 const PORTION_RUNS: u64 = 1 << 16;
 /// Divergences that a segment holds at first.
@@ -77,6 +77,7 @@ pub(super) struct Segments {
     grain: u64,
     segment_bytes: u64,
     segment_runs: u64,
+    portion_bytes: u64,
     kept_max: usize,
 }
 
@@ -90,8 +91,9 @@ pub(super) struct Portion {
 }
 
 impl Segments {
-    pub(super) fn new(grain: u64) -> Self {
-        Self { list: Vec::new(), grain, segment_bytes: SEGMENT_BYTES, segment_runs: SEGMENT_RUNS, kept_max: SEGMENTS_MAX }
+    pub(super) fn new(grain: u64, portion_bytes: u64) -> Self {
+        let segment_bytes = SEGMENT_BYTES.min(portion_bytes);
+        Self { list: Vec::new(), grain, segment_bytes, segment_runs: SEGMENT_RUNS, portion_bytes, kept_max: SEGMENTS_MAX }
     }
 
     /// Takes divergences in ascending order.
@@ -122,7 +124,9 @@ impl Segments {
         let mut portions: Vec<Segment> = Vec::new();
         for segment in &self.list {
             match portions.last_mut() {
-                Some(last) if last.bytes + segment.bytes <= PORTION_BYTES && last.runs + segment.runs <= PORTION_RUNS => last.join(segment),
+                Some(last) if last.bytes + segment.bytes <= self.portion_bytes && last.runs + segment.runs <= PORTION_RUNS => {
+                    last.join(segment);
+                }
                 _ => portions.push(*segment),
             }
         }
@@ -167,7 +171,7 @@ mod tests {
         /// However few segments may be kept, every divergence is in one portion, none shares a block with another, and the digests add up.
         #[test]
         fn nothing_is_lost(gaps in vec((0u64..40, 1u64..40, 0usize..3), 1..200), kept_max in 1usize..20, segment_sectors in 1u64..50) {
-            let mut segments = Segments { kept_max, segment_bytes: segment_sectors * 512, ..Segments::new(4096) };
+            let mut segments = Segments { kept_max, segment_bytes: segment_sectors * 512, ..Segments::new(4096, PORTION_BYTES) };
             let (mut at, mut runs) = (0, Vec::new());
             for (gap, length, odd) in gaps {
                 at += gap * 512;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use quorum_img::repair::PORTION_BYTES;
 use quorum_img::{scan::Question, vote::ByteRange};
 
 use crate::{
@@ -36,6 +37,8 @@ pub struct Schedule {
     pub no_write: Vec<usize>,
     pub truncate: bool,
     pub journal: bool,
+    /// Bytes of divergences that are worked on at a time: there are several batches where it is small.
+    pub portion_bytes: u64,
     pub habits: Habits,
     /// Writing over a stubborn block says that it went well.
     pub lies: bool,
@@ -74,6 +77,8 @@ impl Schedule {
             picks: Vec::new(),
             no_write: Vec::new(),
             truncate: random.chance(50),
+            // Not from the same numbers: those make the same stories as before.
+            portion_bytes: [PORTION_BYTES, 4096, 16384][(seed % 3) as usize],
             journal: true,
             habits: Habits { direct: random.chance(50), forgets: random.chance(50), stamps: random.chance(70) },
             lies: random.chance(50),

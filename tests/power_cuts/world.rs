@@ -89,6 +89,7 @@ impl World {
             earlier: None,
             forced,
             divergences_max: 10_000,
+            portion_bytes: self.schedule.portion_bytes,
         };
         let repair = InPlace {
             members: &members,
