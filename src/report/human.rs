@@ -33,14 +33,22 @@ pub fn render(report: &Report, look: &Look, to: &mut dyn Write) -> io::Result<()
         (_, Overall::Undecided) | (3.., _) => BAD,
         _ => MEND,
     };
-    writeln!(to, "{style}{}{style:#}", headline(report))?;
+    // What was done comes first, and then what was found before it.
+    let done = report.in_place.as_ref().filter(|repair| !repair.dry_run && repair.bytes_written > 0);
+    if let Some(repair) = done {
+        let text = rewritten(report, repair);
+        let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
+        writeln!(to, "{style}{first}{style:#}\n{rest}\n\nFound before it: {}", headline(report))?;
+    } else {
+        writeln!(to, "{style}{}{style:#}", headline(report))?;
+    }
     for line in details(report) {
         writeln!(to, "{line}")?;
     }
     if let Some(repair) = &report.repair {
         writeln!(to, "{}", repaired(repair))?;
     }
-    if let Some(repair) = &report.in_place {
+    if let Some(repair) = report.in_place.as_ref().filter(|_| done.is_none()) {
         writeln!(to, "{}", rewritten(report, repair))?;
     }
     writeln!(to, "\n{}", members_table(report))?;

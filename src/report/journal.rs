@@ -77,7 +77,9 @@ pub(super) fn render_journal(info: &JournalInfo, to: &mut dyn Write) -> io::Resu
     }
     line("repaired:", &format!("{} ({} bytes) in sectors of {}", human_size(facts.virtual_size), facts.virtual_size, facts.sector_size))?;
     line("options:", &facts.options)?;
-    line("sessions:", &format!("{}, {} batches", facts.sessions, facts.batches))?;
+    let counted = |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+    let sessions = counted(facts.sessions as usize, "run of the repair", "runs of the repair");
+    line("sessions:", &format!("{sessions}, {}", counted(facts.batches, "batch", "batches")))?;
     for (index, member) in facts.members.iter().enumerate() {
         let mut kept = format!("{} ({} bytes) in {} ranges", human_size(member.bytes), member.bytes, member.ranges);
         if member.unreadable_bytes > 0 {
