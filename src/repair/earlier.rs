@@ -55,14 +55,8 @@ impl Earlier {
             Some(format!("{} {what} since it was made", member.name()))
         });
         let ranges = reported.ranges.iter().map(|range| range.widened(u64::from(poll.sector), poll.size));
-        let mut joined: Vec<ByteRange> = Vec::new();
-        for range in ranges.filter(|range| !range.is_empty()) {
-            match joined.last_mut() {
-                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-                _ => joined.push(range),
-            }
-        }
-        Ok(Self { report, ranges: joined, stale, resized })
+        let ranges = ByteRange::joined(ranges.filter(|range| !range.is_empty()));
+        Ok(Self { report, ranges, stale, resized })
     }
 
     /// Refuses a report of members that have other sizes now, or, unless that is `forced`, were modified since.

@@ -3,7 +3,7 @@
 use super::{
     RepairError,
     journal::{Entry, Old, Resized, unit_hashes},
-    rewrite::{CUT_BYTES, Rewriter, Stop, pieces_of},
+    rewrite::{CUT_BYTES, Rewriter, Stop},
 };
 use crate::{
     member::Extent,
@@ -34,7 +34,7 @@ impl Rewriter<'_> {
         for member in 0..self.members.len() {
             let Some(length) = self.plan.members[member].truncate_to.filter(|_| self.progress[member].error.is_none()) else { continue };
             let surplus = ByteRange::new(length, self.members[member].size());
-            for piece in pieces_of(surplus, CUT_BYTES) {
+            for piece in surplus.pieces(CUT_BYTES) {
                 if self.watch.stopped() {
                     return Err(Stop::Interrupted);
                 }

@@ -77,8 +77,8 @@ impl Basis<'_> {
             let extended = of(|duties| duties.extend).flat_map(|range| self.without_new_zeros(member, range));
             let mut plain: Vec<ByteRange> = of(|duties| duties.rewrite).chain(extended).collect();
             plain.sort_unstable();
-            let plain = without(&joined(plain), &joined(healing.blocks.clone()));
-            healing.ops.extend(plain.iter().flat_map(|&range| pieces(range)).map(|range| Op::plain(member, range)));
+            let plain = without(&ByteRange::joined(plain), &ByteRange::joined(healing.blocks.iter().copied()));
+            healing.ops.extend(plain.iter().flat_map(|range| range.pieces(WRITE_BYTES_MAX)).map(|range| Op::plain(member, range)));
             healing.ops.sort_by_key(|op| op.range);
             ops.list.append(&mut healing.ops);
         }
@@ -106,8 +106,8 @@ impl Basis<'_> {
             };
             let mut others: Vec<ByteRange> = self.runs.iter().filter(disagrees).map(block).collect();
             others.sort_unstable();
-            let ranges = without(&wanted, &joined(others));
-            ops.list.extend(ranges.iter().flat_map(|&range| pieces(range)).map(|range| Op {
+            let ranges = without(&wanted, &ByteRange::joined(others));
+            ops.list.extend(ranges.iter().flat_map(|range| range.pieces(WRITE_BYTES_MAX)).map(|range| Op {
                 member,
                 range,
                 own: None,
@@ -134,14 +134,14 @@ impl Basis<'_> {
                 at = block.end;
             }
         }
-        joined(kept)
+        ByteRange::joined(kept)
     }
 
     /// Writes of whole blocks over what can't be read.
     fn heal(&self, member: usize, unreadable: impl Iterator<Item = ByteRange>, ops: &mut Ops) -> Healing {
         let block_bytes = self.blocks[member];
         let end = self.members[member].size();
-        let windows = joined(unreadable.map(|range| range.widened(block_bytes, u64::MAX)).collect());
+        let windows = ByteRange::joined(unreadable.map(|range| range.widened(block_bytes, u64::MAX)));
         let mut healing = Healing::default();
         for window in windows {
             let mut at = window.start;
@@ -212,28 +212,6 @@ struct Healing {
     blocks: Vec<ByteRange>,
 }
 
-/// Pieces of at most [`WRITE_BYTES_MAX`], at its multiples.
-fn pieces(range: ByteRange) -> impl Iterator<Item = ByteRange> {
-    let mut at = range.start;
-    std::iter::from_fn(move || {
-        let piece = ByteRange::new(at, (at - at % WRITE_BYTES_MAX).saturating_add(WRITE_BYTES_MAX).min(range.end).max(at));
-        at = piece.end;
-        (!piece.is_empty()).then_some(piece)
-    })
-}
-
-/// Ascending ranges, joined where they touch.
-fn joined(ranges: Vec<ByteRange>) -> Vec<ByteRange> {
-    let mut joined: Vec<ByteRange> = Vec::new();
-    for range in ranges {
-        match joined.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => joined.push(range),
-        }
-    }
-    joined
-}
-
 /// What `ranges` hold and `others` don't; both ascending, each apart from each other.
 fn without(ranges: &[ByteRange], others: &[ByteRange]) -> Vec<ByteRange> {
     let mut left = Vec::new();
@@ -263,7 +241,7 @@ fn without(ranges: &[ByteRange], others: &[ByteRange]) -> Vec<ByteRange> {
 mod tests {
     use proptest::{collection::vec, prelude::*};
 
-    use super::{ByteRange, joined, pieces, without};
+    use super::{ByteRange, without};
 
     fn ranges(gaps: &[(u64, u64)]) -> Vec<ByteRange> {
         let mut at = 0;
@@ -272,7 +250,7 @@ mod tests {
             at = start + length;
             ByteRange::new(start, at)
         };
-        joined(gaps.iter().map(place).collect())
+        ByteRange::joined(gaps.iter().map(place))
     }
 
     proptest! {
@@ -285,17 +263,6 @@ mod tests {
                 prop_assert_eq!(holds(&left, byte), holds(&a, byte) && !holds(&b, byte), "byte {}", byte);
             }
             prop_assert!(left.windows(2).all(|pair| pair[0].end <= pair[1].start));
-        }
-
-        #[test]
-        fn pieces_cover_the_range(start in 0u64..5 << 20, length in 0u64..5 << 20) {
-            let range = ByteRange::new(start, start + length);
-            let mut at = start;
-            for piece in pieces(range) {
-                prop_assert!(piece.start == at && piece.length() <= 1 << 20);
-                at = piece.end;
-            }
-            prop_assert_eq!(at, range.end);
         }
     }
 }

@@ -80,7 +80,7 @@ impl<'a> Rewriter<'a> {
         let mut held = 0;
         let size = self.poll.size;
         let wide = all.iter().map(|range| range.widened(unit, size)).filter(|range| !range.is_empty());
-        let mut pieces = wide.flat_map(|range| pieces_of(range, CUT_BYTES)).peekable();
+        let mut pieces = wide.flat_map(|range| range.pieces(CUT_BYTES)).peekable();
         while let Some(piece) = pieces.next() {
             match portion.last_mut() {
                 Some(last) if piece.start <= last.end => {
@@ -256,16 +256,6 @@ impl<'a> Rewriter<'a> {
 
 fn digest_of(runs: &[Run]) -> Digest {
     runs.iter().map(Digest::of).sum()
-}
-
-/// Pieces of at most `step` bytes.
-pub(super) fn pieces_of(range: ByteRange, step: u64) -> impl Iterator<Item = ByteRange> {
-    let mut at = range.start;
-    std::iter::from_fn(move || {
-        let piece = ByteRange::new(at, (at - at % step).saturating_add(step).min(range.end).max(at));
-        at = piece.end;
-        (!piece.is_empty()).then_some(piece)
-    })
 }
 
 /// The second vote shows no progress of its own: what counts is what is written.

@@ -56,6 +56,31 @@ impl ByteRange {
     }
 }
 
+impl ByteRange {
+    /// Pieces of at most `step` bytes, cut at its multiples.
+    pub fn pieces(self, step: u64) -> impl Iterator<Item = Self> {
+        let mut at = self.start;
+        std::iter::from_fn(move || {
+            let piece = Self::new(at, (at - at % step).saturating_add(step).min(self.end).max(at));
+            at = piece.end;
+            (!piece.is_empty()).then_some(piece)
+        })
+    }
+
+    /// The same bytes in as few ranges as possible; `ranges` come in the order of their starts.
+    #[must_use]
+    pub fn joined(ranges: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let mut joined: Vec<Self> = Vec::new();
+        for range in ranges {
+            match joined.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => joined.push(range),
+            }
+        }
+        joined
+    }
+}
+
 impl fmt::Debug for ByteRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#x}..{:#x}", self.start, self.end)
@@ -78,5 +103,18 @@ mod tests {
     fn an_end_past_64_bits_is_no_range() {
         assert_eq!(ByteRange::at(u64::MAX, 1), None);
         assert_eq!(ByteRange::at(u64::MAX - 1, 1), Some(ByteRange::new(u64::MAX - 1, u64::MAX)));
+    }
+
+    #[test]
+    fn pieces_cover_the_range_and_join_to_it() {
+        for (start, end, step) in [(0, 10, 4), (3, 3, 4), (3, 17, 4), (5, 6, 4), (u64::MAX - 5, u64::MAX, 4)] {
+            let range = ByteRange::new(start, end);
+            let pieces: Vec<ByteRange> = range.pieces(step).collect();
+            assert!(pieces.iter().all(|piece| piece.length() <= step && piece.start / step == (piece.end - 1) / step), "{pieces:?}");
+            let whole: Vec<ByteRange> = (!range.is_empty()).then_some(range).into_iter().collect();
+            assert_eq!(ByteRange::joined(pieces), whole);
+        }
+        let (a, b, c) = (ByteRange::new(0, 9), ByteRange::new(3, 5), ByteRange::new(10, 11));
+        assert_eq!(ByteRange::joined([a, b, c]), [a, c]);
     }
 }
