@@ -319,7 +319,7 @@ impl InPlace<'_> {
 
     fn portions<'s, 'a: 's>(&self, rewriter: &mut Rewriter<'a>, flow: &mut Flow<'s, '_>, forced: &[Vec<ByteRange>]) -> Result<(), Stop> {
         if forced.iter().any(|ranges| !ranges.is_empty()) {
-            (self.phases)("writing again", 0);
+            (self.phases)("writing again", forced.iter().flatten().map(|range| range.length()).sum());
             rewriter.again(flow, forced)?;
         }
         (self.phases)("rewriting", rewriter.plan.voted_bytes());

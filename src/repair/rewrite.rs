@@ -109,6 +109,7 @@ impl<'a> Rewriter<'a> {
         let voted = collector.finish();
         let basis = Basis { members: self.members, plan: self.plan, ranges, runs: &runs, voted: &voted, blocks: &self.blocks };
         let mut ops = basis.again(forced);
+        self.watch.advanced(ops.list.iter().map(|op| op.range.length()).sum());
         ops.list.sort_by_key(|op| (op.member, op.range));
         self.perform(flow, ops, voted)
     }

@@ -183,6 +183,9 @@ pub(super) fn rewritten(report: &Report, repair: &InPlaceReport) -> String {
             };
             format!("Repaired in place: {} written{verified}.", human_size(repair.bytes_written))
         }
+        (false, false) if repair.bytes_written == 0 && repair.members.iter().all(|member| member.error.is_none()) => {
+            "Nothing was written. What would have been done:".to_owned()
+        }
         (false, false) => format!("Not completed: {} were written.", human_size(repair.bytes_written)),
     };
     for member in &repair.members {

@@ -4,7 +4,7 @@ use std::io;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{BYTES_MAX, Undo, UndoError, UndoTarget, length_of};
+use super::{BYTES_MAX, Undo, UndoError, UndoTarget, entry_bytes, length_of};
 use crate::{
     member::MemberName,
     repair::journal::{Entry, Identity, Journal, JournalError, Loaded, Old, SAMPLE_BYTES, UNIT_BYTES},
@@ -55,7 +55,7 @@ impl Undo<'_> {
             return Ok(());
         }
         // The places first: they say more than a time.
-        (self.phases)("comparing", 0);
+        (self.phases)("comparing", entry_bytes(journal)?);
         self.sift(journal, wanted)?;
         let ended = journal.ended().into_iter().flat_map(|ended| ended.stamps.iter().enumerate());
         for (index, left) in ended {
@@ -89,6 +89,7 @@ impl Undo<'_> {
                 at,
                 session,
             }));
+            self.watch.advanced(loaded.entry.range.length());
             if suspects.len() >= SUSPECTS_MAX {
                 self.explain(journal, wanted, &mut suspects)?;
             }

@@ -147,6 +147,11 @@ pub fn sums(journal: &Journal) -> Result<Vec<MemberSum>, JournalError> {
     Ok(sums)
 }
 
+/// Bytes that all entries are of, for progress.
+fn entry_bytes(journal: &Journal) -> Result<u64, JournalError> {
+    Ok(sums(journal)?.iter().fold(0, |sum, member| sum.saturating_add(member.bytes)))
+}
+
 impl Undo<'_> {
     /// The member of that number, where it is to be put back.
     fn target(&self, member: usize) -> Option<&UndoTarget<'_>> {
@@ -170,7 +175,7 @@ impl Undo<'_> {
         // An undo that was begun may have set lengths that never reached stable storage.
         let again = journal.state() == State::UndoBegun;
         let journal = if again { journal } else { note(journal, false)? };
-        (self.phases)("putting back", 0);
+        (self.phases)("putting back", entry_bytes(&journal)?);
         let resized: Vec<usize> = journal.resized().map(|resized| resized.member).collect();
         let resized = || {
             let members = header.members.iter().enumerate().filter(|(index, identity)| resized.contains(index) && !identity.device);
@@ -190,7 +195,7 @@ impl Undo<'_> {
             let written = self.put_back(loaded, &mut undone)?;
             undone.bytes += written;
             unsynced += written;
-            self.watch.advanced(written);
+            self.watch.advanced(loaded.entry.range.length());
             if unsynced >= SYNC_BYTES {
                 unsynced = 0;
                 self.sync()?;
@@ -251,7 +256,7 @@ impl Undo<'_> {
 
     /// Of each unit the oldest bytes must be there now.
     fn read_back(&self, journal: &Journal, undone: &mut Undone) -> Result<(), UndoError> {
-        (self.phases)("reading back", 0);
+        (self.phases)("reading back", entry_bytes(journal)?);
         for target in self.targets.iter().flatten() {
             target.storage.forget_cached();
             undone.from_medium &= target.storage.reaches_medium();
