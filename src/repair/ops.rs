@@ -82,6 +82,7 @@ impl Basis<'_> {
             healing.ops.sort_by_key(|op| op.range);
             ops.list.append(&mut healing.ops);
         }
+        self.assert_voted(&ops);
         ops
     }
 
@@ -115,7 +116,17 @@ impl Basis<'_> {
                 asked: Vec::new(),
             }));
         }
+        self.assert_voted(&ops);
         ops
+    }
+
+    /// No byte is written that wasn't voted on just now: what isn't held would be written as zeros.
+    fn assert_voted(&self, ops: &Ops) {
+        for op in ops.list.iter().filter(|op| op.own.is_none()) {
+            let from = self.ranges.partition_point(|range| range.end <= op.range.start);
+            let left = without(&[op.range], &self.ranges[from..]);
+            assert!(left.is_empty(), "a write to {:?} of member #{}, of which {left:?} wasn't voted on", op.range, op.member);
+        }
     }
 
     /// Zeros behind a member's end need not be written: its extension reads as zeros.
