@@ -5,21 +5,10 @@ use std::{ffi::OsString, io::Write};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use super::{
-    Output,
-    args::MemberArgs,
-    in_place::shown,
-    open::open_member,
-    texts,
-    undo::{is_journal, open_journal},
-    warn,
-};
+use super::{Output, args::MemberArgs, in_place::shown, open::open_member, texts, undo::open_journal, warn};
 use crate::{
-    member::{FileSystem, Member, RawMember, escaped, find_file_system, read_partitions, refuse_other_formats},
-    repair::{
-        journal::{Journal, VERSION},
-        undo::sums,
-    },
+    member::{FileSystem, Member, RawMember, escaped, find_file_system, looks_like_journal, read_partitions, refuse_other_formats},
+    repair::journal::{Journal, VERSION},
     report::{
         DeviceInfo, FileSystemInfo, Info, JournalFacts, JournalInfo, JournalMember, PartitionInfo, TableInfo, Told, render_infos, rfc3339,
     },
@@ -66,11 +55,10 @@ pub(super) fn run(args: &InfoArgs) -> Result<u8> {
 
 fn told(args: &InfoArgs, given: &OsString) -> Result<Told> {
     let raw = args.members.settles_raw(given);
-    let path = RawMember::path_of(given);
-    if !raw && is_journal(path) {
-        return Ok(Told::Journal(journal_info(&open_journal(path, false)?)?));
-    }
     let opened = open_member(&args.members, given)?;
+    if !raw && looks_like_journal(&opened.members[0]) {
+        return Ok(Told::Journal(journal_info(&open_journal(opened.members[0].path(), false)?)?));
+    }
     opened.warnings.iter().for_each(|warning| warn(warning));
     let member = &opened.members[0];
     if !raw {
@@ -81,7 +69,7 @@ fn told(args: &InfoArgs, given: &OsString) -> Result<Told> {
 
 fn journal_info(journal: &Journal) -> Result<JournalInfo> {
     let header = journal.header();
-    let members = header.members.iter().zip(sums(journal)?).map(|(identity, sum)| JournalMember {
+    let members = header.members.iter().zip(journal.sums()?).map(|(identity, sum)| JournalMember {
         path: shown(&identity.path),
         size_before: identity.size,
         ranges: sum.ranges,

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::{self, File, OpenOptions},
+    fs::OpenOptions,
     io::{self, IsTerminal, Write},
     os::unix::{
         ffi::OsStrExt,
@@ -24,12 +24,10 @@ use super::{
     texts,
 };
 use crate::{
-    member::{
-        Cache, JOURNAL_MAGIC, LockForce, Member, MemberName, OpenError, RawMember, busy_device, check_independence, lock_all_for_writing,
-    },
+    member::{Cache, LockForce, Member, MemberName, OpenError, RawMember, busy_device, check_independence, lock_all_for_writing},
     repair::{
         journal::{Identity, Journal, State},
-        undo::{MemberSum, Undo, UndoError, UndoTarget, Undone, sums},
+        undo::{Undo, UndoError, UndoTarget, Undone},
     },
     report::human_size,
     scan::Watch,
@@ -95,7 +93,6 @@ fn parse_map(text: &OsString) -> Result<(OsString, OsString)> {
 
 pub(super) fn run(args: &UndoArgs) -> Result<u8> {
     let journal = open_journal(&args.journal, !args.dry_run)?;
-    let sums = sums(&journal)?;
     let opened = open_targets(args, &journal)?;
     let force = LockForce { no_locks: args.force.contains(&Word::NoLocks), device: args.force.contains(&Word::Device) };
     let mut control = Control::new(&args.show)?;
@@ -115,7 +112,7 @@ pub(super) fn run(args: &UndoArgs) -> Result<u8> {
         });
     }
     if !args.show.quiet {
-        list_targets(&journal, &sums, &targets);
+        list_targets(&journal, &targets)?;
     }
     let phases = |what, bytes| control.begin(what, bytes);
     let undo = Undo { targets: &targets, force_changed: args.force.contains(&Word::Changed), watch: &control, phases: &phases };
@@ -156,7 +153,7 @@ fn tell(undone: Option<&Undone>, targets: &[Option<UndoTarget>]) -> Result<()> {
     Ok(())
 }
 
-fn list_targets(journal: &Journal, sums: &[MemberSum], targets: &[Option<UndoTarget>]) {
+fn list_targets(journal: &Journal, targets: &[Option<UndoTarget>]) -> Result<()> {
     let mut to = anstream::stderr().lock();
     let mut say = |line: &str| drop(writeln!(to, "{line}")); // where standard error is gone, nobody listens
     let state = match journal.state() {
@@ -166,12 +163,13 @@ fn list_targets(journal: &Journal, sums: &[MemberSum], targets: &[Option<UndoTar
         State::Undone => "of a repair that was undone already",
     };
     say(&format!("{}: journal {state}, with old bytes for:", journal.name()));
-    for (index, (sum, target)) in sums.iter().zip(targets).enumerate() {
+    for (index, (sum, target)) in journal.sums()?.iter().zip(targets).enumerate() {
         if let Some(target) = target {
             let size = journal.header().members[index].size;
             say(&format!("  #{index} {}: {} in {} ranges, length {size}", target.name, human_size(sum.bytes), sum.ranges));
         }
     }
+    Ok(())
 }
 
 /// Opens and reads a journal that is to be trusted.
@@ -232,14 +230,4 @@ fn open_targets(args: &UndoArgs, journal: &Journal) -> Result<Vec<Opened>> {
         opened.push(Opened { index, member });
     }
     Ok(opened)
-}
-
-/// Whether a journal begins there.
-pub(super) fn is_journal(path: &Path) -> bool {
-    let mut start = [0; JOURNAL_MAGIC.len()];
-    // A FIFO is not waited for, and a tape not wound.
-    let regular = fs::metadata(path).is_ok_and(|there| there.is_file());
-    let opened = || OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
-    let read = |mut file: File| io::Read::read_exact(&mut file, &mut start);
-    regular && opened().and_then(read).is_ok() && start == *JOURNAL_MAGIC
 }

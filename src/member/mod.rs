@@ -15,7 +15,7 @@ pub use identity::{DependenceError, check_independence, device_conflict, file_sy
 pub use locking::{InUseError, LockError, LockForce, busy_device, in_words, lock_all_for_reading, lock_all_for_writing};
 pub use name::{MemberName, escaped};
 pub use partitions::{Partition, PartitionTable, read_partitions, voted_partitions};
-pub use probe::{FormatError, JOURNAL_MAGIC, refuse_other_formats};
+pub use probe::{FormatError, JOURNAL_MAGIC, looks_like_journal, refuse_other_formats};
 pub use raw::{OpenError, RawMember};
 
 use crate::{

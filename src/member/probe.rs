@@ -37,8 +37,7 @@ pub fn refuse_other_formats(member: &dyn Member) -> Result<(), FormatError> {
     if looks_like_qcow2(member) {
         return Err(FormatError::Qcow2 { member: member.name().clone() });
     }
-    let mut magic = [0; JOURNAL_MAGIC.len()];
-    if member.size() >= magic.len() as u64 && member.read(0, &mut magic, &mut None).is_ok() && magic == *JOURNAL_MAGIC {
+    if looks_like_journal(member) {
         return Err(FormatError::Journal { member: member.name().clone() });
     }
     Ok(())
@@ -49,4 +48,11 @@ pub fn refuse_other_formats(member: &dyn Member) -> Result<(), FormatError> {
 fn looks_like_qcow2(member: &dyn Member) -> bool {
     let mut magic = [0; 4];
     member.size() >= 4 && member.read(0, &mut magic, &mut None).is_ok() && magic == *b"QFI\xfb"
+}
+
+/// Whether the member starts as a journal of an in-place repair does (docs/journal.md, "Header").
+#[must_use]
+pub fn looks_like_journal(member: &dyn Member) -> bool {
+    let mut magic = [0; JOURNAL_MAGIC.len()];
+    member.size() >= magic.len() as u64 && member.read(0, &mut magic, &mut None).is_ok() && magic == *JOURNAL_MAGIC
 }

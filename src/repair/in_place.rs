@@ -200,7 +200,7 @@ impl InPlace<'_> {
                 grows: resizable,
                 truncated,
                 tail_data: if tail.is_empty() { 0 } else { data_bytes(self.members, tail, &stopped) },
-                surplus_data: if truncated { data_in(*member, surplus, &stopped) } else { 0 },
+                surplus_data: if truncated { data_bytes(&[*member], surplus, &stopped) } else { 0 },
             }
         });
         let ranges = match &self.wish.earlier {
@@ -325,20 +325,4 @@ impl InPlace<'_> {
         (self.phases)("rewriting", rewriter.plan.voted_bytes());
         rewriter.planned(flow)
     }
-}
-
-/// Bytes in `range` that the member holds as data, as far as it can tell.
-fn data_in(member: &dyn Member, range: ByteRange, stopped: &dyn Fn() -> bool) -> u64 {
-    use crate::member::Extent;
-    let (mut at, mut sum) = (range.start, 0);
-    while at < range.end && !stopped() {
-        let (end, data) = match member.extent(at) {
-            Ok(Extent::Zero(end)) if end > at => (end.min(range.end), false),
-            Ok(Extent::Data(end)) if end > at => (end.min(range.end), true),
-            _ => (range.end, true),
-        };
-        sum += if data { end - at } else { 0 };
-        at = end;
-    }
-    sum
 }

@@ -2,7 +2,7 @@
 
 use super::{
     RepairError,
-    journal::{Entry, Old, Resized, unit_hashes},
+    journal::{ENTRY_RANGE_MAX, Entry, Old, Resized, unit_hashes},
     rewrite::{CUT_BYTES, Rewriter, Stop},
 };
 use crate::{
@@ -54,7 +54,7 @@ impl Rewriter<'_> {
         let mut at = piece.start;
         let mut bytes = Vec::new();
         while at < piece.end {
-            let step_end = (at - at % (1 << 20) + (1 << 20)).min(piece.end);
+            let step_end = (at - at % ENTRY_RANGE_MAX + ENTRY_RANGE_MAX).min(piece.end);
             match member.extent(at) {
                 Ok(Extent::Zero(end)) if end > at => at = end.min(piece.end),
                 _ => {

@@ -1,6 +1,7 @@
 //! From votes to writes: what is written to which member, in whole blocks where it heals.
 
 use super::{
+    journal::ENTRY_RANGE_MAX,
     plan::{Duties, Plan},
     voted::Voted,
 };
@@ -9,9 +10,6 @@ use crate::{
     sys::storage::PAGE_BYTES,
     vote::{ByteRange, Run, Verdict, is_zero, members_of},
 };
-
-/// Longest single write in bytes: as long as an entry of the journal may be.
-const WRITE_BYTES_MAX: u64 = 1 << 20;
 
 /// One write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +76,7 @@ impl Basis<'_> {
             let mut plain: Vec<ByteRange> = of(|duties| duties.rewrite).chain(extended).collect();
             plain.sort_unstable();
             let plain = without(&ByteRange::joined(plain), &ByteRange::joined(healing.blocks.iter().copied()));
-            healing.ops.extend(plain.iter().flat_map(|range| range.pieces(WRITE_BYTES_MAX)).map(|range| Op::plain(member, range)));
+            healing.ops.extend(plain.iter().flat_map(|range| range.pieces(ENTRY_RANGE_MAX)).map(|range| Op::plain(member, range)));
             healing.ops.sort_by_key(|op| op.range);
             ops.list.append(&mut healing.ops);
         }
@@ -108,13 +106,7 @@ impl Basis<'_> {
             let mut others: Vec<ByteRange> = self.runs.iter().filter(disagrees).map(block).collect();
             others.sort_unstable();
             let ranges = without(&wanted, &ByteRange::joined(others));
-            ops.list.extend(ranges.iter().flat_map(|range| range.pieces(WRITE_BYTES_MAX)).map(|range| Op {
-                member,
-                range,
-                own: None,
-                heals: Vec::new(),
-                asked: Vec::new(),
-            }));
+            ops.list.extend(ranges.iter().flat_map(|range| range.pieces(ENTRY_RANGE_MAX)).map(|range| Op::plain(member, range)));
         }
         self.assert_voted(&ops);
         ops

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     member::{Member, MemberName},
-    scan::{Job, Outcome, Poll, Question, Watch, scan},
+    scan::{Job, Poll, Question, Watch, scan},
     sys::storage::{Stamp, Storage},
     vote::{ByteRange, Fill, Run},
 };
@@ -24,6 +24,7 @@ pub(super) const CUT_BYTES: u64 = 32 << 20;
 const GAP_BYTES_MAX: u64 = 64 << 10;
 /// The smallest piece of one long divergence that is worked on at a time, in bytes.
 const PIECE_BYTES_MIN: u64 = 1 << 20;
+
 /// Why the work ended early.
 pub(super) enum Stop {
     /// A signal.
@@ -105,7 +106,7 @@ impl<'a> Rewriter<'a> {
         'a: 's,
     {
         let collector = Collector::new(ranges, 2 * VOTED_BYTES_MAX);
-        let (runs, _) = self.vote(ranges, Some(&collector))?;
+        let runs = self.vote(ranges, Some(&collector))?;
         let voted = collector.finish();
         let basis = Basis { members: self.members, plan: self.plan, ranges, runs: &runs, voted: &voted, blocks: &self.blocks };
         let mut ops = basis.again(forced);
@@ -134,8 +135,8 @@ impl<'a> Rewriter<'a> {
     where
         'a: 's,
     {
-        let (runs, _) = self.vote(ranges, None)?;
-        let wanted: Vec<Run> = runs.into_iter().filter(|run| self.plan.duties(run).all() != 0).collect();
+        let runs = self.vote(ranges, None)?;
+        let wanted = self.with_work(&runs);
         if digest_of(&wanted) != portion.digest {
             self.unsteady.push(portion.range);
             return Ok(());
@@ -195,10 +196,9 @@ impl<'a> Rewriter<'a> {
         if collector.overflowed() {
             return Ok(Attempt::TooMuch);
         }
-        let (runs, _) = voted?;
+        let runs = voted?;
         let voted = collector.finish();
-        let wanted: Vec<Run> = runs.iter().copied().filter(|run| self.plan.duties(run).all() != 0).collect();
-        if digest_of(&wanted) != expected {
+        if digest_of(&self.with_work(&runs)) != expected {
             self.unsteady.extend(ranges.first().zip(ranges.last()).map(|(first, last)| ByteRange::new(first.start, last.end)));
             return Ok(Attempt::Done(0));
         }
@@ -207,6 +207,11 @@ impl<'a> Rewriter<'a> {
         let held = voted.held();
         self.perform(flow, ops, voted)?;
         Ok(Attempt::Done(held))
+    }
+
+    /// The divergences that something is to be done about.
+    fn with_work(&self, runs: &[Run]) -> Vec<Run> {
+        runs.iter().copied().filter(|run| self.plan.duties(run).all() != 0).collect()
     }
 
     /// The same with short gaps filled: what lies between agrees, and reading it costs less than stepping over it.
@@ -228,7 +233,7 @@ impl<'a> Rewriter<'a> {
         gap.is_empty() || self.plan.looked_at_in(gap) == [gap]
     }
 
-    fn vote(&self, ranges: &[ByteRange], collector: Option<&Collector>) -> Result<(Vec<Run>, Outcome), Stop> {
+    fn vote(&self, ranges: &[ByteRange], collector: Option<&Collector>) -> Result<Vec<Run>, Stop> {
         let mut runs = Vec::new();
         let quiet = Quiet(self.watch);
         let ranges = &self.bridged(ranges);
@@ -239,7 +244,7 @@ impl<'a> Rewriter<'a> {
             Ok(())
         });
         let outcome = outcome.map_err(RepairError::from)?;
-        if outcome.complete { Ok((runs, outcome)) } else { Err(Stop::Interrupted) }
+        if outcome.complete { Ok(runs) } else { Err(Stop::Interrupted) }
     }
 
     /// Ends the session in the journal; `through` tells that all stages were gone through.

@@ -3,7 +3,7 @@
 use super::{
     Journal, JournalError,
     reader::Record,
-    records::{ENTRY_BYTES, ENTRY_RANGE_MAX, Entry, HEAD_BYTES, Kind, decode_hashes},
+    records::{ENTRY_BYTES, ENTRY_RANGE_MAX, Entry, HEAD_BYTES, Kind, Old, decode_hashes},
 };
 use crate::vote::{ByteRange, CoarseRanges, members_of};
 
@@ -27,18 +27,54 @@ pub struct Loaded {
     pub session: u32,
 }
 
+/// What the entries of a journal add up to for one member.
+#[derive(Clone, Debug, Default)]
+pub struct MemberSum {
+    /// Entries.
+    pub ranges: u64,
+    /// Bytes that were rewritten, cut off or added.
+    pub bytes: u64,
+    /// Bytes that could not be read.
+    pub unreadable_bytes: u64,
+}
+
 impl Journal {
+    /// What the entries add up to, member by member. They are gone through once, the first time.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn sums(&self) -> Result<&[MemberSum], JournalError> {
+        if let Some(sums) = self.sums.get() {
+            return Ok(sums);
+        }
+        let mut sums = vec![MemberSum::default(); self.header.members.len()];
+        self.entries(false, false, &mut |loaded| -> Result<(), JournalError> {
+            let Entry { member, old, range, .. } = loaded.entry;
+            let sum = &mut sums[member];
+            sum.ranges += 1;
+            sum.bytes += range.length();
+            sum.unreadable_bytes += if old == Old::Unreadable { range.length() } else { 0 };
+            Ok(())
+        })?;
+        Ok(self.sums.get_or_init(|| sums))
+    }
+
+    /// Bytes that all entries are of.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn entry_bytes(&self) -> Result<u64, JournalError> {
+        Ok(self.sums()?.iter().fold(0, |sum, member| sum.saturating_add(member.bytes)))
+    }
+
     /// The members, as a mask, that something may have been done to.
     ///
     /// # Errors
     /// Where it can't be read.
     pub fn touched(&self) -> Result<u64, JournalError> {
-        let mut mask = self.resized().fold(0, |mask, resized| mask | 1 << resized.member);
-        self.entries(false, false, &mut |loaded| -> Result<(), JournalError> {
-            mask |= 1 << loaded.entry.member;
-            Ok(())
-        })?;
-        Ok(mask)
+        let resized = self.resized().map(|resized| resized.member);
+        let rewritten = self.sums()?.iter().enumerate().filter(|(_, sum)| sum.ranges > 0).map(|(member, _)| member);
+        Ok(resized.chain(rewritten).fold(0, |mask, member| mask | 1 << member))
     }
 
     /// Calls `each` for the entries of all batches, the last batch first where `backwards`; `with_old` reads the old bytes, too.

@@ -6,8 +6,8 @@ mod reader;
 mod records;
 mod writer;
 
-pub use entries::Loaded;
+pub use entries::{Loaded, MemberSum};
 pub use format::{Header, Identity, SAMPLE_BYTES, Sample, UNIT_BYTES, VERSION};
 pub use reader::{Journal, JournalError, State};
-pub use records::{Ended, Entry, Old, Resized, unit_hashes};
+pub use records::{ENTRY_RANGE_MAX, Ended, Entry, Old, Resized, unit_hashes};
 pub use writer::{BatchWriter, JournalWriter, Reserve};

@@ -1,11 +1,11 @@
 //! Reads a journal, and believes nothing of it that its checksums don't vouch for.
 
-use std::io;
+use std::{io, sync::OnceLock};
 
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{
-    Header, JournalWriter, VERSION,
+    Header, JournalWriter, MemberSum, VERSION,
     format::{ALIGNMENT, HEADER_BYTES_MAX},
     records::{Ended, HEAD_BYTES, Head, Kind, Resized},
 };
@@ -99,6 +99,8 @@ pub struct Journal {
     pub(super) records: Vec<Record>,
     /// Where the next record would go.
     end: u64,
+    /// What the entries add up to, once that was asked for.
+    pub(super) sums: OnceLock<Vec<MemberSum>>,
 }
 
 impl Journal {
@@ -124,7 +126,8 @@ impl Journal {
         let mut bytes = vec![0; header_bytes];
         storage.read(0, &mut bytes).map_err(|error| read_error(0, error))?;
         let header = Header::decode(&bytes).ok_or_else(|| damaged(0))?;
-        let mut journal = Self { name: name.clone(), storage, header, records: Vec::new(), end: header_bytes as u64 };
+        let mut journal =
+            Self { name: name.clone(), storage, header, records: Vec::new(), end: header_bytes as u64, sums: OnceLock::new() };
         while let Some(record) = journal.record_at(journal.end, length)? {
             journal.end = (record.at + HEAD_BYTES as u64 + record.head.length).next_multiple_of(ALIGNMENT);
             // Only the last end is ever asked what members looked like.

@@ -16,7 +16,7 @@ pub(super) const HEAD_BYTES: usize = 64;
 /// Bytes of an entry before its checksums.
 pub(super) const ENTRY_BYTES: usize = 24;
 /// Longest range of one entry, in bytes.
-pub(super) const ENTRY_RANGE_MAX: u64 = 1 << 20;
+pub const ENTRY_RANGE_MAX: u64 = 1 << 20;
 const RECORD_MAGIC: &[u8; 8] = b"QIMGREC\0";
 
 /// What a record is.

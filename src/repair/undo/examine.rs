@@ -4,10 +4,10 @@ use std::io;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{BYTES_MAX, Undo, UndoError, UndoTarget, entry_bytes, length_of};
+use super::{Undo, UndoError, UndoTarget, length_of};
 use crate::{
     member::MemberName,
-    repair::journal::{Entry, Identity, Journal, JournalError, Loaded, Old, SAMPLE_BYTES, UNIT_BYTES},
+    repair::journal::{ENTRY_RANGE_MAX, Entry, Identity, Journal, JournalError, Loaded, Old, SAMPLE_BYTES, UNIT_BYTES},
     sys::{
         buffer::{ALIGNMENT, Buffer},
         storage::Storage,
@@ -19,6 +19,7 @@ use crate::{
 const AHEAD_BYTES: usize = 128 << 10;
 /// Units that look foreign to one session and may be explained by another, held at most: 16 MiB.
 const SUSPECTS_MAX: usize = 1 << 20;
+
 impl Undo<'_> {
     /// Looks whether all can be put back, and writes nothing.
     ///
@@ -37,7 +38,7 @@ impl Undo<'_> {
     }
 
     fn examine_for(&self, journal: &Journal, wanted: Wanted) -> Result<(), UndoError> {
-        let touched = Touched::of(journal)?;
+        let touched = touched_samples(journal)?;
         for (index, identity) in journal.header().members.iter().enumerate() {
             let Some(target) = self.target(index) else { continue };
             if identity.device && length_of(target)? < identity.size {
@@ -46,7 +47,7 @@ impl Undo<'_> {
             if !self.force_changed && !identity.device {
                 refuse_other_length(target, identity, index, journal)?;
             }
-            match recognise(target, identity, &touched.0[index]) {
+            match recognise(target, identity, &touched[index]) {
                 Err(UndoError::Changed { .. }) if self.force_changed => {}
                 recognised => recognised?,
             }
@@ -55,7 +56,7 @@ impl Undo<'_> {
             return Ok(());
         }
         // The places first: they say more than a time.
-        (self.phases)("comparing", entry_bytes(journal)?);
+        (self.phases)("comparing", journal.entry_bytes()?);
         self.sift(journal, wanted)?;
         let ended = journal.ended().into_iter().flat_map(|ended| ended.stamps.iter().enumerate());
         for (index, left) in ended {
@@ -198,7 +199,7 @@ struct Ahead {
 
 impl Ahead {
     fn new() -> Self {
-        Self { bytes: Buffer::new(BYTES_MAX + AHEAD_BYTES), held: None }
+        Self { bytes: Buffer::new(ENTRY_RANGE_MAX as usize + AHEAD_BYTES), held: None }
     }
 
     /// What the member holds now of an entry's range; less only at its end.
@@ -251,27 +252,21 @@ struct Suspect {
     session: u32,
 }
 
-/// The ranges that entries touch, for each member: samples there say nothing.
-struct Touched(Vec<Vec<ByteRange>>);
-
-impl Touched {
-    fn of(journal: &Journal) -> Result<Self, JournalError> {
-        // A few samples a member: only those that overlap an entry matter.
-        let members = &journal.header().members;
-        let mut touched = vec![Vec::new(); members.len()];
-        journal.entries(false, false, &mut |loaded| -> Result<(), JournalError> {
-            let Entry { member, range, .. } = loaded.entry;
-            for sample in &members[member].samples {
-                let place = ByteRange::new(sample.offset, sample.offset.saturating_add(SAMPLE_BYTES));
-                let list: &mut Vec<ByteRange> = &mut touched[member];
-                if place.and(range).is_some() && !list.contains(&place) {
-                    list.push(place);
-                }
+/// The samples that entries touch, for each member: they say nothing.
+fn touched_samples(journal: &Journal) -> Result<Vec<Vec<ByteRange>>, JournalError> {
+    let members = &journal.header().members;
+    let mut touched: Vec<Vec<ByteRange>> = vec![Vec::new(); members.len()];
+    journal.entries(false, false, &mut |loaded| -> Result<(), JournalError> {
+        let Entry { member, range, .. } = loaded.entry;
+        for sample in &members[member].samples {
+            let place = ByteRange::new(sample.offset, sample.offset.saturating_add(SAMPLE_BYTES));
+            if place.and(range).is_some() && !touched[member].contains(&place) {
+                touched[member].push(place);
             }
-            Ok(())
-        })?;
-        Ok(Self(touched))
-    }
+        }
+        Ok(())
+    })?;
+    Ok(touched)
 }
 
 /// Whether it is the member that was repaired.

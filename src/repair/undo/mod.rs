@@ -19,8 +19,6 @@ use crate::{
 
 /// Bytes written between two syncs of the members.
 const SYNC_BYTES: u64 = 256 << 20;
-/// Longest entry in bytes.
-const BYTES_MAX: usize = 1 << 20;
 
 /// A member that is to be put back.
 pub struct UndoTarget<'a> {
@@ -116,42 +114,6 @@ pub struct Undo<'a> {
     pub phases: Phases<'a>,
 }
 
-/// What the entries of a journal add up to for one member.
-#[derive(Clone, Debug, Default)]
-pub struct MemberSum {
-    /// Entries.
-    pub ranges: u64,
-    /// Bytes that were rewritten, cut off or added.
-    pub bytes: u64,
-    /// Bytes that could not be read.
-    pub unreadable_bytes: u64,
-    /// Whether it was cut.
-    pub cut: bool,
-}
-
-/// Adds up the entries, member by member.
-///
-/// # Errors
-/// Where the journal can't be read.
-pub fn sums(journal: &Journal) -> Result<Vec<MemberSum>, JournalError> {
-    let mut sums = vec![MemberSum::default(); journal.header().members.len()];
-    journal.entries(false, false, &mut |loaded| -> Result<(), JournalError> {
-        let Entry { member, old, cut, range } = loaded.entry;
-        let sum = &mut sums[member];
-        sum.ranges += 1;
-        sum.bytes += range.length();
-        sum.unreadable_bytes += if old == Old::Unreadable { range.length() } else { 0 };
-        sum.cut |= cut;
-        Ok(())
-    })?;
-    Ok(sums)
-}
-
-/// Bytes that all entries are of, for progress.
-fn entry_bytes(journal: &Journal) -> Result<u64, JournalError> {
-    Ok(sums(journal)?.iter().fold(0, |sum, member| sum.saturating_add(member.bytes)))
-}
-
 impl Undo<'_> {
     /// The member of that number, where it is to be put back.
     fn target(&self, member: usize) -> Option<&UndoTarget<'_>> {
@@ -175,7 +137,7 @@ impl Undo<'_> {
         // An undo that was begun may have set lengths that never reached stable storage.
         let again = journal.state() == State::UndoBegun;
         let journal = if again { journal } else { note(journal, false)? };
-        (self.phases)("putting back", entry_bytes(&journal)?);
+        (self.phases)("putting back", journal.entry_bytes()?);
         let resized: Vec<usize> = journal.resized().map(|resized| resized.member).collect();
         let resized = || {
             let members = header.members.iter().enumerate().filter(|(index, identity)| resized.contains(index) && !identity.device);
@@ -256,7 +218,7 @@ impl Undo<'_> {
 
     /// Of each unit the oldest bytes must be there now.
     fn read_back(&self, journal: &Journal, undone: &mut Undone) -> Result<(), UndoError> {
-        (self.phases)("reading back", entry_bytes(journal)?);
+        (self.phases)("reading back", journal.entry_bytes()?);
         for target in self.targets.iter().flatten() {
             target.storage.forget_cached();
             undone.from_medium &= target.storage.reaches_medium();
