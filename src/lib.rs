@@ -14,7 +14,7 @@
 //! use quorum_img::{
 //!     member::{Cache, Member, MemberName, RawMember},
 //!     report::Overall,
-//!     scan::{Findings, Limits, Poll, Question, check, make_report},
+//!     scan::{Findings, Limits, Poll, Question, check, make_report, sizes},
 //! };
 //!
 //! let folder = tempfile::tempdir()?;
@@ -29,8 +29,7 @@
 //! let members: Vec<&dyn Member> = members.iter().map(|member| member as &dyn Member).collect();
 //!
 //! let question = Question::default();
-//! let sizes: Vec<_> = members.iter().map(|member| (member.name(), member.size())).collect();
-//! let poll = Poll::new(&sizes, &question)?;
+//! let poll = Poll::new(&sizes(&members), &question)?;
 //! let findings = Findings::of(&members, Limits::default());
 //! let checked = check(&members, &question, &poll, findings, &(), &mut |_, _| Ok(()))?;
 //! let report = make_report("check", &members, &question, &poll, checked, Vec::new());

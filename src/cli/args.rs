@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    member::{Cache, Member, RawMember},
+    member::{self, Cache, Given, Member, qcow2},
     report::ReadPattern,
     scan::{Question, THREADS_MAX},
     vote::ByteRange,
@@ -21,7 +21,7 @@ const DIVERGENCES_MAX: u64 = 250_000;
 pub(super) struct MemberArgs {
     /// The copies: image files or block devices; from 2 to 64 can vote
     ///
-    /// They are numbered from 0 in the order given. `raw:PATH` says that PATH is a raw image, whatever its first bytes look like;
+    /// They are numbered from 0 in the order given. `raw:PATH` and `qcow2:PATH` say what PATH is, whatever its first bytes look like;
     /// `./` escapes a file that is really called so.
     #[arg(required = true, value_name = "MEMBER")]
     pub members: Vec<OsString>,
@@ -29,6 +29,17 @@ pub(super) struct MemberArgs {
     /// Format of all members
     #[arg(short, long, value_enum, default_value_t = Format::Auto)]
     pub format: Format,
+
+    /// Open the files that qcow2 images name: backing files and external data files
+    ///
+    /// `own`: those in the image's own folder and below, whatever links say. `any`: all of them. Never for an image whose format was
+    /// only guessed.
+    #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "own")]
+    pub allow_references: Option<Allowed>,
+
+    /// The internal snapshot of each qcow2 member, by name or number, instead of its active state
+    #[arg(long, value_name = "NAME")]
+    pub snapshot: Option<OsString>,
 
     /// How members are read: `none` reads the medium itself, past this machine's page cache
     #[arg(short = 'T', long, value_enum, default_value_t = CacheMode::Writeback, value_name = "MODE")]
@@ -59,19 +70,43 @@ impl LockArgs {
 }
 
 impl MemberArgs {
-    /// Whether the user said that the member `given` is raw, so that its first bytes don't matter.
-    pub(super) fn settles_raw(&self, given: &std::ffi::OsStr) -> bool {
-        self.format == Format::Raw || RawMember::is_named_raw(given)
+    /// The format that the user stated for the member `given`, so that its first bytes don't matter.
+    pub(super) fn stated(&self, given: &Given) -> Option<member::Format> {
+        given.format().or(match self.format {
+            Format::Auto => None,
+            Format::Raw => Some(member::Format::Raw),
+            Format::Qcow2 => Some(member::Format::Qcow2),
+        })
+    }
+
+    /// The files that images may name.
+    pub(super) fn references(&self) -> qcow2::References {
+        match self.allow_references {
+            None => qcow2::References::Refused,
+            Some(Allowed::Own) => qcow2::References::Own,
+            Some(Allowed::Any) => qcow2::References::Any,
+        }
     }
 }
 
 /// The format of members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// Raw, unless the first bytes say otherwise: that is refused
+    /// By the first bytes; the report says so, and nothing is written by a guess
     Auto,
-    /// Raw, whatever the first bytes look like
+    /// Byte for byte, whatever the first bytes look like
     Raw,
+    /// What a guest sees of a qcow2 image
+    Qcow2,
+}
+
+/// Files that images may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Allowed {
+    /// In the image's own folder and below
+    Own,
+    /// Everywhere
+    Any,
 }
 
 /// Where bytes come from.
@@ -221,7 +256,7 @@ pub(super) fn find_given(name: &OsString, names: &[OsString]) -> Result<usize> {
         );
         return Ok(number);
     }
-    let shown = crate::member::escaped(&name.to_string_lossy());
+    let shown = member::escaped(&name.to_string_lossy());
     names.iter().position(|given| given == name).ok_or_else(|| {
         anyhow!("{shown} is none of the members\nhint: name it as in the list of members, or by its number, #0 being the first")
     })

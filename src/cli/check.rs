@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     report::Look,
-    scan::{Findings, Limits, Poll, Question, check, make_report},
+    scan::{Findings, Limits, Poll, Question, check, make_report, sizes},
 };
 
 /// Vote on every sector, write nothing, report
@@ -36,12 +36,11 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &CheckArgs) -> Result<u8> {
-    let opened = open_voters(&args.members, &Access::Read(&args.locks))?;
+    let opened = open_voters(&args.members, &Access::Look(&args.locks))?;
     let members = opened.listed();
     let question = Question { rereads: args.locks.rereads(), ..args.vote.question(&members)? };
-    let sizes: Vec<_> = members.iter().map(|member| (member.name(), member.size())).collect();
-    let poll = Poll::new(&sizes, &question)?;
-    let presenter = Mutex::new(Presenter::new(&args.show, &opened.members)?);
+    let poll = Poll::new(&sizes(&members), &question)?;
+    let presenter = Mutex::new(Presenter::new(&args.show, &members)?);
     let mut control = Control::new(&args.show.progress)?;
     control.begin("checking", poll.range.length());
     let limits = Limits { divergences: args.show.max_divergences as usize, ..Limits::default() };
@@ -50,7 +49,8 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8> {
     })?;
     control.end();
     let warnings = opened.warnings.iter().chain(&poll.warnings).cloned().collect();
-    let report = make_report("check", &members, &question, &poll, checked, warnings);
+    let mut report = make_report("check", &members, &question, &poll, checked, warnings);
+    opened.mark_guesses(&mut report);
     let look = Look { next: next::after_check(&report, &args.members, &args.vote) };
     presenter.into_inner().expect("no panics").finish(report, &look)
 }

@@ -30,10 +30,10 @@ use super::{
     warn,
 };
 use crate::{
-    member::{LockForce, Member, MemberName, RawMember, escaped, file_system_conflict},
+    member::{Given, LockForce, Member, MemberName, RawMember, escaped, file_system_conflict},
     repair::{Earlier, InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, admit, journal::Identity},
     report::{InPlaceReport, Look, Report, human_size},
-    scan::{Poll, Question, Watch},
+    scan::{Poll, Question, Watch, sizes},
     sys::{
         device::Sysfs,
         new_file::random_bytes,
@@ -97,6 +97,10 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
         !args.locks.force_share,
         "--in-place takes locks and can't go with -U\nhint: stop what uses the members first; -U only reads: repair -U -o FILE makes a new image"
     );
+    ensure!(
+        args.members.snapshot.is_none(),
+        "--snapshot is a state of the past, and can't go with --in-place\nhint: leave it out, or make a new image with repair -o"
+    );
     let given = &args.members.members;
     let numbers = |names: &[OsString], option| names.iter().map(|name| find_given(name, given).context(option)).collect::<Result<Vec<_>>>();
     let no_write = numbers(&own.no_write, "--no-write")?;
@@ -106,13 +110,22 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     let access = if own.dry_run { Access::Read(&args.locks) } else { Access::Rewrite(&spared, force) };
     let opened = open_voters(&args.members, &access)?;
     let members = opened.listed();
-    let stores: Vec<Option<&dyn Storage>> = opened.members.iter().map(RawMember::disk).collect();
+    if let Some(member) = members.iter().find(|member| member.format() == "qcow2") {
+        bail!(
+            "{}: qcow2 images aren't rewritten in place\nhint: repair -o makes a new image; -f raw repairs copies of one qcow2 file, byte for byte",
+            member.name()
+        );
+    }
+    if let Some(member) = members.iter().find(|member| member.format() == "nbd") {
+        bail!("{}: exports aren't rewritten in place\nhint: repair -o makes a new image", member.name());
+    }
+    let files: Vec<&RawMember> = members.iter().flat_map(|member| member.files()).collect();
+    let stores: Vec<Option<&dyn Storage>> = opened.members.iter().map(|member| member.store()).collect();
     let question = args.question(&members)?;
-    let sizes: Vec<_> = members.iter().map(|member| (member.name(), member.size())).collect();
-    let poll = Poll::new(&sizes, &question)?;
+    let poll = Poll::new(&sizes(&members), &question)?;
     let forced = args.forced();
     admit(&members, &question, &poll, forced)?;
-    let place = journal_path(args, &opened)?;
+    let place = journal_path(args, &files)?;
     let mut warnings = opened.warnings.clone();
     if let Some((folder, name)) = &place {
         warnings.extend(look_at_journal(folder, name, &opened)?);
@@ -130,7 +143,7 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
         truncate: own.truncate,
         max_damage: own.max_damage,
         journal,
-        identities: opened.members.iter().map(identity).collect::<Result<_>>()?,
+        identities: files.iter().copied().map(identity).collect::<Result<_>>()?,
         id: random_bytes().context("a random number for the journal")?,
         now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed()),
         dependent: if question.trust.is_some() { Vec::new() } else { opened.dependent.clone() },
@@ -146,7 +159,7 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
             MemberName::from(report.as_path())
         );
     }
-    let presenter = Mutex::new(Presenter::new(&args.show, &opened.members)?);
+    let presenter = Mutex::new(Presenter::new(&args.show, &members)?);
     let mut control = Control::new(&args.show.progress)?;
     warnings.extend(poll.warnings.iter().cloned());
     let begun = Instant::now();
@@ -275,7 +288,7 @@ pub(super) fn ask(question: &str, stopped: &dyn Fn() -> bool) -> bool {
 }
 
 /// Folder and name of the journal; none where none is wanted.
-fn journal_path(args: &RepairArgs, opened: &Opened) -> Result<Option<(PathBuf, OsString)>> {
+fn journal_path(args: &RepairArgs, files: &[&RawMember]) -> Result<Option<(PathBuf, OsString)>> {
     let own = &args.in_place;
     if own.no_journal {
         return Ok(None);
@@ -283,7 +296,7 @@ fn journal_path(args: &RepairArgs, opened: &Opened) -> Result<Option<(PathBuf, O
     let path = if let Some(path) = &own.journal {
         path.clone()
     } else {
-        if let Some(device) = opened.members.iter().find(|member| member.is_device()) {
+        if let Some(device) = files.iter().find(|member| member.is_device()) {
             if own.dry_run {
                 return Ok(None);
             }
@@ -293,7 +306,7 @@ fn journal_path(args: &RepairArgs, opened: &Opened) -> Result<Option<(PathBuf, O
             );
         }
         // Beside the file itself, whatever link leads there.
-        let first = fs::canonicalize(opened.members[0].path()).with_context(|| opened.members[0].name().to_string())?;
+        let first = fs::canonicalize(files[0].path()).with_context(|| files[0].name().to_string())?;
         let mut name = first.file_name().context("a file has a name")?.to_owned();
         name.push(SUFFIX);
         first.with_file_name(name)
@@ -318,7 +331,8 @@ fn shown_path(args: &RepairArgs, folder: &Path, name: &OsString) -> PathBuf {
     if let Some(path) = &args.in_place.journal {
         return path.clone();
     }
-    let member = RawMember::path_of(&args.members.members[0]);
+    let given = Given::of(&args.members.members[0]);
+    let member = given.path().unwrap_or(Path::new(""));
     let mut beside = member.as_os_str().to_owned();
     beside.push(SUFFIX);
     let beside = PathBuf::from(beside);
@@ -329,11 +343,11 @@ fn shown_path(args: &RepairArgs, folder: &Path, name: &OsString) -> PathBuf {
 fn look_at_journal(folder: &Path, name: &OsString, opened: &Opened) -> Result<Vec<String>> {
     let path = folder.join(name);
     let shown = MemberName::from(path.as_path());
-    for member in &opened.members {
+    for member in opened.members.iter().flat_map(|member| member.files()) {
         let same = path.exists() && member.is_at(&path).with_context(|| format!("--journal {shown}"))?;
         ensure!(!same, "--journal {shown}: this is the member {}\nhint: choose another name", member.name());
     }
-    let inside = file_system_conflict(folder, &opened.members, &Sysfs::default())
+    let inside = file_system_conflict(folder, &opened.listed(), &Sysfs::default())
         .with_context(|| format!("--journal {shown}: its folder can't be looked at\nhint: make the folder first, or choose another"))?;
     if let Some(member) = inside {
         bail!("--journal {shown}: it would lie on a file system inside of the member {member}\nhint: choose a folder elsewhere");

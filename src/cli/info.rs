@@ -2,17 +2,23 @@
 
 use std::{ffi::OsString, io::Write};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use super::{Output, args::MemberArgs, in_place::shown, open::open_member, texts, undo::open_journal, warn};
 use crate::{
-    member::{FileSystem, Member, RawMember, escaped, find_file_system, looks_like_journal, read_partitions, refuse_other_formats},
+    member::{
+        FileSystem, Member, NbdMember, RawMember, escaped, find_file_system, looks_like_journal, qcow2::Qcow2Member, read_partitions,
+    },
     repair::journal::{Journal, VERSION},
     report::{
-        DeviceInfo, FileSystemInfo, Info, JournalFacts, JournalInfo, JournalMember, PartitionInfo, TableInfo, Told, render_infos, rfc3339,
+        DeviceInfo, FileSystemInfo, Info, JournalFacts, JournalInfo, JournalMember, NbdInfo, PartitionInfo, ProcessInfo, Qcow2Info,
+        SnapshotInfo, TableInfo, Told, render_infos, rfc3339,
     },
-    sys::device::{self, Sysfs},
+    sys::{
+        device::{self, Sysfs},
+        locks::holders,
+    },
 };
 
 /// Tell what images and devices are: sizes, partitions, file systems, when they were last written
@@ -54,17 +60,18 @@ pub(super) fn run(args: &InfoArgs) -> Result<u8> {
 }
 
 fn told(args: &InfoArgs, given: &OsString) -> Result<Told> {
-    let raw = args.members.settles_raw(given);
-    let opened = open_member(&args.members, given)?;
-    if !raw && looks_like_journal(&opened.members[0]) {
-        return Ok(Told::Journal(journal_info(&open_journal(opened.members[0].path(), false)?)?));
+    let (member, warnings, guessed) = open_member(&args.members, given)?;
+    let member = member.as_ref();
+    if let (true, Some(file)) = (guessed && looks_like_journal(member), member.files().first()) {
+        return Ok(Told::Journal(journal_info(&open_journal(file.path(), false)?)?));
     }
-    opened.warnings.iter().for_each(|warning| warn(warning));
-    let member = &opened.members[0];
-    if !raw {
-        refuse_other_formats(member)?;
+    for warning in &warnings {
+        warn(warning);
     }
-    Ok(Told::Image(Box::new(info(member))))
+    if let Some(why) = member.failure() {
+        bail!("{}: {why}\nhint: -f raw looks at the file byte for byte", member.name());
+    }
+    Ok(Told::Image(Box::new(info(member, guessed))))
 }
 
 fn journal_info(journal: &Journal) -> Result<JournalInfo> {
@@ -94,8 +101,9 @@ fn journal_info(journal: &Journal) -> Result<JournalInfo> {
     })
 }
 
-fn info(member: &RawMember) -> Info {
+fn info(member: &dyn Member, guessed: bool) -> Info {
     use std::os::unix::fs::MetadataExt;
+    let file = member.files().into_iter().next();
     let system = |start| find_file_system(member, start).map(file_system);
     let table = read_partitions(member).map(|table| TableInfo {
         kind: table.kind,
@@ -117,12 +125,63 @@ fn info(member: &RawMember) -> Info {
         name: member.name().to_string(),
         name_hex: member.name().hex(),
         format: member.format(),
+        format_guessed: guessed,
         virtual_size: member.size(),
-        actual_size: (!member.is_device()).then(|| member.metadata().blocks() * 512), // st_blocks counts 512 bytes (stat(2))
+        // st_blocks counts 512 bytes (stat(2)).
+        actual_size: file.filter(|file| !file.is_device()).map(|file| file.metadata().blocks() * 512),
         modified: member.modified().and_then(rfc3339),
-        device: member.is_device().then(|| device_info(member)),
+        device: file.filter(|file| file.is_device()).map(device_info),
+        qcow2: member.qcow2().map(qcow2_info),
+        nbd: member.nbd().map(nbd_info),
+        in_use_by: file.map_or_else(Vec::new, |file| {
+            holders(file.file()).into_iter().map(|holder| ProcessInfo { pid: holder.pid, command: escaped(&holder.command) }).collect()
+        }),
         file_system: system(0),
         partition_table: table,
+    }
+}
+
+fn nbd_info(member: &NbdMember) -> NbdInfo {
+    let export = member.export();
+    NbdInfo {
+        read_only: export.read_only,
+        can_flush: export.can_flush,
+        can_fua: export.can_fua,
+        can_df: export.can_df,
+        block_status: export.block_status,
+        block_size_minimum: export.minimum,
+        block_size_maximum: export.maximum,
+        tls: export.tls,
+    }
+}
+
+fn qcow2_info(member: &Qcow2Member) -> Qcow2Info {
+    let header = member.header();
+    let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| escaped(&String::from_utf8_lossy(bytes)));
+    let (snapshots, flaw) = member.snapshots();
+    if let Some(flaw) = flaw {
+        warn(&format!("{}: {flaw}", member.name()));
+    }
+    let snapshots = snapshots.into_iter().map(|snapshot| SnapshotInfo {
+        id: escaped(&String::from_utf8_lossy(&snapshot.id)),
+        name: escaped(&String::from_utf8_lossy(&snapshot.name)),
+        virtual_size: snapshot.size.unwrap_or(header.size),
+        date: jiff::Timestamp::from_second(i64::from(snapshot.seconds)).ok().map(|time| time.to_string()),
+    });
+    Qcow2Info {
+        version: header.version,
+        cluster_size: header.cluster_bytes(),
+        compression_type: header.compression.name(),
+        extended_l2: header.extended_l2,
+        refcount_bits: 1 << header.refcount_order,
+        lazy_refcounts: header.lazy_refcounts,
+        dirty: header.dirty,
+        corrupt: header.corrupt,
+        snapshots: snapshots.collect(),
+        bitmaps: (header.bitmaps > 0).then_some(header.bitmaps),
+        backing_file: text(&header.backing),
+        backing_format: text(&header.backing_format),
+        data_file: text(&header.data_file),
     }
 }
 

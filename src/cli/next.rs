@@ -1,6 +1,6 @@
 //! The command that the user would run next.
 
-use super::args::{Format, MemberArgs, Pattern, VoteArgs};
+use super::args::{Allowed, Format, MemberArgs, Pattern, VoteArgs};
 use crate::{
     member::MemberName,
     report::{Overall, Report},
@@ -21,9 +21,7 @@ pub(super) fn after_check(report: &Report, members: &MemberArgs, vote: &VoteArgs
     } else {
         words.push("repair".into());
     }
-    if members.format == Format::Raw {
-        words.extend(["-f".into(), "raw".into()]);
-    }
+    words.extend(stated_format(report, members));
     if let Some(threshold) = vote.threshold {
         words.extend(["--threshold".into(), threshold.to_string()]);
     }
@@ -47,6 +45,27 @@ pub(super) fn after_check(report: &Report, members: &MemberArgs, vote: &VoteArgs
     }
     words.extend(report.members.iter().map(|member| member.shell_name.clone()));
     Some(words.join(" ") + comment)
+}
+
+/// The format's option, which whatever writes needs for qcow2 images.
+fn stated_format(report: &Report, members: &MemberArgs) -> Vec<String> {
+    let guessed_qcow2 = report.members.iter().any(|member| member.format_guessed && member.format == "qcow2");
+    let format = match members.format {
+        Format::Raw => "raw",
+        Format::Qcow2 => "qcow2",
+        Format::Auto if guessed_qcow2 => "qcow2",
+        Format::Auto => return Vec::new(),
+    };
+    let mut words = vec!["-f".to_owned(), format.to_owned()];
+    match members.allow_references {
+        None => {}
+        Some(Allowed::Own) => words.push("--allow-references".into()),
+        Some(Allowed::Any) => words.push("--allow-references=any".into()),
+    }
+    if let Some(snapshot) = &members.snapshot {
+        words.extend(["--snapshot".into(), MemberName::new(snapshot).quoted()]);
+    }
+    words
 }
 
 /// What to run after a repair that made no image for want of a decision.

@@ -1,30 +1,41 @@
 //! Opening members: all of them, or an error.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::Path, sync::Arc};
 
 use anyhow::{Result, anyhow};
 
 use super::args::{LockArgs, MemberArgs};
 use crate::{
     member::{
-        Cache, LockForce, Member, MemberName, OpenError, RawMember, busy_device, check_independence, lock_all_for_reading,
-        lock_all_for_writing, refuse_other_formats,
+        Cache, DependenceError, FailedMember, Format, FormatError, Given, LockForce, Member, MemberName, NbdMember, OpenError, RawMember,
+        busy_device, check_independence, guess_format, lock_all_for_reading, lock_all_for_writing,
+        qcow2::{Caches, HeaderError, Opening, Qcow2Error, Qcow2Member, References, read_header},
+        refuse_journal, shared_storage,
     },
+    report::Report,
     sys::device::Sysfs,
     vote::{MEMBERS_MAX, MEMBERS_MIN},
 };
 
+/// Memory for tables of qcow2 images, and for inflated clusters, of all members together.
+const TABLE_BYTES_MAX: usize = 32 << 20;
+const CLUSTER_BYTES_MAX: usize = 48 << 20;
+
 /// The members, and what is to be said of them.
 pub(super) struct Opened {
-    pub members: Vec<RawMember>,
+    pub members: Vec<Box<dyn Member>>,
     pub warnings: Vec<String>,
     /// Members that share storage, in words; they are among the warnings, too.
     pub dependent: Vec<String>,
+    /// Whether a member's format was guessed.
+    guessed: Vec<bool>,
 }
 
 /// What is going to be done to members.
 pub(super) enum Access<'a> {
-    /// They are read.
+    /// They are looked at.
+    Look(&'a LockArgs),
+    /// They are read, and something is written by what they say.
     Read(&'a LockArgs),
     /// They are rewritten, except for those with these numbers.
     Rewrite(&'a [usize], LockForce),
@@ -33,7 +44,12 @@ pub(super) enum Access<'a> {
 impl Opened {
     /// As the engine takes them.
     pub(super) fn listed(&self) -> Vec<&dyn Member> {
-        self.members.iter().map(|member| member as &dyn Member).collect()
+        self.members.iter().map(AsRef::as_ref).collect()
+    }
+
+    /// Says in the report which formats were guessed.
+    pub(super) fn mark_guesses(&self, report: &mut Report) {
+        report.members.iter_mut().zip(&self.guessed).for_each(|(member, &guessed)| member.format_guessed = guessed);
     }
 }
 
@@ -46,52 +62,176 @@ pub(super) fn open_voters(args: &MemberArgs, access: &Access) -> Result<Opened> 
     if count > MEMBERS_MAX {
         return Err(anyhow!("{count} members are given, and at most {MEMBERS_MAX} can vote\nhint: leave some of them out"));
     }
-    let mut opened = match access {
-        Access::Read(_) => open_each(args, &args.members, &|_| false)?,
-        Access::Rewrite(spared, _) => open_each(args, &args.members, &|index| !spared.contains(&index))?,
-    };
-    opened.dependent = check_independence(&opened.members, &Sysfs::default())?;
-    opened.warnings.extend(opened.dependent.iter().cloned());
-    match access {
-        Access::Read(locks) if locks.force_share => {
-            opened.warnings.push("members are read without locks: what another program writes meanwhile looks like damage".into());
+    let given: Vec<Given> = args.members.iter().map(|given| Given::of(given)).collect();
+    refuse_same_export(&given)?;
+    let mut warnings = Vec::new();
+    let mut sources = Vec::new();
+    for (index, (name, given)) in args.members.iter().zip(&given).enumerate() {
+        let rewritten = matches!(access, Access::Rewrite(spared, _) if !spared.contains(&index));
+        sources.push(match given {
+            Given::Nbd(uri) => Source::Export(open_export(args, name, uri, &mut warnings)?),
+            Given::Path { path, .. } => Source::File(open_file(args, name, path, rewritten, &mut warnings)?),
+        });
+    }
+    {
+        let own: Vec<&RawMember> = sources.iter().filter_map(Source::file).collect();
+        check_independence(&own, &Sysfs::default())?;
+        match access {
+            Access::Look(locks) | Access::Read(locks) if locks.force_share => {
+                warnings.push("members are read without locks: what another program writes meanwhile looks like damage".into());
+            }
+            Access::Look(_) | Access::Read(_) => warnings.extend(lock_all_for_reading(&own)?),
+            Access::Rewrite(_, force) => warnings.extend(lock_all_for_writing(&own, *force)?),
         }
-        Access::Read(_) => opened.warnings.extend(lock_all_for_reading(&opened.members)?),
-        Access::Rewrite(_, force) => opened.warnings.extend(lock_all_for_writing(&opened.members, *force)?),
     }
-    for (member, given) in opened.members.iter().zip(&args.members) {
-        if !args.settles_raw(given) {
-            refuse_other_formats(member)?;
-        }
+    let stated: Vec<Option<Format>> = given.iter().map(|given| args.stated(given)).collect();
+    let formats = settle_formats(&sources, &stated, !matches!(access, Access::Look(_)))?;
+    let guessed = sources.iter().zip(&stated).map(|(source, stated)| source.file().is_some() && stated.is_none()).collect();
+    let caches = Arc::new(Caches::new(TABLE_BYTES_MAX, CLUSTER_BYTES_MAX));
+    let mut members: Vec<Box<dyn Member>> = Vec::new();
+    for ((source, format), stated) in sources.into_iter().zip(formats).zip(&stated) {
+        members.push(match source {
+            Source::Export(export) => Box::new(export),
+            Source::File(file) => open_as(args, file, format, (stated.is_none(), args.references()), &caches, &mut warnings)?,
+        });
     }
-    if opened.members.iter().all(|member| member.size() == 0) {
-        return Err(anyhow!("all members are empty: there is nothing to vote on\nhint: is what holds the images mounted?"));
-    }
+    let mut opened = Opened { members, warnings, dependent: Vec::new(), guessed };
+    opened.settle(access)?;
     Ok(opened)
 }
 
-/// Opens one member for reading.
-pub(super) fn open_member(args: &MemberArgs, given: &OsString) -> Result<Opened> {
-    open_each(args, std::slice::from_ref(given), &|_| false)
-}
-
-fn open_each(args: &MemberArgs, members: &[OsString], rewritten: &dyn Fn(usize) -> bool) -> Result<Opened> {
-    let cache = args.cache.cache();
-    let (mut opened_all, mut warnings) = (Vec::new(), Vec::new());
-    for (index, given) in members.iter().enumerate() {
-        let (name, path) = (MemberName::new(given), RawMember::path_of(given));
-        let opened = if rewritten(index) { RawMember::open_to_rewrite(name, path, cache) } else { RawMember::open(name, path, cache) };
-        let member = match opened {
-            Err(OpenError::Busy { member, rdev }) => return Err(busy_device(&member, rdev).into()),
-            other => other?,
-        };
-        if cache == Cache::None && !member.reads_medium() {
-            warnings.push(format!(
-                "{}: its file system refuses direct I/O, so it is read through this machine's page cache: the medium may hold something else",
-                member.name()
+impl Opened {
+    /// What can only be said once all is open.
+    fn settle(&mut self, access: &Access) -> Result<()> {
+        let members = self.listed();
+        let beneath: Vec<&RawMember> = members.iter().flat_map(|member| member.files().into_iter().skip(1)).collect();
+        let shares = matches!(access, Access::Look(locks) | Access::Read(locks) if locks.force_share);
+        let locked = if shares { Vec::new() } else { lock_all_for_reading(&beneath)? };
+        let dependent = shared_storage(&members, &Sysfs::default());
+        if members.iter().all(|member| member.failure().is_some()) {
+            let each = members.iter().map(|member| format!("{}: {}", member.name(), member.failure().unwrap_or_default()));
+            return Err(anyhow!(
+                "no member can be read as what it is\n{}\nhint: -f raw votes on the files themselves, byte for byte",
+                each.collect::<Vec<_>>().join("\n")
             ));
         }
-        opened_all.push(member);
+        if members.iter().all(|member| member.size() == 0) {
+            return Err(anyhow!("all members are empty: there is nothing to vote on\nhint: is what holds the images mounted?"));
+        }
+        self.warnings.extend(locked);
+        self.warnings.extend(dependent.iter().cloned());
+        self.dependent = dependent;
+        Ok(())
     }
-    Ok(Opened { members: opened_all, warnings, dependent: Vec::new() })
+}
+
+/// Opens one member for reading, and nothing that it refers to; says what to warn about, and whether its format was guessed.
+pub(super) fn open_member(args: &MemberArgs, name: &OsString) -> Result<(Box<dyn Member>, Vec<String>, bool)> {
+    let (given, mut warnings) = (Given::of(name), Vec::new());
+    let file = match &given {
+        Given::Nbd(uri) => return Ok((Box::new(open_export(args, name, uri, &mut warnings)?), warnings, false)),
+        Given::Path { path, .. } => open_file(args, name, path, false, &mut warnings)?,
+    };
+    let stated = args.stated(&given);
+    let format = stated.unwrap_or_else(|| guess_format(&file));
+    let caches = Arc::new(Caches::new(TABLE_BYTES_MAX, CLUSTER_BYTES_MAX));
+    let member = open_as(args, file, format, (stated.is_none(), References::Ignored), &caches, &mut warnings)?;
+    Ok((member, warnings, stated.is_none()))
+}
+
+/// What a member's bytes come from.
+enum Source {
+    File(RawMember),
+    Export(NbdMember),
+}
+
+impl Source {
+    fn file(&self) -> Option<&RawMember> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Export(_) => None,
+        }
+    }
+}
+
+/// Two addresses that read alike are one export; of others nobody can tell from here.
+fn refuse_same_export(given: &[Given]) -> Result<(), DependenceError> {
+    for (second, address) in given.iter().enumerate() {
+        if let (Given::Nbd(uri), true) = (address, given[..second].contains(address)) {
+            let name = MemberName::new(uri.as_ref());
+            return Err(DependenceError { first: name.clone(), second: name, how: "one address twice".into() });
+        }
+    }
+    Ok(())
+}
+
+fn open_export(args: &MemberArgs, name: &OsString, uri: &str, warnings: &mut Vec<String>) -> Result<NbdMember> {
+    let export = NbdMember::open(MemberName::new(name), uri)?;
+    if args.cache.cache() == Cache::None {
+        warnings.push(format!("{}: its server's cache can't be passed from here: the medium may hold something else", export.name()));
+    }
+    Ok(export)
+}
+
+fn open_file(args: &MemberArgs, name: &OsString, path: &Path, rewritten: bool, warnings: &mut Vec<String>) -> Result<RawMember> {
+    let (cache, name) = (args.cache.cache(), MemberName::new(name));
+    let opened = if rewritten { RawMember::open_to_rewrite(name, path, cache) } else { RawMember::open(name, path, cache) };
+    let file = match opened {
+        Err(OpenError::Busy { member, rdev }) => return Err(busy_device(&member, rdev).into()),
+        other => other?,
+    };
+    if cache == Cache::None && !file.reads_medium() {
+        warnings.push(format!(
+            "{}: its file system refuses direct I/O, so it is read through this machine's page cache: the medium may hold something else",
+            file.name()
+        ));
+    }
+    Ok(file)
+}
+
+/// The format of each file: as stated, or as all whose format isn't stated look alike.
+fn settle_formats(sources: &[Source], stated: &[Option<Format>], writes: bool) -> Result<Vec<Format>, FormatError> {
+    let mut guesses = Vec::new();
+    let mut formats = Vec::new();
+    for (source, stated) in sources.iter().zip(stated) {
+        formats.push(if let Some(format) = stated {
+            *format
+        } else if let Some(file) = source.file() {
+            refuse_journal(file)?;
+            let guess = guess_format(file);
+            guesses.push((file.name().clone(), guess));
+            guess
+        } else {
+            Format::Raw // an export is what a guest sees
+        });
+    }
+    if guesses.iter().any(|(_, guess)| *guess != guesses[0].1) {
+        return Err(FormatError::Unlike { guesses });
+    }
+    match guesses.into_iter().find(|(_, guess)| *guess == Format::Qcow2) {
+        Some((member, _)) if writes => Err(FormatError::Guessed { member }),
+        _ => Ok(formats),
+    }
+}
+
+fn open_as(
+    args: &MemberArgs,
+    file: RawMember,
+    format: Format,
+    (guessed, references): (bool, References),
+    caches: &Arc<Caches>,
+    warnings: &mut Vec<String>,
+) -> Result<Box<dyn Member>> {
+    if format == Format::Raw {
+        return Ok(Box::new(file));
+    }
+    let opening = Opening { cache: args.cache.cache(), references, snapshot: args.snapshot.as_deref(), caches };
+    let header = match read_header(&file) {
+        Ok(header) => header,
+        Err(error @ HeaderError::Damaged { .. }) => return Ok(Box::new(FailedMember::new(file, format.name(), error.to_string()))),
+        Err(error) => return Err(Qcow2Error::Unsupported { member: file.name().clone(), error }.into()),
+    };
+    let (member, told) = Qcow2Member::open(file, header, guessed, &opening)?;
+    warnings.extend(told);
+    Ok(Box::new(member))
 }

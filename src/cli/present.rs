@@ -16,7 +16,7 @@ use super::{
     warn,
 };
 use crate::{
-    member::{MemberName, RawMember, file_system_conflict},
+    member::{Member, MemberName, file_system_conflict},
     report::{self, Look, Report, Spool, events_of, last_events},
     scan::Findings,
     sys::{device::Sysfs, new_file::NewFile, storage::place_of},
@@ -42,10 +42,10 @@ struct ReportFile {
 
 impl<'a> Presenter<'a> {
     /// Refuses a report file that can't be written, or would take the place of something else, before anything is read.
-    pub(super) fn new(show: &'a ShowArgs, members: &[RawMember]) -> Result<Self> {
+    pub(super) fn new(show: &'a ShowArgs, members: &[&dyn Member]) -> Result<Self> {
         let file = show.report.as_deref().map(|target| ReportFile::new(target, members)).transpose();
         let file = file.with_context(|| format!("--report {}", shown(show.report.as_deref())))?;
-        let names = members.iter().map(|member| crate::member::Member::name(member).to_string()).collect();
+        let names = members.iter().map(|member| member.name().to_string()).collect();
         Ok(Self { show, names, file, events: Output::new() })
     }
 
@@ -102,12 +102,14 @@ fn now() -> (u64, u32) {
 }
 
 impl ReportFile {
-    fn new(target: &Path, members: &[RawMember]) -> Result<Self> {
+    fn new(target: &Path, members: &[&dyn Member]) -> Result<Self> {
         let target = if target.is_symlink() { fs::canonicalize(target)? } else { target.to_owned() };
         let there = fs::metadata(&target).ok().map(|there| (there.dev(), there.ino()));
         if there.is_some() {
             for member in members {
-                ensure!(!member.is_at(&target)?, "this is the member {}\nhint: choose another name", crate::member::Member::name(member));
+                for file in member.files() {
+                    ensure!(!file.is_at(&target)?, "this is the member {}\nhint: choose another name", member.name());
+                }
             }
             ensure!(is_report(&target)?, "there is something else than a report under that name\nhint: remove it, or choose another name");
         }

@@ -24,7 +24,7 @@ use crate::{
     member::{Member, MemberName},
     repair::{Earlier, Forced, Repair, Target, Wish, admit},
     report::{Look, ReadPattern},
-    scan::{Poll, Question, QuestionError},
+    scan::{Poll, Question, QuestionError, sizes},
     sys::storage::place_of,
     vote::{ByteRange, Fill},
 };
@@ -184,11 +184,10 @@ fn write_image(args: &RepairArgs, output_file: &Path) -> Result<u8> {
     let opened = open_voters(&args.members, &Access::Read(&args.locks))?;
     let members = opened.listed();
     let question = args.question(&members)?;
-    let sizes: Vec<_> = members.iter().map(|member| (member.name(), member.size())).collect();
-    let poll = Poll::new(&sizes, &question)?;
+    let poll = Poll::new(&sizes(&members), &question)?;
     let forced = args.forced();
     admit(&members, &question, &poll, forced)?;
-    let target = Target::settle(output_file, poll.size, &opened.members, forced)?;
+    let target = Target::settle(output_file, poll.size, &members, forced)?;
     let earlier = args.from.as_deref().map(|path| Earlier::read(path, &members, &poll)).transpose()?;
     earlier.iter().try_for_each(|earlier| earlier.refuse_stale(forced.changed))?;
     let wish = Wish {
@@ -216,14 +215,15 @@ fn write_image(args: &RepairArgs, output_file: &Path) -> Result<u8> {
             MemberName::from(report.as_path())
         );
     }
-    let presenter = Mutex::new(Presenter::new(&args.show, &opened.members)?);
+    let presenter = Mutex::new(Presenter::new(&args.show, &members)?);
     let mut control = Control::new(&args.show.progress)?;
     let warnings = opened.warnings.iter().chain(&poll.warnings).cloned().collect();
     let phases = |what, bytes| control.begin(what, bytes);
     let repair = Repair { members: &members, question: &question, poll, wish: &wish, watch: &control, phases: &phases };
     let report = repair.run(warnings, &mut |run, findings| presenter.lock().expect("no panics").divergence(run, findings));
     control.end();
-    let report = report?;
+    let mut report = report?;
+    opened.mark_guesses(&mut report);
     if report.exit_code == 2
         && let Some(repair) = report.repair.as_ref().filter(|repair| !repair.written)
     {

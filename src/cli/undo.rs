@@ -98,8 +98,9 @@ pub(super) fn run(args: &UndoArgs) -> Result<u8> {
     let mut control = Control::new(&args.show)?;
     let members: Vec<usize> = opened.iter().map(|target| target.index).collect();
     let raw: Vec<RawMember> = opened.into_iter().map(|target| target.member).collect();
-    check_independence(&raw, &Sysfs::default())?;
-    lock_all_for_writing(&raw, force)?.iter().for_each(|warning| warn_unless(args.show.quiet, warning));
+    let files: Vec<&RawMember> = raw.iter().collect();
+    check_independence(&files, &Sysfs::default())?;
+    lock_all_for_writing(&files, force)?.iter().for_each(|warning| warn_unless(args.show.quiet, warning));
     let mapped = |identity: &Identity| args.map.iter().any(|(old, _)| old.as_bytes() == identity.path);
     let mut targets: Vec<Option<UndoTarget>> = journal.header().members.iter().map(|_| None).collect();
     for (member, &index) in raw.iter().zip(&members) {

@@ -155,33 +155,56 @@ fn overlap(a: &Places, b: &Places) -> Option<Relation> {
     neighbours.map(Relation::Neighbours)
 }
 
-/// Refuses members that are the same storage, and tells in words which ones share some of it.
+/// Refuses members that are the same storage.
 ///
 /// # Errors
 /// The first pair that is one storage under two names.
-pub fn check_independence(members: &[RawMember], sysfs: &Sysfs) -> Result<Vec<String>, DependenceError> {
+pub fn check_independence(members: &[&RawMember], sysfs: &Sysfs) -> Result<(), DependenceError> {
     let places: Vec<Places> = members.iter().map(|member| Places::of(member.metadata(), member.size(), sysfs)).collect();
-    let mut warnings = Vec::new();
     for (second, b) in places.iter().enumerate() {
         for (first, a) in places[..second].iter().enumerate() {
-            let names = (members[first].name(), members[second].name());
-            match relation(a, b) {
-                Some(Relation::Same(how)) => {
-                    return Err(DependenceError { first: names.0.clone(), second: names.1.clone(), how });
-                }
-                Some(Relation::Neighbours(how)) => {
-                    warnings.push(format!("{} and {} aren't independent: {how}", names.0, names.1));
-                }
-                None => {}
+            if let Some(Relation::Same(how)) = relation(a, b) {
+                return Err(DependenceError { first: members[first].name().clone(), second: members[second].name().clone(), how });
             }
         }
     }
-    warnings.extend(shared_extents(members));
-    Ok(warnings)
+    Ok(())
+}
+
+/// Tells in words which members share some of their storage, or of what lies under them.
+#[must_use]
+pub fn shared_storage(members: &[&dyn Member], sysfs: &Sysfs) -> Vec<String> {
+    let places: Vec<Vec<(&RawMember, Places)>> = members
+        .iter()
+        .map(|member| member.files().into_iter().map(|file| (file, Places::of(file.metadata(), file.size(), sysfs))).collect())
+        .collect();
+    let mut warnings = Vec::new();
+    for (second, b) in places.iter().enumerate() {
+        for (first, a) in places[..second].iter().enumerate() {
+            let own = a.first().zip(b.first()).and_then(|((_, a), (_, b))| relation(a, b));
+            let how = match own {
+                Some(Relation::Same(how) | Relation::Neighbours(how)) => Some(how),
+                None => common_file(a, b),
+            };
+            let names = (members[first].name(), members[second].name());
+            warnings.extend(how.map(|how| format!("{} and {} aren't independent: {how}", names.0, names.1)));
+        }
+    }
+    let own: Vec<&RawMember> = members.iter().filter_map(|member| member.files().into_iter().next()).collect();
+    warnings.extend(shared_extents(&own));
+    warnings
+}
+
+/// A file that both rest on: a backing file, for one.
+fn common_file(a: &[(&RawMember, Places)], b: &[(&RawMember, Places)]) -> Option<String> {
+    let pairs = a.iter().flat_map(|a| b.iter().map(move |b| (a, b)));
+    let same = |one: &Places, other: &Places| matches!(relation(one, other), Some(Relation::Same(_)));
+    let (_, (file, _)) = pairs.into_iter().find(|((_, one), (_, other))| same(one, other))?;
+    Some(format!("both rest on {}, whose bytes vote twice where they come from there", file.name()))
 }
 
 /// Pairs of files that share extents (reflinks): damage to one of those is damage to both.
-fn shared_extents(members: &[RawMember]) -> Vec<String> {
+fn shared_extents(members: &[&RawMember]) -> Vec<String> {
     let shared: Vec<Option<(u64, Vec<ByteRange>)>> = members
         .iter()
         .map(|member| {
@@ -232,7 +255,7 @@ fn file_system_id(member: &RawMember) -> Option<u64> {
 ///
 /// # Errors
 /// Where the path can't be looked at.
-pub fn device_conflict(path: &Path, members: &[RawMember], sysfs: &Sysfs) -> io::Result<Option<MemberName>> {
+pub fn device_conflict(path: &Path, members: &[&dyn Member], sysfs: &Sysfs) -> io::Result<Option<MemberName>> {
     let output = Places::of(&fs::metadata(path)?, u64::MAX, sysfs);
     Ok(first_with(members, sysfs, |member| relation(&output, member)))
 }
@@ -241,7 +264,7 @@ pub fn device_conflict(path: &Path, members: &[RawMember], sysfs: &Sysfs) -> io:
 ///
 /// # Errors
 /// Where the folder can't be looked at.
-pub fn file_system_conflict(folder: &Path, members: &[RawMember], sysfs: &Sysfs) -> io::Result<Option<MemberName>> {
+pub fn file_system_conflict(folder: &Path, members: &[&dyn Member], sysfs: &Sysfs) -> io::Result<Option<MemberName>> {
     let folder = fs::File::open(folder)?;
     let mut devices = vec![folder.metadata()?.dev()];
     // btrfs has device numbers of its own, behind which nothing can be seen.
@@ -254,11 +277,12 @@ pub fn file_system_conflict(folder: &Path, members: &[RawMember], sysfs: &Sysfs)
 }
 
 /// The first member that is the same storage, by `related`.
-fn first_with(members: &[RawMember], sysfs: &Sysfs, related: impl Fn(&Places) -> Option<Relation>) -> Option<MemberName> {
-    let found = members.iter().find(|member| {
-        let places = Places::of(member.metadata(), member.size().max(1), sysfs);
+fn first_with(members: &[&dyn Member], sysfs: &Sysfs, related: impl Fn(&Places) -> Option<Relation>) -> Option<MemberName> {
+    let same = |file: &RawMember| {
+        let places = Places::of(file.metadata(), file.size().max(1), sysfs);
         matches!(related(&places), Some(Relation::Same(_)))
-    });
+    };
+    let found = members.iter().find(|member| member.files().into_iter().any(same));
     found.map(|member| member.name().clone())
 }
 

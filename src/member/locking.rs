@@ -87,7 +87,7 @@ pub enum LockError {
 ///
 /// # Errors
 /// The first member that another program writes to, or may resize.
-pub fn lock_all_for_reading(members: &[RawMember]) -> Result<Vec<String>, LockError> {
+pub fn lock_all_for_reading(members: &[&RawMember]) -> Result<Vec<String>, LockError> {
     let mut warnings = Vec::new();
     for member in members {
         let locked = lock_for_reading(member.file());
@@ -119,7 +119,7 @@ pub struct LockForce {
 ///
 /// # Errors
 /// The first member that another program uses, or of which that can't be told.
-pub fn lock_all_for_writing(members: &[RawMember], force: LockForce) -> Result<Vec<String>, LockError> {
+pub fn lock_all_for_writing(members: &[&RawMember], force: LockForce) -> Result<Vec<String>, LockError> {
     let mut warnings = Vec::new();
     for member in members {
         let name = || member.name().clone();

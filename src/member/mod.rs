@@ -1,25 +1,32 @@
 //! What can vote: one trait, and a file for each kind of member.
 
+mod failed;
 mod filesystems;
+mod given;
 mod identity;
 mod locking;
 mod name;
+mod nbd;
 mod partitions;
 mod probe;
+pub mod qcow2;
 mod raw;
 
 use std::{fs::File, io, time::SystemTime};
 
+pub use failed::FailedMember;
 pub use filesystems::{FileSystem, find_file_system};
-pub use identity::{DependenceError, check_independence, device_conflict, file_system_conflict};
+pub use given::{Format, Given};
+pub use identity::{DependenceError, check_independence, device_conflict, file_system_conflict, shared_storage};
 pub use locking::{InUseError, LockError, LockForce, busy_device, in_words, lock_all_for_reading, lock_all_for_writing};
 pub use name::{MemberName, escaped};
+pub use nbd::{NbdMember, NbdOpenError};
 pub use partitions::{Partition, PartitionTable, read_partitions, voted_partitions};
-pub use probe::{FormatError, JOURNAL_MAGIC, looks_like_journal, refuse_other_formats};
+pub use probe::{FormatError, JOURNAL_MAGIC, guess_format, looks_like_journal, refuse_journal};
 pub use raw::{OpenError, RawMember};
 
 use crate::{
-    sys::{buffer::Buffer, mapping::Window},
+    sys::{buffer::Buffer, mapping::Window, storage::Storage},
     vote::ByteRange,
 };
 
@@ -120,12 +127,27 @@ impl KnownExtent {
     }
 }
 
+/// Something wrong with the structure of a member's image, for a part of the guest's disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageError {
+    /// Which table or file: `l1`, `l2`, `data`, `backing`, `data-file`.
+    pub table: &'static str,
+    /// The file, where it isn't the member's own.
+    pub file: Option<MemberName>,
+    /// Where in the file the bad entry stands, in bytes.
+    pub entry_offset: Option<u64>,
+    /// What is lost of the guest's disk.
+    pub range: ByteRange,
+    /// What is wrong.
+    pub what: String,
+}
+
 /// One copy that votes.
 pub trait Member: Send + Sync {
     /// As the user named it.
     fn name(&self) -> &MemberName;
 
-    /// Its format: `raw`.
+    /// Its format: `raw`, `qcow2`, `nbd`.
     fn format(&self) -> &'static str;
 
     /// Bytes that a guest sees, as of when it was opened.
@@ -172,6 +194,36 @@ pub trait Member: Send + Sync {
     /// Where the bytes come from: the medium itself, past this machine's page cache?
     fn reads_medium(&self) -> bool {
         false
+    }
+
+    /// The files that it is read from, its own first; none where it comes from elsewhere.
+    fn files(&self) -> Vec<&RawMember> {
+        Vec::new()
+    }
+
+    /// The way to rewrite its bytes as a guest sees them, where it was opened for that.
+    fn store(&self) -> Option<&dyn Storage> {
+        None
+    }
+
+    /// Why it can't be read as what it is, where that is known from the start.
+    fn failure(&self) -> Option<&str> {
+        None
+    }
+
+    /// What was found to be wrong with its structure so far, by offset, and how many errors more.
+    fn image_errors(&self) -> (Vec<ImageError>, u64) {
+        (Vec::new(), 0)
+    }
+
+    /// The qcow2 image that it is, if it is one.
+    fn qcow2(&self) -> Option<&qcow2::Qcow2Member> {
+        None
+    }
+
+    /// The export that it is, if it is one.
+    fn nbd(&self) -> Option<&NbdMember> {
+        None
     }
 
     /// What became different since it was opened, in words; none where all is as it was.

@@ -1,20 +1,10 @@
 //! What a file's first bytes say of its format.
 
-use super::{Member, MemberName};
+use super::{Format, Member, MemberName, qcow2::MAGIC};
 
 /// The format can't be taken for granted.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
-    /// qcow2's magic stands at the start.
-    #[error(
-        "{member}: offset 0x0 holds a qcow2 header, and this version reads raw images only\n\
-         hint: -f raw votes on the files themselves, byte for byte (right for replicas that were copied as files); \
-         for what the guest sees, convert the copies first: qemu-img convert -O raw"
-    )]
-    Qcow2 {
-        /// Which one.
-        member: MemberName,
-    },
     /// A journal of an in-place repair.
     #[error(
         "{member}: this is the journal of an in-place repair, not a disk image\n\
@@ -24,30 +14,51 @@ pub enum FormatError {
         /// Which one.
         member: MemberName,
     },
+    /// Members whose formats were guessed are taken for different things.
+    #[error(
+        "the members' formats had to be guessed, and they don't look alike: {}\n\
+         hint: a qcow2 image whose first bytes are damaged looks raw: say what they are, -f qcow2 or -f raw for all, qcow2:PATH or raw:PATH for one",
+        listed(.guesses)
+    )]
+    Unlike {
+        /// Every member that was guessed, with its guess.
+        guesses: Vec<(MemberName, Format)>,
+    },
+    /// Something is to be written by a guess.
+    #[error(
+        "{member}: it looks like a qcow2 image, and what looks so isn't enough to write by\n\
+         hint: -f qcow2 repairs what the guest sees; -f raw repairs the files themselves, byte for byte (right for replicas that were copied as files)"
+    )]
+    Guessed {
+        /// Which one.
+        member: MemberName,
+    },
+}
+
+fn listed(guesses: &[(MemberName, Format)]) -> String {
+    guesses.iter().map(|(name, format)| format!("{name} looks {}", format.name())).collect::<Vec<_>>().join(", ")
 }
 
 /// What a journal of an in-place repair begins with (docs/journal.md).
 pub const JOURNAL_MAGIC: &[u8; 8] = b"QIMGJNL\0";
 
-/// Refuses what is no raw image by its first bytes.
+/// Refuses a journal, which is no disk.
 ///
 /// # Errors
 /// See [`FormatError`].
-pub fn refuse_other_formats(member: &dyn Member) -> Result<(), FormatError> {
-    if looks_like_qcow2(member) {
-        return Err(FormatError::Qcow2 { member: member.name().clone() });
-    }
+pub fn refuse_journal(member: &dyn Member) -> Result<(), FormatError> {
     if looks_like_journal(member) {
         return Err(FormatError::Journal { member: member.name().clone() });
     }
     Ok(())
 }
 
-/// Whether the member starts as a qcow2 file does (QEMU, docs/interop/qcow2.rst, "Header": magic `QFI\xfb`).
+/// The format by the first bytes: what doesn't start as a qcow2 file does is raw (QEMU, docs/interop/qcow2.rst, "Header").
 #[must_use]
-fn looks_like_qcow2(member: &dyn Member) -> bool {
-    let mut magic = [0; 4];
-    member.size() >= 4 && member.read(0, &mut magic, &mut None).is_ok() && magic == *b"QFI\xfb"
+pub fn guess_format(member: &dyn Member) -> Format {
+    let mut magic = [0; MAGIC.len()];
+    let starts = member.size() >= magic.len() as u64 && member.read(0, &mut magic, &mut None).is_ok() && magic == *MAGIC;
+    if starts { Format::Qcow2 } else { Format::Raw }
 }
 
 /// Whether the member starts as a journal of an in-place repair does (docs/journal.md, "Header").

@@ -1,13 +1,9 @@
 //! Raw images: regular files and block devices.
 
 use std::{
-    ffi::OsStr,
     fs::{self, File, Metadata, OpenOptions},
     io,
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
-    },
+    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     time::SystemTime,
@@ -29,8 +25,6 @@ use crate::{
 
 /// The way out for members that can't be written to.
 const READ_ONLY: &str = "it can't be written to by this user or on this mount; --no-write lets it vote only";
-/// Says that what follows is the path of a raw image.
-const RAW_PREFIX: &[u8] = b"raw:";
 
 /// A member that can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +55,18 @@ pub enum OpenError {
         /// What it is.
         kind: &'static str,
     },
+}
+
+impl OpenError {
+    /// What is in the way, without the name and the way out.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Open { error, .. } => error.to_string(),
+            Self::Busy { .. } => "the device is in use".into(),
+            Self::Kind { kind, .. } => format!("it is {kind}, not a disk image"),
+        }
+    }
 }
 
 /// A regular file or a block device, byte for byte.
@@ -98,19 +104,16 @@ impl RawMember {
         Self::open_as(name, path, cache, true)
     }
 
+    /// Takes a file that is open already; `path` is where it was opened.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn of_file(name: MemberName, path: &Path, file: File, cache: Cache) -> Result<Self, OpenError> {
+        Self::of_opened(name, path, file, cache, false)
+    }
+
     fn open_as(name: MemberName, path: &Path, cache: Cache, writes: bool) -> Result<Self, OpenError> {
-        let failed = |error: io::Error| {
-            let hint = match error.kind() {
-                io::ErrorKind::NotFound => {
-                    "check the spelling; a copy that is lost is left out, and the threshold is set for those that are left"
-                }
-                io::ErrorKind::PermissionDenied if writes => READ_ONLY,
-                io::ErrorKind::PermissionDenied => "run it as a user who may read the image",
-                io::ErrorKind::ReadOnlyFilesystem => READ_ONLY,
-                _ => "leave this copy out, or make it readable first",
-            };
-            OpenError::Open { member: name.clone(), error, hint }
-        };
+        let failed = |error| failed_to_open(&name, error, writes);
         // Looked at before it is opened: opening a tape or a serial line can already do something.
         let there = fs::metadata(path).map_err(failed)?;
         if let Some(kind) = foreign_kind(&there) {
@@ -126,6 +129,11 @@ impl RawMember {
                 failed(error)
             }
         })?;
+        Self::of_opened(name, path, file, cache, writes)
+    }
+
+    fn of_opened(name: MemberName, path: &Path, file: File, cache: Cache, writes: bool) -> Result<Self, OpenError> {
+        let failed = |error| failed_to_open(&name, error, writes);
         let meta = file.metadata().map_err(failed)?;
         if let Some(kind) = foreign_kind(&meta) {
             return Err(OpenError::Kind { member: name, kind });
@@ -189,19 +197,17 @@ impl RawMember {
     pub fn is_device(&self) -> bool {
         self.meta.file_type().is_block_device()
     }
+}
 
-    /// The path that the name means: `raw:` is taken off, `./` keeps a file that is really called so.
-    #[must_use]
-    pub fn path_of(given: &OsStr) -> &Path {
-        let bytes = given.as_bytes();
-        Path::new(OsStr::from_bytes(bytes.strip_prefix(RAW_PREFIX).unwrap_or(bytes)))
-    }
-
-    /// Whether the name itself says that the member is raw.
-    #[must_use]
-    pub fn is_named_raw(given: &OsStr) -> bool {
-        given.as_bytes().starts_with(RAW_PREFIX)
-    }
+fn failed_to_open(name: &MemberName, error: io::Error, writes: bool) -> OpenError {
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound => "check the spelling; a copy that is lost is left out, and the threshold is set for those that are left",
+        io::ErrorKind::PermissionDenied if writes => READ_ONLY,
+        io::ErrorKind::PermissionDenied => "run it as a user who may read the image",
+        io::ErrorKind::ReadOnlyFilesystem => READ_ONLY,
+        _ => "leave this copy out, or make it readable first",
+    };
+    OpenError::Open { member: name.clone(), error, hint }
 }
 
 fn foreign_kind(meta: &Metadata) -> Option<&'static str> {
@@ -295,6 +301,14 @@ impl Member for RawMember {
 
     fn reads_medium(&self) -> bool {
         self.direct.is_some()
+    }
+
+    fn files(&self) -> Vec<&RawMember> {
+        vec![self]
+    }
+
+    fn store(&self) -> Option<&dyn Storage> {
+        self.disk()
     }
 
     fn changed(&self) -> Option<String> {

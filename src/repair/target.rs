@@ -10,7 +10,7 @@ use std::{
 
 use super::RepairError;
 use crate::{
-    member::{MemberName, RawMember, device_conflict, file_system_conflict},
+    member::{Member, MemberName, device_conflict, file_system_conflict},
     sys::{
         device::{self, Sysfs},
         storage::place_of,
@@ -58,7 +58,7 @@ impl Target {
     ///
     /// # Errors
     /// Where it is a member under any name, anything else than a file or a device, or there already and not forced.
-    pub fn settle(path: &Path, size: u64, members: &[RawMember], forced: Forced) -> Result<Self, RepairError> {
+    pub fn settle(path: &Path, size: u64, members: &[&dyn Member], forced: Forced) -> Result<Self, RepairError> {
         let output = MemberName::from(path);
         let refuse = |what: &str, hint| RepairError::Target { output: output.clone(), what: what.into(), hint };
         let failed = |doing: &str, error, hint| RepairError::Output { output: output.clone(), doing: doing.into(), error, hint };

@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::in_place::rewritten;
-use super::{Divergence, MemberReport, Overall, ReadPattern, RepairReport, Report, Sectors, Status, human_size};
+use super::{Divergence, ImageErrorReport, MemberReport, Overall, ReadPattern, RepairReport, Report, Sectors, Status, human_size};
 
 /// What is shown around the report.
 #[derive(Clone, Debug, Default)]
@@ -120,8 +120,31 @@ fn details(report: &Report) -> Vec<String> {
     for member in report.members.iter().filter(|member| member.status == Status::Failed) {
         lines.push(format!("Failed: {}: {}.", name_of(member), member.error.as_deref().unwrap_or("it can't be read")));
     }
+    lines.extend(image_errors(report));
     if report.members.iter().all(|member| member.read_from == "medium") {
         lines.push("Read from the medium, past this machine's page cache.".into());
+    }
+    lines
+}
+
+/// Image errors told one by one, of each member.
+const IMAGE_ERRORS_MAX: usize = 10;
+
+/// What is wrong with the structure of images.
+fn image_errors(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    for member in &report.members {
+        for error in member.image_errors.iter().take(IMAGE_ERRORS_MAX) {
+            let ImageErrorReport { table, file, entry_offset, span, error } = error;
+            let of_file = file.as_ref().map_or_else(String::new, |file| format!(" of {file}"));
+            let entry = entry_offset.map_or_else(String::new, |at| format!(", entry at {at:#x}"));
+            let lost = format!("{:#x}, {} of the disk", span.offset, human_size(span.length));
+            lines.push(format!("{}: {lost} can't be read: {error} ({table}{of_file}{entry})", name_of(member)));
+        }
+        let more = member.image_errors.len().saturating_sub(IMAGE_ERRORS_MAX) as u64 + member.image_errors_omitted;
+        if more > 0 {
+            lines.push(format!("{}: {more} more such places; --output json and --report list them", name_of(member)));
+        }
     }
     lines
 }
@@ -173,9 +196,10 @@ fn repaired(repair: &RepairReport) -> String {
 /// The members, one a line. Columns in which nobody has anything to say are left out.
 fn members_table(report: &Report) -> String {
     type Column = (&'static str, fn(&MemberReport) -> String, CellAlignment);
-    let all: [Column; 9] = [
+    let all: [Column; 10] = [
         ("#", |member| member.index.to_string(), CellAlignment::Right),
         ("MEMBER", |member| member.name.clone(), CellAlignment::Left),
+        ("FORMAT", |member| format!("{}{}", member.format, if member.format_guessed { " (guessed)" } else { "" }), CellAlignment::Left),
         ("SIZE", |member| human_size(member.size), CellAlignment::Right),
         ("MODIFIED", |member| member.modified.as_deref().map_or_else(String::new, shown_time), CellAlignment::Left),
         ("STATUS", |member| status(member).into(), CellAlignment::Left),

@@ -29,8 +29,11 @@ pub struct Info {
     /// The name's bytes where it isn't UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name_hex: Option<String>,
-    /// `raw`.
+    /// `raw`, `qcow2`, `nbd`.
     pub format: &'static str,
+    /// Set where nobody said so, and its first bytes decided.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub format_guessed: bool,
     /// Bytes that a guest sees.
     pub virtual_size: u64,
     /// Bytes that it takes on its file system; none for a device.
@@ -42,12 +45,107 @@ pub struct Info {
     /// A block device's facts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceInfo>,
+    /// A qcow2 image's facts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qcow2: Option<Qcow2Info>,
+    /// An NBD export's facts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nbd: Option<NbdInfo>,
+    /// Programs that hold QEMU's locks on it, as far as they can be seen from here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub in_use_by: Vec<ProcessInfo>,
     /// The file system that begins at its first byte.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_system: Option<FileSystemInfo>,
     /// Its partition table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partition_table: Option<TableInfo>,
+}
+
+/// What a qcow2 image's header says; names as qemu-img's, where it has them.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Qcow2Info {
+    /// 2 or 3.
+    pub version: u32,
+    /// Bytes of a cluster.
+    pub cluster_size: u64,
+    /// `zlib` or `zstd`.
+    pub compression_type: &'static str,
+    /// Whether clusters have subclusters.
+    pub extended_l2: bool,
+    /// Bits of a reference count.
+    pub refcount_bits: u32,
+    /// Whether reference counts are written late.
+    pub lazy_refcounts: bool,
+    /// Not closed cleanly.
+    pub dirty: bool,
+    /// QEMU found its metadata damaged.
+    pub corrupt: bool,
+    /// Internal snapshots.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<SnapshotInfo>,
+    /// Persistent bitmaps that are in step with the data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bitmaps: Option<u32>,
+    /// What it stands on, as its header names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backing_file: Option<String>,
+    /// The format of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backing_format: Option<String>,
+    /// Where its data lies, as its header names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_file: Option<String>,
+}
+
+/// What an NBD server says of an export.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NbdInfo {
+    /// Whether writing is refused.
+    pub read_only: bool,
+    /// Whether it can be told to make writes durable.
+    pub can_flush: bool,
+    /// Whether single writes can be durable.
+    pub can_fua: bool,
+    /// Whether it can be told not to fragment a reply.
+    pub can_df: bool,
+    /// Whether it tells holes and zeros.
+    pub block_status: bool,
+    /// Smallest request in bytes, where it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_size_minimum: Option<u64>,
+    /// Largest request in bytes, where it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_size_maximum: Option<u64>,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+}
+
+/// One internal snapshot.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SnapshotInfo {
+    /// Its number.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Bytes that a guest saw.
+    pub virtual_size: u64,
+    /// When it was taken (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
+}
+
+/// A running program.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ProcessInfo {
+    /// Its number.
+    pub pid: u32,
+    /// Its command line, control characters escaped.
+    pub command: String,
 }
 
 /// What the kernel says of a block device.
@@ -147,7 +245,7 @@ pub fn render_infos(infos: &[Told], to: &mut dyn Write) -> io::Result<()> {
 fn render_info(info: &Info, to: &mut dyn Write) -> io::Result<()> {
     let mut line = |what: &str, value: &str| writeln!(to, "{what:<14}{value}");
     line("image:", &info.name)?;
-    line("format:", info.format)?;
+    line("format:", &format!("{}{}", info.format, if info.format_guessed { " (guessed)" } else { "" }))?;
     line("size:", &format!("{} ({} bytes)", human_size(info.virtual_size), info.virtual_size))?;
     if let Some(bytes) = info.actual_size {
         line("on disk:", &human_size(bytes))?;
@@ -157,6 +255,26 @@ fn render_info(info: &Info, to: &mut dyn Write) -> io::Result<()> {
     }
     if let Some(device) = &info.device {
         line("device:", &device_line(device))?;
+    }
+    if let Some(qcow2) = &info.qcow2 {
+        line("qcow2:", &qcow2_line(qcow2))?;
+        if let Some(backing) = &qcow2.backing_file {
+            let format = qcow2.backing_format.as_ref().map_or_else(|| "its format isn't recorded".to_owned(), Clone::clone);
+            line("backing file:", &format!("{backing} ({format})"))?;
+        }
+        if let Some(data) = &qcow2.data_file {
+            line("data file:", data)?;
+        }
+        for snapshot in &qcow2.snapshots {
+            let date = snapshot.date.as_ref().map_or_else(String::new, |date| format!(", {date}"));
+            line("snapshot:", &format!("{} \"{}\" ({}{date})", snapshot.id, snapshot.name, human_size(snapshot.virtual_size)))?;
+        }
+    }
+    if let Some(nbd) = &info.nbd {
+        line("export:", &nbd_line(nbd))?;
+    }
+    for process in &info.in_use_by {
+        line("in use by:", &format!("process {} ({})", process.pid, process.command))?;
     }
     if let Some(system) = &info.file_system {
         line("file system:", &system_line(system))?;
@@ -186,6 +304,30 @@ fn device_line(device: &DeviceInfo) -> String {
     if !device.holders.is_empty() {
         facts.push(format!("held by {}", device.holders.join(", ")));
     }
+    facts.join(", ")
+}
+
+fn nbd_line(nbd: &NbdInfo) -> String {
+    let mut facts = vec![if nbd.read_only { "read-only" } else { "writable" }.to_owned()];
+    let flags = [(nbd.can_flush, "flush"), (nbd.can_fua, "FUA"), (nbd.can_df, "DF"), (nbd.block_status, "block status"), (nbd.tls, "TLS")];
+    facts.extend(flags.iter().filter(|(set, _)| *set).map(|&(_, words)| words.to_owned()));
+    facts.extend(nbd.block_size_minimum.map(|bytes| format!("requests from {}", human_size(bytes))));
+    facts.extend(nbd.block_size_maximum.map(|bytes| format!("up to {}", human_size(bytes))));
+    facts.join(", ")
+}
+
+fn qcow2_line(qcow2: &Qcow2Info) -> String {
+    let mut facts = vec![format!("version {}", qcow2.version), format!("clusters of {}", human_size(qcow2.cluster_size))];
+    facts.push(format!("{} compression", qcow2.compression_type));
+    facts.push(format!("refcounts of {} bits", qcow2.refcount_bits));
+    let flags = [
+        (qcow2.extended_l2, "extended L2 entries"),
+        (qcow2.lazy_refcounts, "lazy refcounts"),
+        (qcow2.dirty, "DIRTY (not closed cleanly)"),
+        (qcow2.corrupt, "CORRUPT (QEMU found its metadata damaged)"),
+    ];
+    facts.extend(flags.iter().filter(|(set, _)| *set).map(|&(_, words)| words.to_owned()));
+    facts.extend(qcow2.bitmaps.map(|count| format!("{count} persistent bitmap{}", if count == 1 { "" } else { "s" })));
     facts.join(", ")
 }
 

@@ -16,7 +16,9 @@ use serde::Serialize;
 pub use events::{Event, events_of, last_events};
 pub use human::{Look, render};
 pub use in_place::{InPlaceMember, InPlaceReport, MemberSpan, Planned};
-pub use info::{DeviceInfo, FileSystemInfo, Info, PartitionInfo, TableInfo, Told, render_infos};
+pub use info::{
+    DeviceInfo, FileSystemInfo, Info, NbdInfo, PartitionInfo, ProcessInfo, Qcow2Info, SnapshotInfo, TableInfo, Told, render_infos,
+};
 pub use journal::{JournalFacts, JournalInfo, JournalMember};
 pub use json::{Reported, read_reported, write};
 pub use listed::{Divergence, Listed, Spool, Version};
@@ -127,8 +129,11 @@ pub struct MemberReport {
     /// The name's bytes where it isn't UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name_hex: Option<String>,
-    /// `raw`.
+    /// `raw`, `qcow2`, `nbd`.
     pub format: &'static str,
+    /// Set where nobody said so, and its first bytes decided.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub format_guessed: bool,
     /// Its size in bytes.
     pub size: u64,
     /// When it was last modified (RFC 3339).
@@ -151,6 +156,12 @@ pub struct MemberReport {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What is wrong with the structure of its image, as far as it was met.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub image_errors: Vec<ImageErrorReport>,
+    /// How many such errors more there are.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub image_errors_omitted: u64,
     /// Divergences in which it dissents, for people.
     #[serde(skip)]
     pub dissents: u64,
@@ -163,6 +174,30 @@ pub struct MemberReport {
     /// For the next command: the name as the shell takes it.
     #[serde(skip)]
     pub shell_name: String,
+}
+
+/// Something wrong with the structure of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ImageErrorReport {
+    /// `l1`, `l2`, `data`, `backing` or `data-file`.
+    pub table: &'static str,
+    /// The file, where it isn't the member's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Where in the file the bad entry stands, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entry_offset: Option<u64>,
+    /// What is lost of the guest's disk.
+    #[serde(flatten)]
+    pub span: Span,
+    /// What is wrong.
+    pub error: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde asks
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Totals in sectors; the three kinds add up to the total.

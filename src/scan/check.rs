@@ -4,8 +4,8 @@ use std::io;
 
 use super::{Findings, Job, Limits, Outcome, Poll, Question, ScanError, Watch, scan};
 use crate::{
-    member::{Member, escaped},
-    report::{MemberReport, Overall, ReadPattern, Report, SCHEMA, Sectors, Span, Status, rfc3339},
+    member::{ImageError, Member, escaped},
+    report::{ImageErrorReport, MemberReport, Overall, ReadPattern, Report, SCHEMA, Sectors, Span, Status, rfc3339},
     vote::{ByteRange, Fill, Run, VirtualSize},
 };
 
@@ -41,6 +41,16 @@ pub fn check(
     Ok(Checked { outcome, findings })
 }
 
+fn told(error: ImageError) -> ImageErrorReport {
+    ImageErrorReport {
+        table: error.table,
+        file: error.file.map(|file| file.to_string()),
+        entry_offset: error.entry_offset,
+        span: error.range.into(),
+        error: escaped(&error.what),
+    }
+}
+
 /// Makes the report of what was found.
 #[must_use]
 pub fn make_report(
@@ -71,11 +81,13 @@ pub fn make_report(
         let flaws = counted.dissenting + counted.unreadable + counted.absent + counted.failed;
         let unsettled = tally.undecided > 0 || length_differs || changed.is_some() || !outcome.complete;
         let whole = error.is_none() && flaws == 0 && !unsettled && !fifo && poll.range.length() == poll.size;
+        let (image_errors, image_errors_omitted) = member.image_errors();
         reports.push(MemberReport {
             index,
             name: member.name().to_string(),
             name_hex: member.name().hex(),
             format: member.format(),
+            format_guessed: false,
             size: member.size(),
             modified: member.modified().and_then(rfc3339),
             read_from: if member.reads_medium() { "medium" } else { "cache" },
@@ -90,6 +102,8 @@ pub fn make_report(
             absent_sectors: counted.absent,
             surplus_bytes: member.size().saturating_sub(poll.size),
             error: error.map(|error| escaped(&error)),
+            image_errors: image_errors.into_iter().map(told).collect(),
+            image_errors_omitted,
             dissents: counted.dissents,
             dissent_span: counted.span.map(|(start, end)| Span { offset: start, length: end - start }),
             dissent_partitions: findings.touched(index),

@@ -231,7 +231,11 @@ pub fn scan(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send)) ->
     let (threads, chunk_bytes) = dimensions(job);
     let shared = Shared {
         job,
-        failures: job.members.iter().map(|_| OnceLock::new()).collect(),
+        failures: job
+            .members
+            .iter()
+            .map(|member| member.failure().map_or_else(OnceLock::new, |why| OnceLock::from(why.to_owned())))
+            .collect(),
         error: Mutex::new(None),
         ended: AtomicBool::new(false),
         chunk_bytes,
@@ -265,6 +269,12 @@ pub fn scan(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send)) ->
     }
     outcome.failures = shared.failures.into_iter().map(OnceLock::into_inner).collect();
     Ok(outcome)
+}
+
+/// The members' sizes in bytes, as the vote on them takes them: a failed member has none.
+#[must_use]
+pub fn sizes(members: &[&dyn Member]) -> Vec<Option<u64>> {
+    members.iter().map(|member| member.failure().is_none().then(|| member.size())).collect()
 }
 
 /// Threads that keep `threads` processors busy: more of them where they wait for the medium, for several requests in flight.

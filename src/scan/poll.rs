@@ -1,7 +1,6 @@
 //! Before the scan: the virtual size, who decides where, and what is looked at. Pure.
 
 use crate::{
-    member::MemberName,
     report::ReadPattern,
     vote::{ByteRange, MEMBERS_MAX, MEMBERS_MIN, Rule, Rules, SECTOR_MAX, SECTOR_MIN, VirtualSize, elect_size},
 };
@@ -91,6 +90,11 @@ pub enum QuestionError {
     /// A member by a number that there isn't.
     #[error("there is no member #{0}\nhint: they are numbered from #0 in the order given")]
     NoMember(usize),
+    /// The trusted one can't be read.
+    #[error(
+        "--trust: member #{0} can't be read as what it is, so there is nothing in it to trust\nhint: trust another one, or let them vote"
+    )]
+    TrustFailed(usize),
     /// Under fifo nobody is compared.
     #[error(
         "--read-pattern fifo asks one member after the other and compares nothing: it can't go with {0}\nhint: leave one of the two out"
@@ -124,12 +128,12 @@ pub fn majority(members: usize) -> usize {
 }
 
 impl Poll {
-    /// Takes the poll on the size, and settles who decides where.
+    /// Takes the poll on the size, and settles who decides where. `sizes` are the members', in bytes; a failed one has none.
     ///
     /// # Errors
     /// See [`QuestionError`].
-    pub fn new(members: &[(&MemberName, u64)], question: &Question) -> Result<Self, QuestionError> {
-        let count = members.len();
+    pub fn new(sizes: &[Option<u64>], question: &Question) -> Result<Self, QuestionError> {
+        let count = sizes.len();
         if !(MEMBERS_MIN..=MEMBERS_MAX).contains(&count) {
             return Err(QuestionError::Members(count));
         }
@@ -154,11 +158,10 @@ impl Poll {
                 majority(count)
             ));
         }
-        let sizes: Vec<Option<u64>> = members.iter().map(|&(_, size)| Some(size)).collect();
         let size_vote = match (question.size, question.trust) {
             (Some(size), _) => VirtualSize::Decided(size),
-            (None, Some(member)) => VirtualSize::Decided(members[member].1),
-            (None, None) => elect_size(&sizes, threshold),
+            (None, Some(member)) => VirtualSize::Decided(sizes[member].ok_or(QuestionError::TrustFailed(member))?),
+            (None, None) => elect_size(sizes, threshold),
         };
         let size = size_vote.bytes();
         let general = match question.trust {

@@ -1,21 +1,129 @@
 //! Windows on files: mapped, read-only, compared without ever being borrowed as bytes.
 
-use std::{fs::File, io, ops::Range};
+use std::{
+    fs::File,
+    io,
+    ops::Range,
+    os::fd::AsRawFd,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{MmapMut, MmapOptions, MmapRaw};
 
 pub use super::guard::WINDOWS_MAX;
 
 use super::guard::Guard;
 
-/// A mapped stretch of a file that survives I/O errors, truncation and change under it. It stays in the thread that made it.
+/// Pieces mapped at a time, in all windows together: the kernel gives a process 65530 mappings (`vm.max_map_count`).
+const PIECES_IN_USE_MAX: usize = 16 << 10;
+static PIECES_IN_USE: AtomicUsize = AtomicUsize::new(0);
+
+/// A mapped stretch of a file, or of several, that survives I/O errors, truncation and change under it. It stays in the thread that
+/// made it.
 pub struct Window {
     // Dropped first: the guard's promise ends before the mapping does.
     guard: Guard,
-    map: MmapRaw,
+    map: Map,
+    _pieces: PiecesInUse,
+}
+
+/// A part of a file, and where in a window it goes; all at whole pages, but for the end.
+pub struct Piece<'a> {
+    /// Where in the window, in bytes.
+    pub place: usize,
+    /// The file.
+    pub file: &'a File,
+    /// Where in the file, in bytes.
+    pub offset: u64,
+    /// How many bytes.
+    pub length: usize,
+}
+
+enum Map {
+    /// Of one file.
+    File(MmapRaw),
+    /// Zeros, with pieces of files over them.
+    Pieces(MmapMut),
+}
+
+impl Map {
+    fn as_ptr(&self) -> *const u8 {
+        match self {
+            Self::File(map) => map.as_ptr(),
+            Self::Pieces(map) => map.as_ptr(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::File(map) => map.len(),
+            Self::Pieces(map) => map.len(),
+        }
+    }
+}
+
+/// So many of the pieces that a process may map.
+struct PiecesInUse(usize);
+
+impl PiecesInUse {
+    fn claim(count: usize) -> io::Result<Self> {
+        let claimed = Self(count);
+        if PIECES_IN_USE.fetch_add(count, Ordering::Relaxed) + count > PIECES_IN_USE_MAX {
+            return Err(io::Error::other("too many mapped pieces"));
+        }
+        Ok(claimed)
+    }
+}
+
+impl Drop for PiecesInUse {
+    fn drop(&mut self) {
+        PIECES_IN_USE.fetch_sub(self.0, Ordering::Relaxed);
+    }
+}
+
+/// Bytes of a page.
+#[must_use]
+pub fn page_bytes() -> u64 {
+    // SAFETY: sysconf has no preconditions.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }
 
 impl Window {
+    /// Pieces that one window may have.
+    pub const PIECES_MAX: usize = 256;
+
+    /// Zeros of `length` bytes with `pieces` of files over them, which don't overlap.
+    ///
+    /// # Errors
+    /// Whatever mmap says; where this thread holds too many windows, or the process too many pieces.
+    ///
+    /// # Panics
+    /// Where a piece would leave the window, or starts within a page.
+    pub fn of_pieces(pieces: &[Piece], length: usize) -> io::Result<Self> {
+        let claimed = PiecesInUse::claim(pieces.len())?;
+        let page = page_bytes();
+        let map = MmapOptions::new().len(length).map_anon()?;
+        for piece in pieces {
+            assert!(piece.place.checked_add(piece.length).is_some_and(|end| end <= map.len()) && piece.length > 0);
+            assert!((piece.place as u64).is_multiple_of(page) && piece.offset.is_multiple_of(page));
+            let offset = libc::off_t::try_from(piece.offset).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+            // SAFETY: the piece lies inside of `map` (asserted), which owns that address range, has no references into it, and unmaps
+            // all of it in the end, whatever lies there; whole pages are replaced, since the place is at a page's start and only the
+            // window's own last page may be covered in part. The new mapping is read-only.
+            let mapped = unsafe {
+                let address = map.as_ptr().add(piece.place).cast_mut().cast();
+                let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+                libc::mmap(address, piece.length, libc::PROT_READ, flags, piece.file.as_raw_fd(), offset)
+            };
+            if mapped == libc::MAP_FAILED {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        // SAFETY: as in `new`: only `alike` and `alike_bytes` read it, by raw pointers, in this thread; nobody writes to it.
+        let guard = unsafe { Guard::new(map.as_ptr() as usize, length)? };
+        Ok(Self { guard, map: Map::Pieces(map), _pieces: claimed })
+    }
+
     /// Maps `length` bytes of `file` from `offset` on, a multiple of the page size.
     ///
     /// # Errors
@@ -25,7 +133,7 @@ impl Window {
         // SAFETY: the mapping is read-only, private to this window, and never lent out: only `alike` and `alike_bytes` read it, by
         // raw pointers, in this thread (a window isn't Send, since its guard isn't). The guard goes before the mapping.
         let guard = unsafe { Guard::new(map.as_ptr() as usize, length)? };
-        Ok(Self { guard, map })
+        Ok(Self { guard, map: Map::File(map), _pieces: PiecesInUse(0) })
     }
 
     /// Whether a page couldn't be had: the bytes of this window are not to be believed, read them another way.
@@ -113,6 +221,28 @@ mod tests {
         assert!(!a.alike(&b, 0..1 << 20));
         assert!(a.spoilt() && !b.spoilt());
         assert!(a.alike_bytes((1 << 20) - 4096, &[0; 4096]), "zeros up to the window's end, in one go");
+    }
+
+    #[test]
+    fn pieces_lie_in_a_window_as_they_are_told() {
+        let mut one = vec![1; 8192];
+        one.extend([2; 8192]);
+        let (one, other) = (file(&one), file(&[3; 6000]));
+        let piece = |place, file, offset, length| super::Piece { place, file, offset, length };
+        let pieces = [piece(4096, &one, 8192, 8192), piece(16384, &one, 0, 4096), piece(20480, &other, 0, 5000)];
+        let window = Window::of_pieces(&pieces, 25480).expect("maps");
+        assert!(window.alike_bytes(0, &[0; 4096]));
+        assert!(window.alike_bytes(4096, &[2; 8192]));
+        assert!(window.alike_bytes(12288, &[0; 4096]));
+        assert!(window.alike_bytes(16384, &[1; 4096]));
+        assert!(window.alike_bytes(20480, &[3; 5000]));
+        assert!(!window.spoilt());
+        other.set_len(0).expect("it can shrink");
+        assert!(window.alike_bytes(4096, &[2; 8192]) && !window.spoilt());
+        assert!(!window.alike_bytes(20480, &[3; 5000]));
+        assert!(window.spoilt(), "one piece is gone");
+        drop(window);
+        assert!(Window::of_pieces(&pieces[..1], 25480).is_ok(), "what is gone again is free for others");
     }
 
     /// Every window gets its own mark, in every thread, however often a place is used again.

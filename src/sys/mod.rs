@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)] // the one place for it; each block says why it is sound
 
+pub mod beneath;
 pub mod btrfs;
 pub mod buffer;
 pub mod device;
@@ -11,6 +12,7 @@ pub mod disk_file;
 pub mod fiemap;
 mod guard;
 pub mod holes;
+pub mod libnbd;
 pub mod locks;
 pub mod mapping;
 pub mod new_file;

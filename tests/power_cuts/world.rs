@@ -10,7 +10,7 @@ use quorum_img::{
         undo::{Undo, UndoError, UndoTarget, Undone},
     },
     report::{MemberSpan, Report},
-    scan::{Poll, Watch},
+    scan::{Poll, Watch, sizes},
     sys::storage::Storage,
 };
 
@@ -68,8 +68,7 @@ impl World {
         let store = |(member, voter)| self.schedule.is_written(member).then(|| Voter::store(voter));
         let stores: Vec<Option<&dyn Storage>> = voters.iter().enumerate().map(store).collect();
         let question = self.schedule.question();
-        let sizes: Vec<_> = members.iter().map(|member| (member.name(), member.size())).collect();
-        let poll = Poll::new(&sizes, &question).expect("the question makes sense");
+        let poll = Poll::new(&sizes(&members), &question).expect("the question makes sense");
         let forced = Forced { stale: true, newer: true, ..Forced::default() };
         admit(&members, &question, &poll, forced)?;
         let place = JournalPlace { folder: &self.disk, name: OsStr::new(JOURNAL), shown: journal_name() };

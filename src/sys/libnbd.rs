@@ -1,0 +1,462 @@
+//! NBD through libnbd's C library (libnbd(3)), loaded when the first export is opened: without it the program starts all the same.
+//!
+//! Commands are issued asynchronously and waited for together, so that several are in flight, and none is waited for without end.
+
+use std::{
+    ffi::{CStr, CString, c_char, c_int, c_uint, c_void},
+    fmt, ptr,
+    sync::OnceLock,
+};
+
+use libloading::Library as File;
+
+/// The library as every distribution names it: its interface is stable under this number (libnbd(3), "Libnbd ABI").
+const LIBRARY: &str = "libnbd.so.0";
+/// How long one look at the socket waits, in milliseconds.
+const TICK_MS: c_int = 1000;
+/// Looks without any news after which a server is given up on.
+const TICKS_MAX: u32 = 30;
+/// Extents taken of one answer.
+const EXTENTS_MAX: usize = 1 << 16;
+const META_CONTEXT: &CStr = c"base:allocation";
+const DF: u32 = 4;
+/// `NBD_STATE_ZERO` (NBD's doc/proto.md, "`base:allocation` metadata context").
+const STATE_ZERO: u32 = 2;
+const SIZE_MINIMUM: c_int = 0;
+const SIZE_MAXIMUM: c_int = 2;
+
+/// An `nbd_handle`.
+type Handle = *mut c_void;
+
+/// Any of libnbd's callbacks: a function, what it is given, and who frees that.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Callback {
+    function: *const c_void,
+    user_data: *mut c_void,
+    free: *const c_void,
+}
+
+const NO_CALLBACK: Callback = Callback { function: ptr::null(), user_data: ptr::null_mut(), free: ptr::null() };
+
+/// The functions in use, as /usr/include/libnbd.h declares them.
+struct Functions {
+    create: unsafe extern "C" fn() -> Handle,
+    close: unsafe extern "C" fn(Handle),
+    get_error: unsafe extern "C" fn() -> *const c_char,
+    get_errno: unsafe extern "C" fn() -> c_int,
+    add_meta_context: unsafe extern "C" fn(Handle, *const c_char) -> c_int,
+    set_uri_allow_local_file: unsafe extern "C" fn(Handle, bool) -> c_int,
+    aio_connect_uri: unsafe extern "C" fn(Handle, *const c_char) -> c_int,
+    aio_is_connecting: unsafe extern "C" fn(Handle) -> c_int,
+    aio_is_negotiating: unsafe extern "C" fn(Handle) -> c_int,
+    aio_is_ready: unsafe extern "C" fn(Handle) -> c_int,
+    aio_is_processing: unsafe extern "C" fn(Handle) -> c_int,
+    poll: unsafe extern "C" fn(Handle, c_int) -> c_int,
+    get_size: unsafe extern "C" fn(Handle) -> i64,
+    is_read_only: unsafe extern "C" fn(Handle) -> c_int,
+    can_flush: unsafe extern "C" fn(Handle) -> c_int,
+    can_fua: unsafe extern "C" fn(Handle) -> c_int,
+    can_df: unsafe extern "C" fn(Handle) -> c_int,
+    can_meta_context: unsafe extern "C" fn(Handle, *const c_char) -> c_int,
+    get_tls_negotiated: unsafe extern "C" fn(Handle) -> c_int,
+    get_block_size: unsafe extern "C" fn(Handle, c_int) -> i64,
+    aio_pread: unsafe extern "C" fn(Handle, *mut c_void, usize, u64, Callback, u32) -> i64,
+    aio_pread_structured: unsafe extern "C" fn(Handle, *mut c_void, usize, u64, Callback, Callback, u32) -> i64,
+    aio_pwrite: unsafe extern "C" fn(Handle, *const c_void, usize, u64, Callback, u32) -> i64,
+    aio_flush: unsafe extern "C" fn(Handle, Callback, u32) -> i64,
+    aio_block_status: unsafe extern "C" fn(Handle, u64, u64, Callback, Callback, u32) -> i64,
+    aio_command_completed: unsafe extern "C" fn(Handle, u64) -> c_int,
+    _file: File,
+}
+
+impl Functions {
+    fn load() -> Result<Self, String> {
+        // SAFETY: loading runs the library's initialisers; libnbd's only set up its own thread-local error context.
+        let file = unsafe { File::new(LIBRARY) }.map_err(|error| error.to_string())?;
+        // SAFETY: each type is the one that libnbd.h declares for that name, and `_file` keeps the library loaded as long as the
+        // pointers live.
+        unsafe {
+            Ok(Self {
+                create: symbol(&file, c"nbd_create")?,
+                close: symbol(&file, c"nbd_close")?,
+                get_error: symbol(&file, c"nbd_get_error")?,
+                get_errno: symbol(&file, c"nbd_get_errno")?,
+                add_meta_context: symbol(&file, c"nbd_add_meta_context")?,
+                set_uri_allow_local_file: symbol(&file, c"nbd_set_uri_allow_local_file")?,
+                aio_connect_uri: symbol(&file, c"nbd_aio_connect_uri")?,
+                aio_is_connecting: symbol(&file, c"nbd_aio_is_connecting")?,
+                aio_is_negotiating: symbol(&file, c"nbd_aio_is_negotiating")?,
+                aio_is_ready: symbol(&file, c"nbd_aio_is_ready")?,
+                aio_is_processing: symbol(&file, c"nbd_aio_is_processing")?,
+                poll: symbol(&file, c"nbd_poll")?,
+                get_size: symbol(&file, c"nbd_get_size")?,
+                is_read_only: symbol(&file, c"nbd_is_read_only")?,
+                can_flush: symbol(&file, c"nbd_can_flush")?,
+                can_fua: symbol(&file, c"nbd_can_fua")?,
+                can_df: symbol(&file, c"nbd_can_df")?,
+                can_meta_context: symbol(&file, c"nbd_can_meta_context")?,
+                get_tls_negotiated: symbol(&file, c"nbd_get_tls_negotiated")?,
+                get_block_size: symbol(&file, c"nbd_get_block_size")?,
+                aio_pread: symbol(&file, c"nbd_aio_pread")?,
+                aio_pread_structured: symbol(&file, c"nbd_aio_pread_structured")?,
+                aio_pwrite: symbol(&file, c"nbd_aio_pwrite")?,
+                aio_flush: symbol(&file, c"nbd_aio_flush")?,
+                aio_block_status: symbol(&file, c"nbd_aio_block_status")?,
+                aio_command_completed: symbol(&file, c"nbd_aio_command_completed")?,
+                _file: file,
+            })
+        }
+    }
+}
+
+/// A function of the library.
+///
+/// # Safety
+/// The name's symbol has the type `T`.
+unsafe fn symbol<T: Copy>(file: &File, name: &CStr) -> Result<T, String> {
+    // SAFETY: the caller's promise.
+    unsafe { file.get::<T>(name.to_bytes_with_nul()) }.map(|symbol| *symbol).map_err(|error| error.to_string())
+}
+
+fn functions() -> Result<&'static Functions, NbdError> {
+    static FUNCTIONS: OnceLock<Result<Functions, String>> = OnceLock::new();
+    FUNCTIONS.get_or_init(Functions::load).as_ref().map_err(|why| NbdError::Library(why.clone()))
+}
+
+/// What went wrong with an export.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NbdError {
+    /// libnbd itself isn't there; the loader's words.
+    Library(String),
+    /// The server said no to this request; the connection stands.
+    Request {
+        /// The error number that the server sent, as this system's.
+        errno: i32,
+        /// libnbd's words.
+        words: String,
+    },
+    /// There is no connection (any more); libnbd's words.
+    Lost(String),
+}
+
+impl fmt::Display for NbdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Library(words) => write!(f, "libnbd can't be loaded: {words}"),
+            Self::Request { words, .. } | Self::Lost(words) => f.write_str(words),
+        }
+    }
+}
+
+/// What a server says of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Export {
+    /// Bytes.
+    pub size: u64,
+    /// Whether writing is refused.
+    pub read_only: bool,
+    /// Whether it can be told to make writes durable.
+    pub can_flush: bool,
+    /// Whether single writes can be durable.
+    pub can_fua: bool,
+    /// Whether it can be told not to fragment a reply.
+    pub can_df: bool,
+    /// Whether it tells holes and zeros.
+    pub block_status: bool,
+    /// Smallest request in bytes, where it says.
+    pub minimum: Option<u64>,
+    /// Largest request in bytes, where it says.
+    pub maximum: Option<u64>,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+}
+
+/// A connection to an export. Used by one thread at a time.
+pub struct Connection {
+    functions: &'static Functions,
+    /// Null once it was given up.
+    handle: Handle,
+    export: Export,
+}
+
+// SAFETY: a handle belongs to no thread: libnbd takes a lock in each call (libnbd(3), "Multithreading"). Its errors are kept per thread,
+// and are fetched right after the call that failed, in the same thread.
+unsafe impl Send for Connection {}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+/// The words of the last error of this thread.
+fn last_error(functions: &Functions) -> (i32, String) {
+    // SAFETY: both take nothing; the text lives until this thread's next call into libnbd, and is copied before.
+    unsafe {
+        let text = (functions.get_error)();
+        let words = if text.is_null() { "no reason given".into() } else { CStr::from_ptr(text).to_string_lossy().into_owned() };
+        ((functions.get_errno)(), words)
+    }
+}
+
+impl Connection {
+    /// Connects to the export at `uri`.
+    ///
+    /// # Errors
+    /// See [`NbdError`].
+    pub fn open(uri: &str) -> Result<Self, NbdError> {
+        let functions = functions()?;
+        let lost = || NbdError::Lost(last_error(functions).1);
+        let address = CString::new(uri).map_err(|_| NbdError::Lost("an address holds no zero byte".into()))?;
+        // SAFETY: takes nothing.
+        let handle = unsafe { (functions.create)() };
+        if handle.is_null() {
+            return Err(lost());
+        }
+        let nothing = Export {
+            size: 0,
+            read_only: true,
+            can_flush: false,
+            can_fua: false,
+            can_df: false,
+            block_status: false,
+            minimum: None,
+            maximum: None,
+            tls: false,
+        };
+        let mut connection = Self { functions, handle, export: nothing };
+        // SAFETY: the handle is live, and the texts end with zero and are copied by libnbd.
+        let begun = unsafe {
+            (functions.add_meta_context)(handle, META_CONTEXT.as_ptr()) != -1
+                // The user named the address, and with it the files for TLS.
+                && (functions.set_uri_allow_local_file)(handle, true) != -1
+                && (functions.aio_connect_uri)(handle, address.as_ptr()) != -1
+        };
+        if !begun {
+            return Err(lost());
+        }
+        // SAFETY: the handle is live.
+        let busy = || unsafe { (functions.aio_is_connecting)(handle) == 1 || (functions.aio_is_negotiating)(handle) == 1 };
+        let mut quiet = 0;
+        while busy() {
+            // SAFETY: the handle is live.
+            match unsafe { (functions.poll)(handle, TICK_MS) } {
+                -1 => return Err(lost()),
+                0 => quiet += 1,
+                _ => quiet = 0,
+            }
+            if quiet >= TICKS_MAX {
+                return Err(NbdError::Lost(format!("the server doesn't answer within {TICKS_MAX} s")));
+            }
+        }
+        if !connection.is_usable() {
+            return Err(lost());
+        }
+        connection.export = connection.ask()?;
+        Ok(connection)
+    }
+
+    fn ask(&self) -> Result<Export, NbdError> {
+        let (functions, handle) = (self.functions, self.handle);
+        // SAFETY: the handle is live and connected; the text ends with zero.
+        unsafe {
+            let size = (functions.get_size)(handle);
+            let Ok(size) = u64::try_from(size) else { return Err(NbdError::Lost(last_error(functions).1)) };
+            let bytes = |kind| u64::try_from((functions.get_block_size)(handle, kind)).ok().filter(|&bytes| bytes > 0);
+            Ok(Export {
+                size,
+                read_only: (functions.is_read_only)(handle) != 0,
+                can_flush: (functions.can_flush)(handle) == 1,
+                can_fua: (functions.can_fua)(handle) == 1,
+                can_df: (functions.can_df)(handle) == 1,
+                block_status: (functions.can_meta_context)(handle, META_CONTEXT.as_ptr()) == 1,
+                minimum: bytes(SIZE_MINIMUM),
+                maximum: bytes(SIZE_MAXIMUM),
+                tls: (functions.get_tls_negotiated)(handle) == 1,
+            })
+        }
+    }
+
+    /// What the server says of the export.
+    #[must_use]
+    pub fn export(&self) -> Export {
+        self.export
+    }
+
+    /// Fills `bytes` from `offset` on, in requests of `piece` bytes that are in flight together.
+    ///
+    /// # Errors
+    /// The first one's; `bytes` holds anything then.
+    pub fn read(&mut self, offset: u64, bytes: &mut [u8], piece: usize) -> Result<(), NbdError> {
+        let chunks = Callback { function: on_chunk as *const c_void, user_data: ptr::null_mut(), free: ptr::null() };
+        let whole = self.export.can_df;
+        let pieces = bytes.chunks_mut(piece).zip(0u64..).map(|(part, i)| (part.as_mut_ptr(), part.len(), offset + i * piece as u64));
+        let pieces: Vec<_> = pieces.collect();
+        // SAFETY: each part lies in `bytes`, which stays borrowed until all commands are retired or the handle is closed (`together`).
+        self.together(pieces.into_iter(), |functions, handle, (part, length, at)| unsafe {
+            // A reply in one piece: qemu-nbd drops the connection where it has begun one that it can't end.
+            if whole {
+                (functions.aio_pread_structured)(handle, part.cast(), length, at, chunks, NO_CALLBACK, DF)
+            } else {
+                (functions.aio_pread)(handle, part.cast(), length, at, NO_CALLBACK, 0)
+            }
+        })
+    }
+
+    /// Writes `bytes` at `offset`, in requests of `piece` bytes.
+    ///
+    /// # Errors
+    /// The first one's; any part may be written then.
+    pub fn write(&mut self, offset: u64, bytes: &[u8], piece: usize) -> Result<(), NbdError> {
+        let pieces: Vec<_> = bytes.chunks(piece).zip(0u64..).map(|(part, i)| (part, offset + i * piece as u64)).collect();
+        // SAFETY: as in `read`.
+        self.together(pieces.into_iter(), |functions, handle, (part, at)| unsafe {
+            (functions.aio_pwrite)(handle, part.as_ptr().cast(), part.len(), at, NO_CALLBACK, 0)
+        })
+    }
+
+    /// Makes what was written durable.
+    ///
+    /// # Errors
+    /// What the server says, also where it can't do that.
+    pub fn flush(&mut self) -> Result<(), NbdError> {
+        // SAFETY: nothing is borrowed.
+        self.together(std::iter::once(()), |functions, handle, ()| unsafe { (functions.aio_flush)(handle, NO_CALLBACK, 0) })
+    }
+
+    /// What the server knows of `length` bytes from `offset` on: stretches one after the other, each with its bytes and whether it
+    /// reads as zeros; fewer than asked for where it likes.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub fn block_status(&mut self, offset: u64, length: u64) -> Result<Vec<(u64, bool)>, NbdError> {
+        let mut extents: Vec<(u64, bool)> = Vec::new();
+        let user_data = (&raw mut extents).cast();
+        let callback = Callback { function: on_extents as *const c_void, user_data, free: ptr::null() };
+        // SAFETY: `extents` lives until the command is retired or the handle is closed (`together`), and only the callback touches it
+        // until then, in this thread, from `nbd_poll`.
+        self.together(std::iter::once(()), |functions, handle, ()| unsafe {
+            (functions.aio_block_status)(handle, length, offset, callback, NO_CALLBACK, 0)
+        })?;
+        Ok(extents)
+    }
+
+    /// Issues all commands and waits until each is retired, so that nothing of the caller's is in libnbd's hands afterwards; where a
+    /// server doesn't answer, the handle is closed, which comes to the same.
+    fn together<T>(
+        &mut self,
+        commands: impl ExactSizeIterator<Item = T>,
+        issue: impl Fn(&Functions, Handle, T) -> i64,
+    ) -> Result<(), NbdError> {
+        if self.handle.is_null() {
+            return Err(NbdError::Lost("the connection was given up".into()));
+        }
+        let (functions, handle) = (self.functions, self.handle);
+        let mut pending = Vec::with_capacity(commands.len());
+        let mut failed = None;
+        for command in commands {
+            let Ok(cookie) = u64::try_from(issue(functions, handle, command)) else {
+                failed = Some(last_error(functions));
+                break;
+            };
+            pending.push(cookie);
+        }
+        let mut quiet = 0;
+        while !pending.is_empty() {
+            // SAFETY: the handle is live.
+            pending.retain(|&cookie| match unsafe { (functions.aio_command_completed)(handle, cookie) } {
+                0 => true,
+                1 => false,
+                _ => {
+                    failed.get_or_insert_with(|| last_error(functions));
+                    false
+                }
+            });
+            if pending.is_empty() {
+                break;
+            }
+            // SAFETY: as above.
+            match unsafe { (functions.poll)(handle, TICK_MS) } {
+                1 => quiet = 0,
+                // Nothing came, or the connection broke: then all commands are retired now, and tell so.
+                _ => quiet += 1,
+            }
+            if quiet >= TICKS_MAX {
+                self.give_up();
+                return Err(NbdError::Lost(format!("the server doesn't answer within {TICKS_MAX} s")));
+            }
+        }
+        match failed {
+            None => Ok(()),
+            Some((errno, words)) if self.is_usable() => Err(NbdError::Request { errno, words }),
+            Some((_, words)) => {
+                self.give_up();
+                Err(NbdError::Lost(words))
+            }
+        }
+    }
+
+    fn is_usable(&self) -> bool {
+        // SAFETY: the handle is live where it isn't null.
+        !self.handle.is_null()
+            && unsafe { (self.functions.aio_is_ready)(self.handle) == 1 || (self.functions.aio_is_processing)(self.handle) == 1 }
+    }
+
+    /// Closes the handle: whatever is in flight is forgotten, and its memory never touched again (`nbd_close(3)`).
+    fn give_up(&mut self) {
+        if !self.handle.is_null() {
+            // SAFETY: the handle is live, and not used afterwards.
+            unsafe { (self.functions.close)(self.handle) };
+            self.handle = ptr::null_mut();
+        }
+    }
+}
+
+/// libnbd's `nbd_chunk_callback`: the bytes are where they belong already.
+extern "C" fn on_chunk(_: *mut c_void, _: *const c_void, _: usize, _: u64, _: c_uint, _: *mut c_int) -> c_int {
+    0
+}
+
+/// libnbd's `nbd_extent_callback`: pairs of a length and its flags.
+///
+/// # Safety
+/// `user_data` is the list given to [`Connection::block_status`]; `entries` holds `count` numbers.
+unsafe extern "C" fn on_extents(
+    user_data: *mut c_void,
+    context: *const c_char,
+    _offset: u64,
+    entries: *const c_uint,
+    count: usize,
+    _error: *mut c_int,
+) -> c_int {
+    // SAFETY: the caller's promise; libnbd's texts end with zero.
+    let (extents, entries, ours) = unsafe {
+        let ours = CStr::from_ptr(context) == META_CONTEXT;
+        (&mut *user_data.cast::<Vec<(u64, bool)>>(), std::slice::from_raw_parts(entries, count), ours)
+    };
+    if ours {
+        let pairs = entries.chunks_exact(2).map(|pair| (u64::from(pair[0]), pair[1] & STATE_ZERO != 0));
+        extents.extend(pairs.take(EXTENTS_MAX));
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Connection, NbdError};
+
+    #[test]
+    fn what_is_not_there_is_an_error_in_words() {
+        match Connection::open("nbd+unix:///?socket=/nowhere/at/all") {
+            Err(NbdError::Lost(words)) => assert!(words.contains("No such file"), "{words}"),
+            Err(NbdError::Library(words)) => {
+                assert!(words.contains("libnbd"), "{words}");
+                assert!(std::env::var_os("CI").is_none(), "libnbd is missing: {words}");
+                eprintln!("SKIPPED: libnbd is missing");
+            }
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("nobody listens there"),
+        }
+    }
+}
