@@ -7,7 +7,7 @@ use std::{
     sync::Mutex,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::{
@@ -21,8 +21,8 @@ use super::{
     texts,
 };
 use crate::{
-    member::{Member, MemberName},
-    repair::{Earlier, Forced, Repair, Target, Wish, admit},
+    member::{Member, MemberName, escaped, qcow2::Compression},
+    repair::{Earlier, Forced, Qcow2Compat, Qcow2Options, Repair, Target, Wish, admit},
     report::{Look, ReadPattern},
     scan::{Poll, Question, QuestionError, sizes},
     sys::storage::place_of,
@@ -47,6 +47,18 @@ pub(super) struct RepairArgs {
     /// The image to write
     #[arg(id = "output-file", short = 'o', value_name = "FILE", help_heading = "The output")]
     output_file: Option<PathBuf>,
+
+    /// The format of the new image
+    #[arg(short = 'O', long, value_enum, value_name = "FORMAT", default_value_t = TargetFormat::Raw, conflicts_with = "in_place", help_heading = "The output")]
+    target_format: TargetFormat,
+
+    /// Compress the clusters of the new qcow2 image
+    #[arg(short, long, conflicts_with = "in_place", help_heading = "The output")]
+    compress: bool,
+
+    /// Options of the new qcow2 image, as qemu-img names them: `cluster_size`, `compat`, `compression_type`
+    #[arg(long, value_name = "NAME=VALUE,...", value_delimiter = ',', conflicts_with = "in_place", help_heading = "The output")]
+    output_options: Vec<String>,
 
     #[command(flatten)]
     pub in_place: InPlaceArgs,
@@ -106,6 +118,15 @@ enum Undecided {
     Bytes,
 }
 
+/// The format of the new image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TargetFormat {
+    /// Byte for byte
+    Raw,
+    /// QEMU's copy-on-write format
+    Qcow2,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Reflink {
     /// Where it works
@@ -157,6 +178,21 @@ impl RepairArgs {
         }
     }
 
+    /// The qcow2 image that is wanted, if one is.
+    fn qcow2_options(&self) -> Result<Option<Qcow2Options>> {
+        if self.target_format == TargetFormat::Raw {
+            let hint = "hint: -O qcow2 makes a qcow2 image";
+            ensure!(!self.compress, "-c: a raw image can't be compressed\n{hint}");
+            ensure!(self.output_options.is_empty(), "--output-options: a raw image has none\n{hint}");
+            return Ok(None);
+        }
+        let mut options = Qcow2Options { compressed: self.compress, ..Qcow2Options::default() };
+        for option in &self.output_options {
+            set_option(&mut options, option).with_context(|| format!("--output-options {}", escaped(option)))?;
+        }
+        Ok(Some(options))
+    }
+
     /// The question that the options ask.
     pub(super) fn question(&self, members: &[&dyn Member]) -> Result<Question> {
         let mut question = Question { rereads: self.locks.rereads(), ..self.vote.question(members)? };
@@ -188,6 +224,10 @@ fn write_image(args: &RepairArgs, output_file: &Path) -> Result<u8> {
     let forced = args.forced();
     admit(&members, &question, &poll, forced)?;
     let target = Target::settle(output_file, poll.size, &members, forced)?;
+    let qcow2 = args.qcow2_options()?;
+    if let (Some(_), Target::Device(_)) = (qcow2, &target) {
+        bail!("{}: a block device takes a raw image\nhint: leave -O qcow2 out, or name a file", MemberName::from(output_file));
+    }
     let earlier = args.from.as_deref().map(|path| Earlier::read(path, &members, &poll)).transpose()?;
     earlier.iter().try_for_each(|earlier| earlier.refuse_stale(forced.changed))?;
     let wish = Wish {
@@ -201,6 +241,7 @@ fn write_image(args: &RepairArgs, output_file: &Path) -> Result<u8> {
             Undecided::Bytes => Fill::Bytes,
         },
         sparse_bytes: args.sparse_size,
+        qcow2,
         reflink: args.reflink == Reflink::Auto && args.sparse_size != 0,
         verify: !args.no_verify,
         expected_sha256: args.expect_sha256.clone(),
@@ -242,6 +283,26 @@ pub(super) fn same_place(one: &Path, other: &Path) -> bool {
         Some((fs::canonicalize(folder).ok()?, name.to_owned()))
     };
     place(one).is_some_and(|one| Some(one) == place(other))
+}
+
+/// One of qemu-img's creation options.
+fn set_option(options: &mut Qcow2Options, option: &str) -> Result<()> {
+    let (name, value) = option.split_once('=').context("NAME=VALUE is wanted, for instance cluster_size=64k")?;
+    match (name, value) {
+        ("cluster_size", size) => {
+            let size = parse_size(size)?;
+            ensure!(size.is_power_of_two() && (512..=2 << 20).contains(&size), "a power of two from 512 to 2M is wanted");
+            options.cluster_bits = size.ilog2();
+        }
+        ("compat", "0.10" | "v2") => options.compat = Qcow2Compat::V2,
+        ("compat", "1.1" | "v3") => options.compat = Qcow2Compat::V3,
+        ("compression_type", "zlib") => options.compression = Compression::Zlib,
+        ("compression_type", "zstd") => options.compression = Compression::Zstd,
+        ("compat", _) => bail!("0.10 (or v2) or 1.1 (or v3) is wanted"),
+        ("compression_type", _) => bail!("zlib or zstd is wanted"),
+        _ => return Err(anyhow!("there is no such option\nhint: cluster_size, compat and compression_type can be set")),
+    }
+    Ok(())
 }
 
 fn parse_sha256(text: &str) -> Result<String> {

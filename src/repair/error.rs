@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::journal::JournalError;
+use super::{OptionsError, journal::JournalError};
 use crate::{
     member::{MemberName, in_words},
     report::human_size,
@@ -250,6 +250,9 @@ pub enum RepairError {
     /// The scan ended early.
     #[error(transparent)]
     Scan(#[from] ScanError),
+    /// The options for a qcow2 image make none.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
 }
 
 impl RepairError {

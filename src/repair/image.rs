@@ -3,7 +3,7 @@
 use std::{fs::File, os::unix::fs::MetadataExt, path::Path};
 
 use super::{
-    Earlier, Forced, RepairError, Target,
+    Earlier, Forced, Qcow2Options, RepairError, Target,
     cut_off::data_behind,
     writer::{Ground, Writer},
 };
@@ -29,6 +29,8 @@ pub struct Wish<'a> {
     pub fill: Fill,
     /// Zeros are left out in blocks of so many bytes; 0: everything is written.
     pub sparse_bytes: u64,
+    /// The qcow2 image to write; none: a raw one.
+    pub qcow2: Option<Qcow2Options>,
     /// Whether members may be cloned.
     pub reflink: bool,
     /// Whether what was written is read back.
@@ -150,7 +152,7 @@ impl Repair<'_> {
     fn to_file(&self, folder: &Path, name: &std::ffi::OsStr, replace: bool, listener: Listener) -> Result<Written, RepairError> {
         let new = NewFile::create(folder)
             .map_err(self.failed("can't be made in its folder", "choose a folder that exists and that you may write to"))?;
-        let cloneable: Vec<usize> = if self.wish.reflink {
+        let cloneable: Vec<usize> = if self.wish.reflink && self.wish.qcow2.is_none() {
             let candidates = self.members.iter().enumerate().filter_map(|(index, member)| Some((index, member.plain_file()?)));
             // Under fifo the first member's word is taken wherever it can be read, and nobody was compared with it.
             let candidates = candidates.filter(|&(index, _)| index == 0 || self.question.read_pattern == ReadPattern::Quorum);
@@ -276,6 +278,7 @@ impl Repair<'_> {
         let picked = self.question.picks.iter();
         let section = RepairReport {
             output: self.output_name().to_string(),
+            format: if self.wish.qcow2.is_some() { "qcow2" } else { "raw" },
             written: written.usable,
             method: written.usable.then_some(written.method),
             base: written.base.filter(|_| written.usable),

@@ -1,25 +1,40 @@
 //! The passes over the members, and over what was written.
 
-use std::{fs::File, io, path::Path};
+use std::{fs::File, io, path::Path, sync::Arc};
 
 use super::{
     RepairError,
     image::{Repair, Written},
+    qcow2::Qcow2Image,
     verify::{Nowhere, ReadBack, VotedDigest, find_difference, sha256},
-    writer::{Ground, Writer},
+    writer::{Ground, Sink, Writer},
 };
 use crate::{
+    member::{
+        Cache, RawMember,
+        qcow2::{Caches, Opening, Qcow2Member, References, read_header},
+    },
     scan::{Checked, Findings, Job, Listener, Outcome, Output, ScanError, scan, workers},
     sys::{new_file::NewFile, storage::Storage},
     vote::{ByteRange, Fill, Rule, Rules, Run, Verdict},
 };
 
+/// What QEMU's sizes are multiples of, in bytes.
+const SECTOR: u64 = 512;
+/// Memory for tables and inflated clusters while an image is read back, each.
+const READ_BACK_BYTES: usize = 16 << 20;
+
 impl Repair<'_> {
     /// Votes and writes in one go: each member is read once.
     pub(super) fn stream(&self, file: &File, listener: Listener) -> Result<Written, RepairError> {
-        file.set_length(self.poll.size)
-            .map_err(self.failed("can't be given its length", "choose a file system that allows files of that size"))?;
-        let writer = Writer::new(file, Ground::Holes(self.wish.sparse_bytes), self.watch);
+        let ground = Ground::Holes(self.wish.sparse_bytes);
+        let writer = if let Some(options) = self.wish.qcow2 {
+            Writer::to(Sink::Qcow2(Box::new(Qcow2Image::new(file, options, self.poll.size.next_multiple_of(SECTOR))?)), ground, self.watch)
+        } else {
+            file.set_length(self.poll.size)
+                .map_err(self.failed("can't be given its length", "choose a file system that allows files of that size"))?;
+            Writer::new(file, ground, self.watch)
+        };
         let copied = self.copy_unlisted(&writer)?;
         let checked = if copied.complete {
             let fails = self.wish.fill == Fill::Fail;
@@ -35,6 +50,8 @@ impl Repair<'_> {
         let unfilled = copied.tally.undecided.max(checked.outcome.unfilled_sectors);
         let mut written = Written { copied_from_others: copied.tally.decided, ..Written::by(&writer, checked, unfilled) };
         if written.usable {
+            writer.finish().map_err(self.failed("can't be completed", self.remains()))?;
+            written.bytes = writer.bytes_written();
             self.read_back(file, &[ByteRange::new(0, self.poll.size)], writer, &mut written)?;
         }
         Ok(written)
@@ -208,7 +225,8 @@ impl Repair<'_> {
         file.forget_cached();
         (self.phases)("reading back", ranges.iter().map(|range| range.length()).sum());
         let failed = self.failed("can't be read back", self.remains());
-        let reader = ReadBack::new(file);
+        let image = self.as_image(file)?;
+        let reader = image.as_ref().map_or_else(|| ReadBack::new(file), |image| ReadBack::Image(image));
         let difference = find_difference(&reader, ranges, &writer.into_fingerprint(), self.question.threads, self.watch).map_err(failed)?;
         written.from_medium = reader.is_direct();
         if let Some(part) = difference {
@@ -219,12 +237,30 @@ impl Repair<'_> {
         Ok(())
     }
 
+    /// The output as a guest will see it, where that isn't byte for byte.
+    fn as_image(&self, file: &File) -> Result<Option<Qcow2Member>, RepairError> {
+        if self.wish.qcow2.is_none() {
+            return Ok(None);
+        }
+        let failed = || self.failed("can't be read back", self.remains());
+        let (name, path) = (self.output_name(), self.wish.output);
+        let file = file.try_clone().map_err(failed())?;
+        let file = RawMember::of_file(name, path, file, Cache::None).map_err(|error| failed()(io::Error::other(error.cause())))?;
+        let header = read_header(&file).map_err(|error| failed()(io::Error::other(error.to_string())))?;
+        let caches = Arc::new(Caches::new(READ_BACK_BYTES, READ_BACK_BYTES));
+        let opening = Opening { cache: Cache::None, references: References::Refused, snapshot: None, caches: &caches };
+        let opened = Qcow2Member::open(file, header, false, &opening);
+        opened.map(|(member, _)| Some(member)).map_err(|error| failed()(io::Error::other(error.to_string())))
+    }
+
     /// The digest, where it was asked for.
     pub(super) fn settle(&self, file: &File, written: &mut Written) -> Result<(), RepairError> {
         let Some(expected) = &self.wish.expected_sha256 else { return Ok(()) };
         (self.phases)("computing SHA-256", self.poll.size);
         let failed = self.failed("can't be read back", self.remains());
-        match sha256(file, self.poll.size, self.watch).map_err(failed)? {
+        let image = self.as_image(file)?;
+        let reader = image.as_ref().map_or_else(|| ReadBack::Raw(file, None), |image| ReadBack::Image(image));
+        match sha256(&reader, self.poll.size, self.watch).map_err(failed)? {
             None => written.usable = false,
             Some(found) if found != *expected => {
                 return Err(RepairError::Digest { output: self.output_name(), found, expected: expected.clone() });

@@ -10,6 +10,7 @@ use super::{
     writer::ZEROS,
 };
 use crate::{
+    member::{Extent, Member, ReadError},
     scan::{Output, Watch},
     sys::{buffer::Buffer, direct, holes, storage::Storage},
     vote::ByteRange,
@@ -19,9 +20,11 @@ use crate::{
 const STEP_BYTES: usize = 1 << 20;
 
 /// What is read back: past the page cache where that works.
-pub(super) struct ReadBack<'a> {
-    file: &'a File,
-    direct: Option<(File, usize)>,
+pub(super) enum ReadBack<'a> {
+    /// A raw image, with the way past the cache and its alignment.
+    Raw(&'a File, Option<(File, usize)>),
+    /// An image of another format, as a guest sees it.
+    Image(&'a dyn Member),
 }
 
 impl<'a> ReadBack<'a> {
@@ -30,18 +33,43 @@ impl<'a> ReadBack<'a> {
             let unit = direct::unit_bytes(&direct);
             (direct, unit)
         });
-        Self { file, direct }
+        Self::Raw(file, direct)
     }
 
     pub(super) fn is_direct(&self) -> bool {
-        self.direct.is_some()
+        match self {
+            Self::Raw(_, direct) => direct.is_some(),
+            Self::Image(image) => image.reads_medium(),
+        }
     }
 
     fn read(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> io::Result<usize> {
-        match &self.direct {
-            Some((direct, unit)) => direct::read(direct, *unit, offset, bytes, bounce),
-            None => self.file.read(offset, bytes),
+        match self {
+            Self::Raw(_, Some((direct, unit))) => direct::read(direct, *unit, offset, bytes, bounce),
+            Self::Raw(file, None) => file.read(offset, bytes),
+            Self::Image(image) => match image.read(offset, bytes, bounce) {
+                Ok(()) => Ok(bytes.len()),
+                Err(ReadError::Ended) => Ok(0),
+                Err(ReadError::Medium(error) | ReadError::Member(error)) => Err(error),
+            },
         }
+    }
+
+    /// The first byte at or after `offset` that may not be zero.
+    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
+        let image = match self {
+            Self::Raw(file, _) => return holes::next_data(file, offset),
+            Self::Image(image) => image,
+        };
+        let mut at = offset;
+        while at < image.size() {
+            match image.extent(at) {
+                Ok(Extent::Zero(end)) => at = end,
+                Ok(Extent::Data(_)) | Err(ReadError::Ended) => return Ok(Some(at)),
+                Err(ReadError::Medium(error) | ReadError::Member(error)) => return Err(error),
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -56,17 +84,16 @@ pub(super) fn find_difference(
     threads: usize,
     watch: &dyn Watch,
 ) -> io::Result<Option<ByteRange>> {
-    let file = reader.file;
     // What was written and isn't data any more would be skipped below.
     for group in expected.groups() {
-        let data = holes::next_data(file, group.start)?;
+        let data = reader.next_data(group.start)?;
         if data.is_none_or(|data| data >= group.end) {
             return Ok(Some(group));
         }
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(io::Error::other)?;
     let found = pool.install(|| {
-        Groups { file, ranges, at: 0 }
+        Groups { reader, ranges, at: 0 }
             .par_bridge()
             .map(|group| differs(reader, &group?, expected, watch))
             .find_any(|result| !matches!(result, Ok(None)))
@@ -82,7 +109,7 @@ struct Group {
 
 /// Groups in which there is data in the ranges.
 struct Groups<'a> {
-    file: &'a File,
+    reader: &'a ReadBack<'a>,
     ranges: &'a [ByteRange],
     at: u64,
 }
@@ -96,7 +123,7 @@ impl Iterator for Groups<'_> {
                 self.ranges = &self.ranges[1..];
             }
             let at = self.at.max(self.ranges.first()?.start);
-            match holes::next_data(self.file, at) {
+            match self.reader.next_data(at) {
                 Ok(Some(data)) if data > at => self.at = data,
                 Ok(None) => return None,
                 Ok(Some(_)) => {
@@ -193,7 +220,8 @@ impl Output for VotedDigest {
 ///
 /// # Errors
 /// What reading says.
-pub(super) fn sha256(file: &File, size: u64, watch: &dyn Watch) -> io::Result<Option<String>> {
+pub(super) fn sha256(reader: &ReadBack, size: u64, watch: &dyn Watch) -> io::Result<Option<String>> {
+    let mut bounce = None;
     let mut hasher = Sha256::new();
     let mut bytes = vec![0; STEP_BYTES];
     let mut at = 0;
@@ -203,7 +231,7 @@ pub(super) fn sha256(file: &File, size: u64, watch: &dyn Watch) -> io::Result<Op
         }
         let step = &mut bytes[..STEP_BYTES.min((size - at) as usize)];
         watch.spend(step.len() as u64);
-        if file.read(at, step)? < step.len() {
+        if reader.read(at, step, &mut bounce)? < step.len() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         hasher.update(&*step);

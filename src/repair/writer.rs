@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use super::fingerprint::Fingerprint;
+use super::{fingerprint::Fingerprint, qcow2::Qcow2Image};
 use crate::{
     scan::{Output, Watch},
     sys::storage::Storage,
@@ -28,9 +28,17 @@ pub(super) enum Ground {
     Anything,
 }
 
+/// What takes the voted bytes.
+pub(super) enum Sink<'a> {
+    /// A file or device, byte for byte.
+    Raw(&'a File),
+    /// A qcow2 image.
+    Qcow2(Box<Qcow2Image<'a>>),
+}
+
 /// The output while it is written.
 pub(super) struct Writer<'a> {
-    file: &'a File,
+    sink: Sink<'a>,
     ground: Ground,
     watch: &'a dyn Watch,
     fingerprint: Mutex<Fingerprint>,
@@ -41,8 +49,12 @@ pub(super) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     pub(super) fn new(file: &'a File, ground: Ground, watch: &'a dyn Watch) -> Self {
+        Self::to(Sink::Raw(file), ground, watch)
+    }
+
+    pub(super) fn to(sink: Sink<'a>, ground: Ground, watch: &'a dyn Watch) -> Self {
         Self {
-            file,
+            sink,
             ground,
             watch,
             fingerprint: Mutex::new(Fingerprint::default()),
@@ -57,7 +69,18 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) fn bytes_written(&self) -> u64 {
-        self.written.load(Relaxed)
+        match &self.sink {
+            Sink::Raw(_) => self.written.load(Relaxed),
+            Sink::Qcow2(image) => image.bytes_written(),
+        }
+    }
+
+    /// Completes what the sink still holds back.
+    pub(super) fn finish(&self) -> io::Result<()> {
+        match &self.sink {
+            Sink::Raw(_) => Ok(()),
+            Sink::Qcow2(image) => image.finish(),
+        }
     }
 
     pub(super) fn into_fingerprint(self) -> Fingerprint {
@@ -66,7 +89,11 @@ impl<'a> Writer<'a> {
 
     fn put(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.watch.spend(bytes.len() as u64);
-        Storage::write(self.file, offset, bytes)?;
+        let file = match &self.sink {
+            Sink::Raw(file) => file,
+            Sink::Qcow2(image) => return image.put(offset, bytes, if let Ground::Holes(block) = self.ground { block } else { 0 }),
+        };
+        Storage::write(*file, offset, bytes)?;
         self.written.fetch_add(bytes.len() as u64, Relaxed);
         Ok(())
     }
@@ -104,6 +131,7 @@ impl Output for Writer<'_> {
         print.add(offset, bytes);
         self.fingerprint.lock().expect("no thread panics with it").join(&print);
         match self.ground {
+            _ if matches!(self.sink, Sink::Qcow2(_)) => self.put(offset, bytes),
             Ground::Holes(block) if block > 0 => self.put_sparse(offset, bytes, block),
             Ground::Holes(_) | Ground::Anything => self.put(offset, bytes),
         }

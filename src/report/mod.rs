@@ -219,6 +219,8 @@ pub struct Sectors {
 pub struct RepairReport {
     /// The output's name, control characters escaped.
     pub output: String,
+    /// `raw` or `qcow2`.
+    pub format: &'static str,
     /// Whether it stands there now.
     pub written: bool,
     /// `clone` (of `base`) or `stream`.

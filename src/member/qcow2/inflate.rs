@@ -15,7 +15,7 @@ thread_local! {
 
 /// Fills `cluster` with what `compressed` inflates to; false where that isn't a whole cluster.
 #[must_use]
-pub(super) fn inflate(compression: Compression, compressed: &[u8], cluster: &mut [u8]) -> bool {
+pub fn inflate(compression: Compression, compressed: &[u8], cluster: &mut [u8]) -> bool {
     match compression {
         Compression::Zlib => DEFLATE.with_borrow_mut(|deflate| inflate_deflate(deflate, compressed, cluster)),
         Compression::Zstd => ZSTD.with_borrow_mut(|decoder| {

@@ -17,6 +17,7 @@ use std::time::SystemTime;
 pub use chain::{Opening, Qcow2Error, References, read_header};
 pub use header::{Compression, HEAD_BYTES, Header, HeaderError, MAGIC, header_bytes};
 pub use image::Damage;
+pub use inflate::inflate;
 pub use snapshots::Snapshot;
 pub use tables::Caches;
 
