@@ -23,21 +23,26 @@ use nix::{
 use super::{
     args::find_given,
     complain,
-    open::{Access, Opened, open_voters},
+    open::{Access, Opened, Sources},
     present::Presenter,
     progress::Control,
     repair::{RepairArgs, Word, same_place},
     warn,
 };
 use crate::{
-    member::{Given, LockForce, Member, MemberName, RawMember, escaped, file_system_conflict},
-    repair::{Earlier, InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, admit, journal::Identity},
+    member::{Format, Given, LockForce, Member, MemberName, RawMember, escaped, file_system_conflict},
+    repair::{
+        Earlier, InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, admit,
+        journal::{Identity, Journal, State},
+        undo::{Undo, UndoTarget},
+    },
     report::{InPlaceReport, Look, Report, human_size},
     scan::{Poll, Question, Watch, sizes},
     sys::{
         device::Sysfs,
+        locks::Claim,
         new_file::random_bytes,
-        storage::{Storage, place_of, untrusted},
+        storage::{Folder, Storage, place_of, untrusted},
     },
 };
 
@@ -108,18 +113,14 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     let spared: Vec<usize> = no_write.iter().chain(&trusted).copied().collect();
     let force = LockForce { no_locks: args.forces(Word::NoLocks), device: args.forces(Word::Device) };
     let access = if own.dry_run { Access::Read(&args.locks) } else { Access::Rewrite(&spared, force) };
-    let opened = open_voters(&args.members, &access)?;
+    let mut sources = Sources::open(&args.members, &access)?;
+    put_images_back(args, &mut sources)?;
+    let opened = sources.into_members(&args.members, &access)?;
     let members = opened.listed();
-    if let Some(member) = members.iter().find(|member| member.format() == "qcow2") {
-        bail!(
-            "{}: qcow2 images aren't rewritten in place\nhint: repair -o makes a new image; -f raw repairs copies of one qcow2 file, byte for byte",
-            member.name()
-        );
-    }
     if let Some(member) = members.iter().find(|member| member.format() == "nbd") {
         bail!("{}: exports aren't rewritten in place\nhint: repair -o makes a new image", member.name());
     }
-    let files: Vec<&RawMember> = members.iter().flat_map(|member| member.files()).collect();
+    let files: Vec<&RawMember> = members.iter().filter_map(|member| member.files().into_iter().next()).collect();
     let stores: Vec<Option<&dyn Storage>> = opened.members.iter().map(|member| member.store()).collect();
     let question = args.question(&members)?;
     let poll = Poll::new(&sizes(&members), &question)?;
@@ -185,6 +186,69 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
         tell(args, done, &report, wish.journal.as_ref());
     }
     presenter.into_inner().expect("no panics").finish(report, &Look::default())
+}
+
+/// A repair that was cut off leaves images in the middle of something: they are put back first, and then repaired anew.
+fn put_images_back(args: &RepairArgs, sources: &mut Sources) -> Result<()> {
+    let mut files = sources.files();
+    if files.iter().all(|(_, format)| *format != Some(Format::Qcow2)) {
+        return Ok(());
+    }
+    let own: Vec<&RawMember> = files.iter().filter_map(|(file, _)| file.as_deref()).collect();
+    let Some((folder, name)) = journal_path(args, &own)? else { return Ok(()) };
+    let shown = MemberName::from(shown_path(args, &folder, &name).as_path());
+    let Some(storage) = folder.open(&name).with_context(|| format!("{shown}: can't be opened"))? else { return Ok(()) };
+    // What is in use, can't be used, or isn't this repair's, is told of later.
+    if let Claim::Others(_) = storage.claim(!args.in_place.dry_run).with_context(|| shown.to_string())? {
+        return Ok(());
+    }
+    let Ok(journal) = Journal::load(&shown, storage) else { return Ok(()) };
+    if journal.state() != State::Unfinished || journal.header().members.len() != files.len() {
+        return Ok(());
+    }
+    let touched = journal.touched()?;
+    let mut targets = Vec::new();
+    for (index, (file, format)) in files.iter().enumerate() {
+        let begun = touched >> index & 1 == 1 && *format == Some(Format::Qcow2);
+        let Some(file) = file.as_deref().filter(|_| begun) else {
+            targets.push(None);
+            continue;
+        };
+        let (then, now) = (&journal.header().members[index], identity(file)?);
+        if (then.inode, &then.path) != (now.inode, &now.path) {
+            return Ok(());
+        }
+        ensure!(
+            !args.in_place.dry_run,
+            "{}: a repair of it was cut off, as {shown} tells, so what it holds now says nothing\n\
+             hint: run the repair again without --dry-run, or take it back with quorum-img undo {}",
+            file.name(),
+            shown.quoted()
+        );
+        let storage = file.disk().with_context(|| {
+            format!("{}: a repair of it was cut off, and it isn't to be written to now\nhint: run the same command again", file.name())
+        })?;
+        let (inode, file_system) = (now.inode, now.file_system);
+        targets.push(Some(UndoTarget { name: file.name().clone(), storage, inode, file_system, mapped: false }));
+    }
+    if targets.iter().all(Option::is_none) {
+        return Ok(());
+    }
+    let mut control = Control::new(&args.show.progress)?;
+    let phases = |what, bytes| control.begin(what, bytes);
+    let undo = Undo { targets: &targets, force_changed: args.forces(Word::Changed), watch: &control, phases: &phases };
+    undo.examine_begun(&journal)?;
+    undo.put_back_begun(&journal)?;
+    control.end();
+    let names: Vec<String> = targets.iter().flatten().map(|target| target.name.to_string()).collect();
+    drop(targets);
+    for (file, _) in &mut files {
+        if let Some(file) = file.as_mut() {
+            file.look_again().with_context(|| file.name().to_string())?;
+        }
+    }
+    warn_unless(args.show.progress.quiet, &format!("put back first, since a repair was cut off: {}", names.join(", ")));
+    Ok(())
 }
 
 /// What went wrong, and how to go on.

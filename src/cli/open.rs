@@ -55,49 +55,82 @@ impl Opened {
 
 /// Opens the members of a vote.
 pub(super) fn open_voters(args: &MemberArgs, access: &Access) -> Result<Opened> {
-    let count = args.members.len();
-    if count < MEMBERS_MIN {
-        return Err(anyhow!("one copy alone can't vote\nhint: name at least {MEMBERS_MIN} members; quorum-img info looks at a single one"));
-    }
-    if count > MEMBERS_MAX {
-        return Err(anyhow!("{count} members are given, and at most {MEMBERS_MAX} can vote\nhint: leave some of them out"));
-    }
-    let given: Vec<Given> = args.members.iter().map(|given| Given::of(given)).collect();
-    refuse_same_export(&given)?;
-    let mut warnings = Vec::new();
-    let mut sources = Vec::new();
-    for (index, (name, given)) in args.members.iter().zip(&given).enumerate() {
-        let rewritten = matches!(access, Access::Rewrite(spared, _) if !spared.contains(&index));
-        sources.push(match given {
-            Given::Nbd(uri) => Source::Export(open_export(args, name, uri, &mut warnings)?),
-            Given::Path { path, .. } => Source::File(open_file(args, name, path, rewritten, &mut warnings)?),
-        });
-    }
-    {
-        let own: Vec<&RawMember> = sources.iter().filter_map(Source::file).collect();
-        check_independence(&own, &Sysfs::default())?;
-        match access {
-            Access::Look(locks) | Access::Read(locks) if locks.force_share => {
-                warnings.push("members are read without locks: what another program writes meanwhile looks like damage".into());
-            }
-            Access::Look(_) | Access::Read(_) => warnings.extend(lock_all_for_reading(&own)?),
-            Access::Rewrite(_, force) => warnings.extend(lock_all_for_writing(&own, *force)?),
+    Sources::open(args, access)?.into_members(args, access)
+}
+
+/// What members are made of: opened and locked, and nothing read yet.
+pub(super) struct Sources {
+    all: Vec<Source>,
+    stated: Vec<Option<Format>>,
+    warnings: Vec<String>,
+}
+
+impl Sources {
+    /// Opens and locks what the names mean.
+    pub(super) fn open(args: &MemberArgs, access: &Access) -> Result<Self> {
+        let count = args.members.len();
+        if count < MEMBERS_MIN {
+            return Err(anyhow!(
+                "one copy alone can't vote\nhint: name at least {MEMBERS_MIN} members; quorum-img info looks at a single one"
+            ));
         }
+        if count > MEMBERS_MAX {
+            return Err(anyhow!("{count} members are given, and at most {MEMBERS_MAX} can vote\nhint: leave some of them out"));
+        }
+        let given: Vec<Given> = args.members.iter().map(|given| Given::of(given)).collect();
+        refuse_same_export(&given)?;
+        let mut warnings = Vec::new();
+        let mut sources = Vec::new();
+        for (index, (name, given)) in args.members.iter().zip(&given).enumerate() {
+            let rewritten = matches!(access, Access::Rewrite(spared, _) if !spared.contains(&index));
+            sources.push(match given {
+                Given::Nbd(uri) => Source::Export(open_export(args, name, uri, &mut warnings)?),
+                Given::Path { path, .. } => Source::File(open_file(args, name, path, rewritten, &mut warnings)?),
+            });
+        }
+        {
+            let own: Vec<&RawMember> = sources.iter().filter_map(Source::file).collect();
+            check_independence(&own, &Sysfs::default())?;
+            match access {
+                Access::Look(locks) | Access::Read(locks) if locks.force_share => {
+                    warnings.push("members are read without locks: what another program writes meanwhile looks like damage".into());
+                }
+                Access::Look(_) | Access::Read(_) => warnings.extend(lock_all_for_reading(&own)?),
+                Access::Rewrite(_, force) => warnings.extend(lock_all_for_writing(&own, *force)?),
+            }
+        }
+        let stated = given.iter().map(|given| args.stated(given)).collect();
+        Ok(Self { all: sources, stated, warnings })
     }
-    let stated: Vec<Option<Format>> = given.iter().map(|given| args.stated(given)).collect();
-    let formats = settle_formats(&sources, &stated, !matches!(access, Access::Look(_)))?;
-    let guessed = sources.iter().zip(&stated).map(|(source, stated)| source.file().is_some() && stated.is_none()).collect();
-    let caches = Arc::new(Caches::new(TABLE_BYTES_MAX, CLUSTER_BYTES_MAX));
-    let mut members: Vec<Box<dyn Member>> = Vec::new();
-    for ((source, format), stated) in sources.into_iter().zip(formats).zip(&stated) {
-        members.push(match source {
-            Source::Export(export) => Box::new(export),
-            Source::File(file) => open_as(args, file, format, (stated.is_none(), args.references()), &caches, &mut warnings)?,
-        });
+
+    /// The files, each with the format that was stated for it.
+    pub(super) fn files(&mut self) -> Vec<(Option<&mut RawMember>, Option<Format>)> {
+        fn file(source: &mut Source) -> Option<&mut RawMember> {
+            match source {
+                Source::File(file) => Some(file),
+                Source::Export(_) => None,
+            }
+        }
+        self.all.iter_mut().map(file).zip(self.stated.iter().copied()).collect()
     }
-    let mut opened = Opened { members, warnings, dependent: Vec::new(), guessed };
-    opened.settle(access)?;
-    Ok(opened)
+
+    /// Reads what they are.
+    pub(super) fn into_members(self, args: &MemberArgs, access: &Access) -> Result<Opened> {
+        let Self { all: sources, stated, mut warnings } = self;
+        let formats = settle_formats(&sources, &stated, !matches!(access, Access::Look(_)))?;
+        let guessed = sources.iter().zip(&stated).map(|(source, stated)| source.file().is_some() && stated.is_none()).collect();
+        let caches = Arc::new(Caches::new(TABLE_BYTES_MAX, CLUSTER_BYTES_MAX));
+        let mut members: Vec<Box<dyn Member>> = Vec::new();
+        for ((source, format), stated) in sources.into_iter().zip(formats).zip(&stated) {
+            members.push(match source {
+                Source::Export(export) => Box::new(export),
+                Source::File(file) => open_as(args, file, format, (stated.is_none(), args.references()), &caches, &mut warnings)?,
+            });
+        }
+        let mut opened = Opened { members, warnings, dependent: Vec::new(), guessed };
+        opened.settle(access)?;
+        Ok(opened)
+    }
 }
 
 impl Opened {

@@ -148,6 +148,8 @@ pub(super) enum Word {
     Space,
     /// Use a report although a member was modified since
     Changed,
+    /// Rewrite a qcow2 member although its persistent bitmaps become stale
+    Bitmaps,
     /// Rewrite a member that differs so much that it may be stale
     Stale,
     /// Rewrite a member that is newer than those that outvote it
@@ -172,6 +174,7 @@ impl RepairArgs {
             minority: self.forces(Word::Minority),
             space: self.forces(Word::Space),
             changed: self.forces(Word::Changed),
+            bitmaps: self.forces(Word::Bitmaps),
             stale: self.forces(Word::Stale),
             newer: self.forces(Word::Newer),
             shared: self.forces(Word::Shared),

@@ -201,7 +201,7 @@ pub trait Member: Send + Sync {
         Vec::new()
     }
 
-    /// The way to rewrite its bytes as a guest sees them, where it was opened for that.
+    /// The way to rewrite its file (its own one, byte for byte), where it was opened for that.
     fn store(&self) -> Option<&dyn Storage> {
         None
     }

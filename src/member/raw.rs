@@ -155,6 +155,18 @@ impl RawMember {
         Ok(Self { name, path: path.to_owned(), file, direct, meta, size, mappable, no_holes, read_ahead, disk })
     }
 
+    /// Takes note of what became of the file since it was opened, where that was this program's own doing.
+    ///
+    /// # Errors
+    /// Where it can't be looked at.
+    pub fn look_again(&mut self) -> io::Result<()> {
+        self.meta = self.file.metadata()?;
+        if !self.is_device() {
+            self.size = self.meta.len();
+        }
+        Ok(())
+    }
+
     /// The way to rewrite it, where it was opened for that.
     #[must_use]
     pub fn disk(&self) -> Option<&dyn Storage> {

@@ -1,6 +1,9 @@
 //! One batch of writes: what they replace is journalled, then they are written, synced and read back.
 
-use std::thread::{Scope, ScopedJoinHandle};
+use std::{
+    sync::Arc,
+    thread::{Scope, ScopedJoinHandle},
+};
 
 use super::{
     RepairError,
@@ -63,29 +66,103 @@ impl<'scope, 'env> Flow<'scope, 'env> {
 }
 
 impl<'a> Rewriter<'a> {
-    /// Journals what the writes replace, writes, syncs and reads back.
+    /// Carries out writes to members; those to images become writes to their files, with new clusters where they are needed.
     pub(super) fn perform<'s>(&mut self, flow: &mut Flow<'s, '_>, ops: Ops, voted: Voted) -> Result<(), Stop>
+    where
+        'a: 's,
+    {
+        let voted = Arc::new(voted);
+        for (member, range) in ops.not_healed {
+            self.progress[member].not_healed(range);
+        }
+        let (direct, allocating) = self.parted(ops.list);
+        self.batch(flow, direct, &voted)?;
+        for (member, mut pending) in allocating {
+            while !pending.is_empty() && self.progress[member].error.is_none() {
+                let Some(image) = &mut self.images[member] else { break };
+                match image.allocate(&mut pending, &voted) {
+                    Ok((list, not_healed)) => {
+                        for range in not_healed {
+                            self.progress[member].not_healed(range);
+                        }
+                        self.batch(flow, list, &voted)?;
+                        self.forget(member);
+                    }
+                    Err(error) => self.give_up(member, error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes that can be done as they are, and by member those that take new clusters.
+    fn parted(&mut self, list: Vec<Op>) -> (Vec<Op>, Vec<(usize, Vec<Op>)>) {
+        let (mut direct, mut allocating) = (Vec::new(), Vec::new());
+        let mut list = list.into_iter().peekable();
+        while let Some(first) = list.next() {
+            let member = first.member;
+            let mut ops = vec![first];
+            while let Some(next) = list.next_if(|op| op.member == member) {
+                ops.push(next);
+            }
+            let block_bytes = self.blocks[member];
+            let Some(image) = &mut self.images[member] else {
+                direct.append(&mut ops);
+                continue;
+            };
+            match image.part(ops, block_bytes) {
+                Ok(parted) => {
+                    direct.extend(image.clear_bits());
+                    let mut writes = parted.direct;
+                    writes.sort_by_key(|op| op.range);
+                    direct.append(&mut writes);
+                    allocating.push((member, parted.allocating));
+                    for range in parted.not_healed {
+                        self.progress[member].not_healed(range);
+                    }
+                }
+                Err(error) => self.give_up(member, error),
+            }
+        }
+        (direct, allocating)
+    }
+
+    /// The file of an image was written to: what was read of it counts no more.
+    fn forget(&mut self, member: usize) {
+        if let (Some(image), Some(store)) = (&self.images[member], self.stores[member]) {
+            match store.length() {
+                Ok(length) => image.written(length),
+                Err(error) => self.give_up(member, error.to_string()),
+            }
+        }
+    }
+
+    fn give_up(&mut self, member: usize, error: String) {
+        self.progress[member].error.get_or_insert(error);
+        self.synced &= !(1 << member);
+    }
+
+    /// Journals what the writes replace, writes, syncs and reads back.
+    fn batch<'s>(&mut self, flow: &mut Flow<'s, '_>, list: Vec<Op>, voted: &Arc<Voted>) -> Result<(), Stop>
     where
         'a: 's,
     {
         // The record that comes next tells what earlier ones have behind them: that must be known.
         self.heed_read_back(flow);
-        for (member, range) in ops.not_healed {
-            self.progress[member].not_healed(range);
-        }
-        let mut list: Vec<Op> = ops.list.into_iter().filter(|op| self.progress[op.member].error.is_none()).collect();
+        let mut list: Vec<Op> = list.into_iter().filter(|op| self.progress[op.member].error.is_none()).collect();
         if list.is_empty() {
             return Ok(());
         }
         if self.watch.stopped() {
             return Err(Stop::Interrupted);
         }
-        self.journalled(&mut list, &voted)?;
-        let all_written = self.write(&list, &voted);
+        self.journalled(&mut list, voted)?;
+        let all_written = self.write(&list, voted);
         let touched = list.iter().fold(0, |mask, op| mask | 1 << op.member);
         self.sync(touched);
         if all_written && !self.watch.stopped() {
             let (stores, watch, threads) = (self.stores, self.watch, workers(self.question.threads, self.members));
+            let voted = Arc::clone(voted);
             flow.start(move || {
                 let wrong = differences(&list, &voted, stores, threads, watch);
                 ReadBack { list, wrong }
@@ -110,7 +187,7 @@ impl<'a> Rewriter<'a> {
             if self.watch.stopped() {
                 return Err(Stop::Interrupted); // the batch is no record yet
             }
-            let member = self.members[op.member];
+            let member = self.files[op.member];
             let bytes = op.bytes(voted);
             self.watch.spend(op.range.length());
             for (range, kind) in kinds_of(op, member, &mut known[op.member]) {
@@ -133,11 +210,11 @@ impl<'a> Rewriter<'a> {
         batch.finish().map_err(failed)?;
         for index in unreadable.into_iter().rev() {
             let op = list.remove(index);
-            let end = self.members[op.member].size();
+            let end = self.files[op.member].size();
             if op.range.start < end && end < op.range.end {
-                self.progress[op.member].not_healed(op.range); // a sector that it holds partly, and can't read
+                self.progress[op.member].not_healed(op.seen(op.range)); // a sector that it holds partly, and can't read
             } else {
-                self.unsteady.push(op.range);
+                self.unsteady.push(op.seen(op.range));
             }
         }
         Ok(())
@@ -204,13 +281,13 @@ impl<'a> Rewriter<'a> {
             }
             self.from_medium &= self.stores[op.member].is_none_or(Storage::reaches_medium);
             match found {
-                None => op.heals.iter().for_each(|&range| progress.healed(range)),
+                None => op.heals.iter().for_each(|&range| progress.healed(op.seen(range))),
                 Some(_) if !op.heals.is_empty() => {
-                    op.asked.iter().for_each(|&range| progress.not_healed(range));
+                    op.asked.iter().for_each(|&range| progress.not_healed(op.seen(range)));
                     sick = Some((op.member, op.range.widened(self.blocks[op.member], u64::MAX)));
                 }
                 Some(_) if sick.is_some_and(|(member, block)| member == op.member && block.and(op.range).is_some()) => {
-                    progress.not_healed(op.range);
+                    progress.not_healed(op.seen(op.range));
                 }
                 Some(found) => {
                     progress.error = Some(found);

@@ -250,6 +250,16 @@ pub enum RepairError {
     /// The scan ended early.
     #[error(transparent)]
     Scan(#[from] ScanError),
+    /// A qcow2 image that must not be rewritten.
+    #[error("{member}: {what}, so it isn't rewritten, and nothing was written to any member\nhint: {hint}")]
+    Image {
+        /// Which one.
+        member: MemberName,
+        /// Why.
+        what: String,
+        /// The way out.
+        hint: &'static str,
+    },
     /// The options for a qcow2 image make none.
     #[error(transparent)]
     Options(#[from] OptionsError),

@@ -5,11 +5,13 @@ use std::ffi::OsStr;
 use super::{
     Earlier, Forced, RepairError,
     batch::{Flow, Progress},
+    clusters::Clusters,
     journal::{Identity, Journal},
     judge::{Evidence, data_bytes, judge},
     outcome::{Done, listed},
     plan::{Plan, Planner, Standing},
     rewrite::{Rewriter, Stop},
+    survey::Survey,
 };
 use crate::{
     member::{Member, MemberName},
@@ -120,14 +122,18 @@ impl InPlace<'_> {
             Some(journal) => journal.touched()?,
             None => 0,
         };
-        let (checked, planner) = self.vote(begun, listener)?;
+        let mut survey = Survey::new(self.members, |index| self.is_written(index));
+        let (checked, planner) = self.vote(begun, &mut survey, listener)?;
         let plan = planner.finish(&checked.outcome.tally.members);
         let composed_blocks = checked.findings.composed_blocks();
         let listed = listed(&checked.findings, &plan);
         let complete = checked.outcome.complete;
         let left = plan.members.iter().zip(self.members).filter(|(plan, _)| plan.left_bytes > 0);
         warnings.extend(left.map(|(plan, member)| {
-            let why = "a sector before them is undecided, or it is a device";
+            let why = match member.format() {
+                "qcow2" => "the size of an image isn't changed in place; repair -o makes a new one",
+                _ => "a sector before them is undecided, or it is a device",
+            };
             format!("{}: {} bytes that it lacks at its end can't be added: {why}", member.name(), plan.left_bytes)
         }));
         let failed = checked.outcome.failures.iter().any(Option::is_some);
@@ -141,7 +147,11 @@ impl InPlace<'_> {
             dry_run: self.wish.dry_run,
             resumed: unfinished.is_some(),
             composed_blocks,
-            journal_bytes: if plan.is_empty() || self.wish.journal.is_none() { 0 } else { plan.record_bytes() },
+            journal_bytes: if plan.is_empty() || self.wish.journal.is_none() {
+                0
+            } else {
+                plan.record_bytes().saturating_add(survey.record_bytes())
+            },
             members: self.proposed(&plan),
             plan: kept,
             plan_omitted: omitted,
@@ -158,10 +168,14 @@ impl InPlace<'_> {
                 dependent: &self.wish.dependent,
                 begun,
             };
-            let again = unfinished.as_ref().map_or(Ok(Vec::new()), Journal::unsynced)?;
+            let mut again = unfinished.as_ref().map_or(Ok(Vec::new()), Journal::unsynced)?;
+            // Images were put back before: nothing of an earlier session stands in them.
+            again.iter_mut().zip(self.members).filter(|(_, member)| member.qcow2().is_some()).for_each(|(ranges, _)| ranges.clear());
             let again_bytes = again.iter().flatten().map(|range| range.length()).sum();
             let work = !plan.is_empty() || unfinished.is_some();
-            let refused = judge(&plan, &evidence, self.wish.forced).err().or(standing_there.filter(|_| !plan.is_empty()));
+            let images = || survey.judge(|index| plan.members[index].is_rewritten(), self.wish.forced, &|| self.watch.stopped());
+            let judged = judge(&plan, &evidence, self.wish.forced).and_then(|()| images());
+            let refused = judged.err().or(standing_there.filter(|_| !plan.is_empty()));
             if self.watch.stopped() {
                 code = 130;
             } else if let Some(refusal) = refused {
@@ -172,7 +186,7 @@ impl InPlace<'_> {
             } else if self.wish.dry_run {
                 code = code.max(1);
             } else if self.agreed(&section, &plan, again_bytes) {
-                let done = self.rewrite(&plan, unfinished, &again)?;
+                let done = self.rewrite(&plan, &survey, unfinished, &again)?;
                 code = code.max(self.settle(&mut section, &plan, &done));
             } else {
                 code = if self.watch.stopped() { 130 } else { code.max(1) };
@@ -183,14 +197,15 @@ impl InPlace<'_> {
         Ok(report)
     }
 
-    fn vote(&self, begun: u64, listener: Listener) -> Result<(Checked, Planner), RepairError> {
+    fn vote(&self, begun: u64, survey: &mut Survey, listener: Listener) -> Result<(Checked, Planner), RepairError> {
         let modified = |index: usize| self.members[index].modified().filter(|_| begun >> index & 1 == 0);
         let stopped = || self.watch.stopped();
         let standings = self.members.iter().enumerate().map(|(index, member)| {
             let surplus = ByteRange::new(self.poll.size.min(member.size()), member.size());
             let tail = ByteRange::new(member.size().min(self.poll.size), self.poll.size);
             // Of what is only planned nobody has opened a way to write: a plain file can be resized.
-            let resizable = self.stores[index].map_or(member.plain_file().is_some() || !self.wish.dry_run, Storage::resizable);
+            let resizable = self.stores[index].map_or(member.plain_file().is_some() || !self.wish.dry_run, Storage::resizable)
+                && member.qcow2().is_none();
             let truncated = self.wish.truncate && self.is_written(index) && resizable;
             Standing {
                 size: member.size(),
@@ -216,6 +231,7 @@ impl InPlace<'_> {
         let outcome: Outcome = scan(&job, &mut |run| {
             findings.add(run);
             planner.add(run);
+            survey.add(run);
             listener(run, &findings)
         })?;
         for (index, failure) in outcome.failures.iter().enumerate() {
@@ -248,7 +264,12 @@ impl InPlace<'_> {
         })
     }
 
-    fn rewrite(&self, plan: &Plan, unfinished: Option<Journal>, again: &[Vec<ByteRange>]) -> Result<Done, RepairError> {
+    /// The file of a member, which the journal tells of.
+    pub(super) fn file(&self, index: usize) -> &dyn Member {
+        self.members[index].qcow2().map_or(self.members[index], |image| image.file())
+    }
+
+    fn rewrite(&self, plan: &Plan, survey: &Survey, unfinished: Option<Journal>, again: &[Vec<ByteRange>]) -> Result<Done, RepairError> {
         // From here on what the vote saw must stay as it is.
         for member in self.members {
             if let Some(what) = member.changed() {
@@ -266,11 +287,14 @@ impl InPlace<'_> {
                 let resumed = journal.resume().map_err(failed)?;
                 Some((name, resumed))
             }
-            (None, Some(place)) => Some((place.shown.clone(), self.new_journal(place, plan)?)),
+            (None, Some(place)) => Some((place.shown.clone(), self.new_journal(place, plan, survey.record_bytes())?)),
             (None, None) => None,
         };
         let mut rewriter = Rewriter {
             members: self.members,
+            files: (0..self.members.len()).map(|index| self.file(index)).collect(),
+            images: self.members.iter().enumerate().map(|(index, member)| Some(Clusters::new(member.qcow2()?, index))).collect(),
+            lengths_max: (0..self.members.len()).map(|index| survey.length_max(index)).collect(),
             stores: self.stores,
             blocks: (0..self.members.len()).map(|index| self.block_bytes(index)).collect(),
             question: self.question,

@@ -16,6 +16,9 @@ impl Rewriter<'_> {
     pub(super) fn announce_lengths(&mut self) -> Result<(), Stop> {
         let planned = self.plan.members.iter().zip(self.members).enumerate();
         let resized = planned.filter_map(|(index, (plan, member))| {
+            if let Some(longest) = self.lengths_max[index].filter(|_| plan.is_rewritten()) {
+                return Some(Resized { member: index, from: self.files[index].size(), to: longest });
+            }
             let to = plan.extend_to.or(plan.truncate_to)?;
             Some(Resized { member: index, from: member.size(), to })
         });

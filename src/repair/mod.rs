@@ -1,6 +1,7 @@
 //! Everything that writes: a new image from the members' votes, and members rewritten in place.
 
 mod batch;
+mod clusters;
 mod cut_off;
 mod earlier;
 mod error;
@@ -20,6 +21,7 @@ mod read_back;
 mod rewrite;
 mod samples;
 mod sessions;
+mod survey;
 mod target;
 pub mod undo;
 mod verify;

@@ -22,17 +22,65 @@ pub(super) struct Op {
     pub(super) heals: Vec<ByteRange>,
     /// The parts that the plan asks for, where it heals: what isn't done where it doesn't heal.
     pub(super) asked: Vec<ByteRange>,
+    /// Where the guest has what is written to the file of its image, in bytes; none where the range is the guest's own.
+    pub(super) guest: Option<u64>,
 }
 
 impl Op {
     fn plain(member: usize, range: ByteRange) -> Self {
-        Self { member, range, own: None, heals: Vec::new(), asked: Vec::new() }
+        Self { member, range, own: None, heals: Vec::new(), asked: Vec::new(), guest: None }
+    }
+
+    /// Bytes for the file of an image.
+    pub(super) fn to_file(member: usize, at: u64, bytes: Vec<u8>) -> Self {
+        let range = ByteRange::new(at, at + bytes.len() as u64);
+        Self { own: Some(bytes), ..Self::plain(member, range) }
+    }
+
+    /// A part of it.
+    pub(super) fn piece(&self, part: ByteRange) -> Self {
+        let within = |ranges: &[ByteRange]| ranges.iter().filter_map(|range| range.and(part)).collect();
+        let place = |own: &Vec<u8>| own[(part.start - self.range.start) as usize..(part.end - self.range.start) as usize].to_vec();
+        Self { range: part, own: self.own.as_ref().map(place), heals: within(&self.heals), asked: within(&self.asked), ..*self }
+    }
+
+    /// The same bytes at another place, in the file of the guest's image.
+    pub(super) fn moved_to(self, host: u64) -> Self {
+        let guest = self.range.start;
+        let moved = |range: &ByteRange| ByteRange::new(range.start - guest + host, range.end - guest + host);
+        Self {
+            range: moved(&self.range),
+            heals: self.heals.iter().map(moved).collect(),
+            asked: self.asked.iter().map(moved).collect(),
+            guest: Some(guest),
+            ..self
+        }
+    }
+
+    /// Whether `next`, which lies at `host` in the file, goes on where this write to a file ends, on the guest's disk, too.
+    pub(super) fn takes(&self, next: &Self, host: u64) -> bool {
+        let guest_end = self.guest.map(|guest| guest + self.range.length());
+        let plain = |op: &Self| op.own.is_none() && op.heals.is_empty() && op.asked.is_empty();
+        let fits = self.range.length() + next.range.length() <= ENTRY_RANGE_MAX;
+        host == self.range.end && guest_end == Some(next.range.start) && plain(self) && plain(next) && fits
+    }
+
+    /// Takes it.
+    pub(super) fn join(&mut self, next: &Self, host: u64) {
+        debug_assert!(self.takes(next, host));
+        self.range.end += next.range.length();
+    }
+
+    /// Where the guest has `range` of it.
+    pub(super) fn seen(&self, range: ByteRange) -> ByteRange {
+        let Some(guest) = self.guest else { return range };
+        ByteRange::new(range.start - self.range.start + guest, range.end - self.range.start + guest)
     }
 
     pub(super) fn bytes<'a>(&'a self, voted: &'a Voted) -> std::borrow::Cow<'a, [u8]> {
         match &self.own {
             Some(own) => own.into(),
-            None => voted.bytes(self.range),
+            None => voted.bytes(self.seen(self.range)),
         }
     }
 }
@@ -176,7 +224,7 @@ impl Basis<'_> {
     /// The whole block with what was decided, and with the member's own bytes where nothing was; none where those can't be read.
     fn healed(&self, member: usize, block: ByteRange, inside: &[&Run]) -> Option<Op> {
         let asked = self.asked(member, block, inside);
-        let mut op = Op { member, range: block, own: Some(self.voted.bytes(block).into_owned()), heals: Vec::new(), asked };
+        let mut op = Op { member, range: block, own: Some(self.voted.bytes(block).into_owned()), heals: Vec::new(), asked, guest: None };
         for part in without(&[block], self.ranges) {
             self.keep(&mut op, part)?; // what nobody voted on
         }

@@ -3,6 +3,7 @@
 use super::{
     RepairError,
     batch::{Flow, Progress},
+    clusters::Clusters,
     journal::{Ended, JournalWriter},
     ops::Basis,
     plan::Plan,
@@ -42,6 +43,12 @@ impl From<RepairError> for Stop {
 /// The work on the members.
 pub(super) struct Rewriter<'a> {
     pub(super) members: &'a [&'a dyn Member],
+    /// The file of each member, which the journal tells of: the member itself, or that of its image.
+    pub(super) files: Vec<&'a dyn Member>,
+    /// The members that are qcow2 images and may be rewritten.
+    pub(super) images: Vec<Option<Clusters<'a>>>,
+    /// How long the files of images may become, in bytes.
+    pub(super) lengths_max: Vec<Option<u64>>,
     /// Where each member's bytes are rewritten, if they are.
     pub(super) stores: &'a [Option<&'a dyn Storage>],
     pub(super) blocks: Vec<u64>,

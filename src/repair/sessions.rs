@@ -83,10 +83,12 @@ impl InPlace<'_> {
         })
     }
 
-    pub(super) fn new_journal(&self, place: &JournalPlace, plan: &Plan) -> Result<JournalWriter, RepairError> {
-        let needed = plan.record_bytes();
+    /// `images_bytes` is what qcow2 members take beside the plan.
+    pub(super) fn new_journal(&self, place: &JournalPlace, plan: &Plan, images_bytes: u64) -> Result<JournalWriter, RepairError> {
+        let needed = plan.record_bytes().saturating_add(images_bytes);
         (self.phases)("taking the journal's space", needed);
-        let touched = |index: usize, range: ByteRange| plan.touches(index, range);
+        // What is going to be touched in the file of an image isn't known; undo leaves out what was.
+        let touched = |index: usize, range: ByteRange| self.members[index].qcow2().is_none() && plan.touches(index, range);
         let members = self.wish.identities.iter().enumerate();
         let header = Header {
             id: self.wish.id,
@@ -95,7 +97,7 @@ impl InPlace<'_> {
             sector: self.poll.sector,
             reserved: 0,
             options: self.wish.options.clone(),
-            members: members.map(|(index, identity)| with_samples(identity, self.members[index], &|range| touched(index, range))).collect(),
+            members: members.map(|(index, identity)| with_samples(identity, self.file(index), &|range| touched(index, range))).collect(),
         };
         let step = |bytes: u64| {
             self.watch.spend(bytes);

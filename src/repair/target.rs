@@ -30,6 +30,8 @@ pub struct Forced {
     pub space: bool,
     /// Members that changed since the report of `--from` was made.
     pub changed: bool,
+    /// Persistent bitmaps of images become stale.
+    pub bitmaps: bool,
     /// A member that may be stale is rewritten.
     pub stale: bool,
     /// A member that may be the only one up to date is rewritten.

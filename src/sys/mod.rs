@@ -16,6 +16,7 @@ pub mod libnbd;
 pub mod locks;
 pub mod mapping;
 pub mod new_file;
+pub mod overlay;
 pub mod prefetch;
 pub mod storage;
 pub mod users;

@@ -2,9 +2,10 @@
 //! block/qcow2-cluster.c (`qcow2_get_host_offset`) and block/qcow2.h (`qcow2_get_subcluster_type`).
 
 /// Bits 9 to 55: where something lies in a file.
-const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
+pub const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 const COMPRESSED: u64 = 1 << 62;
-const COPIED: u64 = 1 << 63;
+/// Nobody else refers to it.
+pub const COPIED: u64 = 1 << 63;
 const ZERO: u64 = 1;
 /// Subclusters of a cluster with extended L2 entries.
 pub const SUBCLUSTERS: u64 = 32;

@@ -6,7 +6,7 @@ use super::{
     entry::{self, Layout, Part, SUBCLUSTERS},
     header::Header,
     inflate::inflate,
-    tables::{AtHand, Caches, ImageId, Number, Tables},
+    tables::{AtHand, Caches, Number, Tables},
 };
 use crate::{
     member::{Extent, Member, RawMember, ReadError},
@@ -53,10 +53,8 @@ pub(super) struct Image {
     pub l1: (u64, u32),
     /// What a guest sees, in bytes.
     pub size: u64,
-    layout: Layout,
-    id: ImageId,
-    caches: Arc<Caches>,
-    tables: Tables,
+    pub(super) layout: Layout,
+    pub(super) tables: Tables,
 }
 
 /// Something wrong with an image, for a part of the guest's disk.
@@ -105,10 +103,9 @@ impl Image {
             extended_l2: header.extended_l2,
             external_data: header.external_data,
         };
-        let id = caches.new_image();
-        let tables = Tables::new(Arc::clone(caches), id, layout.cluster_bytes());
+        let tables = Tables::new(Arc::clone(caches), layout.cluster_bytes(), file.size());
         let (l1, size) = ((header.l1_offset, header.l1_entries), header.size);
-        Self { file, header, data, backing, l1, size, layout, id, caches: Arc::clone(caches), tables }
+        Self { file, header, data, backing, l1, size, layout, tables }
     }
 
     /// All files, the image's own first.
@@ -141,18 +138,18 @@ impl Image {
                 Stretch { source: Source::Compressed { image: self, at, length, guest, entry_offset }, end }
             }
             Own::Stored { at, entry_offset } => {
-                let file = match &self.data {
-                    DataFile::Own => &self.file,
-                    DataFile::External(data) => data,
+                let (file, file_end) = match &self.data {
+                    DataFile::Own => (&self.file, self.tables.end()),
+                    DataFile::External(data) => (&**data, data.size()),
                     DataFile::Broken(why) => {
                         return Ok(damaged(Damage { table: "data-file", entry_offset: None, what: why.clone().into() }));
                     }
                 };
-                if at >= file.size() {
+                if at >= file_end {
                     let what = "the cluster lies beyond the end of the file".into();
                     return Ok(damaged(Damage { table: "data", entry_offset: Some(entry_offset), what }));
                 }
-                stored(file, at, offset, end.min(offset + (file.size() - at)))
+                stored(file, at, offset, end.min(offset + (file_end - at)))
             }
         })
     }
@@ -202,7 +199,7 @@ impl Image {
                         continue;
                     }
                     Ok(Some(_)) if index > first => return Ok((Own::Unallocated, table_end(index - 1))),
-                    Ok(Some(table)) if table >= self.file.size() => "the L2 table lies beyond the end of the file",
+                    Ok(Some(table)) if table >= self.tables.end() => "the L2 table lies beyond the end of the file",
                     Ok(Some(table)) => return self.in_table(table, offset, end, &mut at_hand),
                     Err(flaw) => flaw,
                 },
@@ -282,7 +279,7 @@ impl Image {
     /// # Errors
     /// As for reading the file.
     pub(super) fn inflated(&self, at: u64, length: u64, bounce: &mut Option<Buffer>) -> Result<Option<Arc<[u8]>>, ReadError> {
-        if let Some(cluster) = self.caches.cluster(self.id, at) {
+        if let Some(cluster) = self.tables.cluster(at) {
             return Ok(Some(cluster));
         }
         let mut cluster = vec![0; self.layout.cluster_bytes() as usize];
@@ -290,14 +287,14 @@ impl Image {
             return Ok(None);
         }
         let cluster: Arc<[u8]> = cluster.into();
-        self.caches.keep_cluster(self.id, at, Arc::clone(&cluster));
+        self.tables.keep_cluster(at, Arc::clone(&cluster));
         Ok(Some(cluster))
     }
 
     /// The same to a place of the caller's, which has room for a cluster.
     pub(super) fn inflate_to(&self, at: u64, length: u64, cluster: &mut [u8], bounce: &mut Option<Buffer>) -> Result<bool, ReadError> {
         // The last one's sector may end behind the file.
-        let held = length.min(self.file.size().saturating_sub(at));
+        let held = length.min(self.tables.end().saturating_sub(at));
         let mut compressed = vec![0; held as usize];
         self.file.read(at, &mut compressed, bounce)?;
         Ok(inflate(self.header.compression, &compressed, cluster))
@@ -307,7 +304,7 @@ impl Image {
 /// A stored stretch, unless the file itself has a hole there.
 fn stored(file: &RawMember, at: u64, offset: u64, end: u64) -> Stretch<'_> {
     let stored = |end| Stretch { source: Source::Stored { file, at }, end };
-    if end - offset < HOLES_BYTES_MIN {
+    if end - offset < HOLES_BYTES_MIN || at >= file.size() {
         return stored(end);
     }
     match file.extent(at) {

@@ -8,8 +8,10 @@ mod entry;
 mod header;
 mod image;
 mod inflate;
+mod ownership;
 mod reference;
 mod snapshots;
+mod soundness;
 mod tables;
 
 use std::time::SystemTime;
@@ -31,6 +33,7 @@ use crate::{
     sys::{
         buffer::Buffer,
         mapping::{Piece, Window, page_bytes},
+        storage::Storage,
     },
     vote::ByteRange,
 };
@@ -213,6 +216,10 @@ impl Member for Qcow2Member {
 
     fn files(&self) -> Vec<&RawMember> {
         self.image.files()
+    }
+
+    fn store(&self) -> Option<&dyn Storage> {
+        self.image.file.disk()
     }
 
     fn image_errors(&self) -> (Vec<ImageError>, u64) {

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicU32, Ordering},
+    atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 use lru::LruCache;
@@ -21,7 +21,7 @@ const _: () = assert!(SLICE_BYTES_MAX / SECTOR <= 128);
 
 /// An image among those that share the caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ImageId(u32);
+struct ImageId(u32);
 
 /// Table slices and inflated clusters of all images, within a bound for all of them together.
 #[derive(Debug)]
@@ -68,18 +68,8 @@ impl Caches {
         Self { images: AtomicU32::new(0), slices: Mutex::new(Weighed::new(table_bytes)), clusters: Mutex::new(Weighed::new(cluster_bytes)) }
     }
 
-    pub(super) fn new_image(&self) -> ImageId {
-        ImageId(self.images.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// An inflated cluster, by where its compressed bytes start.
-    pub(super) fn cluster(&self, image: ImageId, at: u64) -> Option<Arc<[u8]>> {
-        self.clusters.lock().expect("no panics").get((image, at))
-    }
-
-    pub(super) fn keep_cluster(&self, image: ImageId, at: u64, bytes: Arc<[u8]>) {
-        let length = bytes.len();
-        self.clusters.lock().expect("no panics").put((image, at), bytes, length);
+    fn new_image(&self) -> u32 {
+        self.images.fetch_add(1, Ordering::Relaxed)
     }
 }
 
@@ -116,7 +106,10 @@ impl Slice {
 #[derive(Debug)]
 pub(super) struct Tables {
     caches: Arc<Caches>,
-    image: ImageId,
+    /// Changed where the file was written to: what is cached counts no more then.
+    image: AtomicU32,
+    /// Where the file ends, in bytes.
+    end: AtomicU64,
     slice_bytes: u64,
 }
 
@@ -125,8 +118,34 @@ pub(super) struct Tables {
 pub(super) struct AtHand(Option<Arc<Slice>>);
 
 impl Tables {
-    pub(super) fn new(caches: Arc<Caches>, image: ImageId, cluster_bytes: u64) -> Self {
-        Self { caches, image, slice_bytes: cluster_bytes.clamp(SLICE_BYTES_MIN, SLICE_BYTES_MAX) }
+    pub(super) fn new(caches: Arc<Caches>, cluster_bytes: u64, end: u64) -> Self {
+        let image = AtomicU32::new(caches.new_image());
+        Self { caches, image, end: AtomicU64::new(end), slice_bytes: cluster_bytes.clamp(SLICE_BYTES_MIN, SLICE_BYTES_MAX) }
+    }
+
+    /// Forgets what was read: the file was written to, and ends elsewhere now.
+    pub(super) fn forget(&self, end: u64) {
+        self.image.store(self.caches.new_image(), Ordering::Relaxed);
+        self.end.store(end, Ordering::Relaxed);
+    }
+
+    /// Where the file ends, in bytes.
+    pub(super) fn end(&self) -> u64 {
+        self.end.load(Ordering::Relaxed)
+    }
+
+    fn image(&self) -> ImageId {
+        ImageId(self.image.load(Ordering::Relaxed))
+    }
+
+    /// An inflated cluster, by where its compressed bytes start.
+    pub(super) fn cluster(&self, at: u64) -> Option<Arc<[u8]>> {
+        self.caches.clusters.lock().expect("no panics").get((self.image(), at))
+    }
+
+    pub(super) fn keep_cluster(&self, at: u64, bytes: Arc<[u8]>) {
+        let length = bytes.len();
+        self.caches.clusters.lock().expect("no panics").put((self.image(), at), bytes, length);
     }
 
     /// The number at `offset` bytes of `file`, a multiple of 8.
@@ -138,12 +157,12 @@ impl Tables {
         if let Some(slice) = at_hand.0.as_ref().filter(|slice| slice.start == start) {
             return Ok(slice.at(offset));
         }
-        let key = (self.image, start);
+        let key = (self.image(), start);
         let cached = self.caches.slices.lock().expect("no panics").get(key);
         let slice = if let Some(slice) = cached {
             slice
         } else {
-            let slice = Arc::new(read_slice(file, start, self.slice_bytes)?);
+            let slice = Arc::new(read_slice(file, start, self.slice_bytes.min(self.end().saturating_sub(start)))?);
             self.caches.slices.lock().expect("no panics").put(key, Arc::clone(&slice), self.slice_bytes as usize);
             slice
         };
@@ -153,8 +172,7 @@ impl Tables {
     }
 }
 
-fn read_slice(file: &RawMember, start: u64, bytes_max: u64) -> Result<Slice, ReadError> {
-    let length = file.size().saturating_sub(start).min(bytes_max);
+fn read_slice(file: &RawMember, start: u64, length: u64) -> Result<Slice, ReadError> {
     let (mut bytes, mut bounce) = (vec![0; length as usize], None);
     let mut unreadable = 0;
     match file.read(start, &mut bytes, &mut bounce) {
@@ -183,19 +201,20 @@ fn read_by_sectors(file: &RawMember, start: u64, bytes: &mut [u8], bounce: &mut 
 mod tests {
     use std::sync::Arc;
 
-    use super::Caches;
+    use super::{Caches, Tables};
 
     #[test]
     fn caches_keep_their_bound() {
-        let caches = Caches::new(0, 100);
-        let image = caches.new_image();
+        let tables = Tables::new(Arc::new(Caches::new(0, 100)), 512, 0);
         for at in 0..10 {
-            caches.keep_cluster(image, at, Arc::from([0; 40]));
+            tables.keep_cluster(at, Arc::from([0; 40]));
         }
-        let kept: Vec<u64> = (0..10).filter(|&at| caches.cluster(image, at).is_some()).collect();
+        let kept: Vec<u64> = (0..10).filter(|&at| tables.cluster(at).is_some()).collect();
         assert_eq!(kept, [8, 9]);
-        caches.keep_cluster(image, 99, Arc::from([0; 400]));
-        assert!(caches.cluster(image, 99).is_some(), "too large for the bound, and still of use");
-        assert!(caches.cluster(image, 9).is_none());
+        tables.keep_cluster(99, Arc::from([0; 400]));
+        assert!(tables.cluster(99).is_some(), "too large for the bound, and still of use");
+        assert!(tables.cluster(9).is_none());
+        tables.forget(0);
+        assert!(tables.cluster(99).is_none(), "what was written to is read again");
     }
 }

@@ -23,8 +23,8 @@ pub struct Loaded {
     pub new_hashes: Vec<u64>,
     /// The old bytes; empty unless they were data and asked for.
     pub old: Vec<u8>,
-    /// Which session it is of, counted from 0.
-    pub session: u32,
+    /// Where its batch stands in the journal, in bytes: earlier ones come first.
+    pub record: u64,
 }
 
 /// What the entries of a journal add up to for one member.
@@ -110,7 +110,7 @@ impl Journal {
             let new_hashes = old_hashes.split_off(entry.old_hashes());
             let old = whole[hashes_end..].to_vec();
             at += entry.encoded_bytes() as u64;
-            each(&Loaded { entry, old_hashes, new_hashes, old, session: record.head.session })?;
+            each(&Loaded { entry, old_hashes, new_hashes, old, record: record.at })?;
         }
         Ok(())
     }

@@ -42,23 +42,23 @@ fn count_uses(bytes: &[u8]) -> Vec<u16> {
     let bits = u32_at(20);
     let cluster = 1 << bits;
     let mut uses = vec![0; (bytes.len() as u64 / cluster) as usize];
-    let mut used = |from: u64, length: u64| (from / cluster..(from + length).div_ceil(cluster)).for_each(|at| uses[at as usize] += 1);
-    used(0, cluster);
+    let mut meet = |from: u64, length: u64| (from / cluster..(from + length).div_ceil(cluster)).for_each(|at| uses[at as usize] += 1);
+    meet(0, cluster);
     let (l1, l1_entries, counts, count_clusters) = (u64_at(40), u32_at(36), u64_at(48), u32_at(56));
-    used(l1, l1_entries * 8);
-    used(counts, count_clusters * cluster);
+    meet(l1, l1_entries * 8);
+    meet(counts, count_clusters * cluster);
     for block in (0..count_clusters * cluster / 8).map(|at| u64_at(counts + at * 8)).filter(|&block| block != 0) {
-        used(block, cluster);
+        meet(block, cluster);
     }
     for table in (0..l1_entries).map(|at| u64_at(l1 + at * 8) & 0x00ff_ffff_ffff_fe00).filter(|&table| table != 0) {
-        used(table, cluster);
+        meet(table, cluster);
         for entry in (0..cluster / 8).map(|at| u64_at(table + at * 8)) {
             if entry >> 62 & 1 == 1 {
                 let shift = 62 - (bits - 8);
                 let (at, further) = (entry & ((1 << shift) - 1), entry >> shift & ((1 << (bits - 8)) - 1));
-                used(at / 512 * 512, (further + 1) * 512);
+                meet(at / 512 * 512, (further + 1) * 512);
             } else if entry != 0 {
-                used(entry & 0x00ff_ffff_ffff_fe00, cluster);
+                meet(entry & 0x00ff_ffff_ffff_fe00, cluster);
             }
         }
     }

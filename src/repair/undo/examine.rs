@@ -84,11 +84,11 @@ impl Undo<'_> {
             if self.watch.stopped() {
                 return Err(UndoError::Interrupted);
             }
-            let (member, session) = (loaded.entry.member, loaded.session);
+            let (member, record) = (loaded.entry.member, loaded.record);
             suspects.extend(self.foreign_units(loaded, size_before(journal, loaded), wanted, &mut ahead)?.into_iter().map(|at| Suspect {
                 member,
                 at,
-                session,
+                record,
             }));
             self.watch.advanced(loaded.entry.range.length());
             if suspects.len() >= SUSPECTS_MAX {
@@ -121,8 +121,8 @@ impl Undo<'_> {
             for (suspect, explained) in near {
                 *explained = match wanted {
                     Wanted::OldOrNew | Wanted::Readable => !foreign.contains(&suspect.at),
-                    // What was there before all of it counts, and an earlier session tells that.
-                    Wanted::Oldest => loaded.session < suspect.session,
+                    // What was there before all of it counts, and an earlier batch tells that.
+                    Wanted::Oldest => loaded.record < suspect.record,
                 };
             }
             Ok(())
@@ -243,13 +243,14 @@ pub(super) enum Wanted {
     Oldest,
 }
 
-/// A unit that its session can't explain.
+/// A unit that its batch can't explain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Suspect {
     member: usize,
     /// In bytes.
     at: u64,
-    session: u32,
+    /// Which record it is of.
+    record: u64,
 }
 
 /// The samples that entries touch, for each member: they say nothing.

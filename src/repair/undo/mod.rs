@@ -125,7 +125,6 @@ impl Undo<'_> {
     /// # Errors
     /// See [`UndoError`]; running it again begins anew.
     pub fn restore(&self, journal: Journal) -> Result<Undone, UndoError> {
-        let header = journal.header().clone();
         let name = journal.name().clone();
         let mut undone = Undone { from_medium: true, ..Undone::default() };
         // What is noted here tells a later repair that members are neither as it left them nor as they were. Its records come behind
@@ -137,6 +136,26 @@ impl Undo<'_> {
         // An undo that was begun may have set lengths that never reached stable storage.
         let again = journal.state() == State::UndoBegun;
         let journal = if again { journal } else { note(journal, false)? };
+        self.put_all_back(&journal, again, &mut undone)?;
+        note(journal, true)?;
+        undone.kept.sort_unstable();
+        undone.kept.dedup();
+        Ok(undone)
+    }
+
+    /// Puts the targets back before a repair of them is gone on with: the journal notes nothing, for what it tells stays true.
+    ///
+    /// # Errors
+    /// See [`UndoError`].
+    pub fn put_back_begun(&self, journal: &Journal) -> Result<Undone, UndoError> {
+        let mut undone = Undone { from_medium: true, ..Undone::default() };
+        self.put_all_back(journal, true, &mut undone)?;
+        Ok(undone)
+    }
+
+    /// `again`: lengths are set even where they seem to be right.
+    fn put_all_back(&self, journal: &Journal, again: bool, undone: &mut Undone) -> Result<(), UndoError> {
+        let header = journal.header();
         (self.phases)("putting back", journal.entry_bytes()?);
         let resized: Vec<usize> = journal.resized().map(|resized| resized.member).collect();
         let resized = || {
@@ -154,7 +173,7 @@ impl Undo<'_> {
             if self.watch.stopped() {
                 return Err(UndoError::Interrupted);
             }
-            let written = self.put_back(loaded, &mut undone)?;
+            let written = self.put_back(loaded, undone)?;
             undone.bytes += written;
             unsynced += written;
             self.watch.advanced(loaded.entry.range.length());
@@ -170,11 +189,7 @@ impl Undo<'_> {
             }
         }
         self.sync()?;
-        self.read_back(&journal, &mut undone)?;
-        note(journal, true)?;
-        undone.kept.sort_unstable();
-        undone.kept.dedup();
-        Ok(undone)
+        self.read_back(journal, undone)
     }
 
     fn put_back(&self, loaded: &Loaded, undone: &mut Undone) -> Result<u64, UndoError> {

@@ -1,0 +1,132 @@
+//! Whether an image's books are right, so that it may be written to: every cluster that is in use must be counted, or a new one would be
+//! taken where data lies; and a cluster that is said to be used once must not be met twice.
+
+use super::{
+    Qcow2Member,
+    entry::{self, COPIED, Part, SUBCLUSTERS},
+    ownership::Unsound,
+    snapshots::read_snapshots,
+    tables::AtHand,
+};
+
+/// Memory for what was met, in bytes: 256 GiB of file at clusters of 512 bytes, 32 TiB at 64 KiB.
+const MET_BYTES_MAX: u64 = 64 << 20;
+/// Entries between two looks at whether to stop.
+const ENTRIES_AT_ONCE: u64 = 4096;
+
+/// Host clusters that were met.
+struct Met {
+    clusters: u64,
+    /// Two bits each: met at all; met as one that nobody else may use.
+    bits: Vec<u64>,
+}
+
+impl Met {
+    /// Notes a cluster; false where it contradicts what was met before.
+    fn note(&mut self, cluster: u64, alone: bool) -> bool {
+        let (word, shift) = ((cluster / 32) as usize, cluster % 32 * 2);
+        let before = self.bits[word] >> shift & 3;
+        self.bits[word] |= if alone { 3 } else { 1 } << shift;
+        before & 2 == 0 && !(alone && before != 0)
+    }
+}
+
+impl Qcow2Member {
+    /// Looks through all tables; writes nothing.
+    ///
+    /// # Errors
+    /// What is wrong, or where it was stopped.
+    pub fn verify_books(&self, stopped: &dyn Fn() -> bool) -> Result<(), Unsound> {
+        let header = self.header();
+        let clusters = self.image().tables.end().div_ceil(header.cluster_bytes());
+        if clusters / 4 > MET_BYTES_MAX {
+            return Err("its file has too many clusters to be looked through".into());
+        }
+        let mut met = Met { clusters, bits: vec![0; clusters.div_ceil(32) as usize] };
+        self.meet(&mut met, 0, 1, false, "the header")?;
+        let table_bytes = u64::from(header.refcount_table_clusters) * header.cluster_bytes();
+        self.meet(&mut met, header.refcount_table_offset, table_bytes, true, "the refcount table")?;
+        let mut at_hand = AtHand::default();
+        for index in 0..table_bytes / 8 {
+            let block = self.number(header.refcount_table_offset + index * 8, &mut at_hand)? & !0x1ff;
+            if block != 0 {
+                self.meet(&mut met, block, header.cluster_bytes(), true, "a refcount block")?;
+            }
+        }
+        self.verify_tables(&mut met, (header.l1_offset, header.l1_entries), true, stopped)?;
+        let (snapshots, flaw) = read_snapshots(self.file(), header);
+        if let Some(flaw) = flaw {
+            return Err(flaw);
+        }
+        for snapshot in snapshots {
+            self.verify_tables(&mut met, snapshot.l1, false, stopped)?;
+        }
+        Ok(())
+    }
+
+    /// An L1 table with all that it leads to. In the active one a bit tells which clusters are used once ("L1 table entry").
+    fn verify_tables(&self, met: &mut Met, l1: (u64, u32), active: bool, stopped: &dyn Fn() -> bool) -> Result<(), Unsound> {
+        let layout = self.image().layout;
+        self.meet(met, l1.0, u64::from(l1.1) * 8, false, "an L1 table")?;
+        let mut at_hand = AtHand::default();
+        for index in 0..u64::from(l1.1) {
+            let entry = self.number(l1.0 + index * 8, &mut at_hand)?;
+            if let Some(table) = entry::l2_table(entry, layout)? {
+                self.meet(met, table, layout.cluster_bytes(), active && entry & COPIED != 0, "an L2 table")?;
+                self.verify_table(met, table, index * layout.table_span(), active, stopped)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_table(&self, met: &mut Met, table: u64, guest: u64, active: bool, stopped: &dyn Fn() -> bool) -> Result<(), Unsound> {
+        let layout = self.image().layout;
+        let mut at_hand = AtHand::default();
+        let parts = if layout.extended_l2 { SUBCLUSTERS } else { 1 };
+        for index in 0..layout.cluster_bytes() / layout.entry_bytes() {
+            if index.is_multiple_of(ENTRIES_AT_ONCE) && stopped() {
+                return Err("it was interrupted".into());
+            }
+            let place = table + index * layout.entry_bytes();
+            let entry = self.number(place, &mut at_hand)?;
+            let bitmap = if layout.extended_l2 { self.number(place + 8, &mut at_hand)? } else { 0 };
+            let guest = guest.saturating_add(index * layout.cluster_bytes());
+            // Any part tells of a contradiction, and a cluster may be allocated though all of it reads as zeros.
+            let part =
+                (0..parts).map(|number| entry::part(entry, bitmap, number, guest, layout)).find(|part| !matches!(part, Part::Unallocated));
+            let host = entry & entry::OFFSET;
+            match part {
+                Some(Part::Bad(flaw)) => return Err(format!("{flaw} (entry at {place:#x})")),
+                Some(Part::Compressed { at, length }) => self.meet(met, at, length, false, "a compressed cluster")?,
+                _ if host != 0 && !layout.external_data => {
+                    self.meet(met, host, layout.cluster_bytes(), active && entry & COPIED != 0, "a cluster")?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What lies in `length` bytes from `at` on is in use.
+    fn meet(&self, met: &mut Met, at: u64, length: u64, alone: bool, what: &str) -> Result<(), Unsound> {
+        if length == 0 {
+            return Ok(());
+        }
+        let cluster_bytes = self.header().cluster_bytes();
+        let last = at.checked_add(length - 1).ok_or("its tables lead beyond all files")? / cluster_bytes;
+        for cluster in at / cluster_bytes..=last {
+            // The last sector of a compressed cluster may be counted and not be there.
+            if cluster >= met.clusters {
+                return Err(format!("{what} lies at {at:#x}, beyond the end of the file"));
+            }
+            let count = self.count(cluster)?;
+            if count == 0 || (alone && count != 1) {
+                return Err(format!("{what} lies at {at:#x}, which is counted as used {count} times"));
+            }
+            if !met.note(cluster, alone) {
+                return Err(format!("{what} lies at {at:#x}, which something else uses, too"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! Whether qcow2 members can be rewritten, and what that takes: looked at while the vote goes on, and before anything is written.
+
+use super::{Forced, RepairError, plan::Duties};
+use crate::{
+    member::{Member, qcow2::Qcow2Member},
+    vote::{Run, members_of},
+};
+
+/// Room in a file beyond what new clusters and tables take, in bytes.
+const SLACK_BYTES: u64 = 1 << 20;
+
+/// What rewriting one member takes.
+#[derive(Default)]
+struct Needs {
+    /// Clusters of the guest's disk that need a new place.
+    new_clusters: u64,
+    /// The last of them, so that none counts twice.
+    last: Option<u64>,
+    /// What stands in the way.
+    unsound: Option<String>,
+}
+
+/// Looks at every divergence once, in ascending order.
+pub(super) struct Survey<'a> {
+    images: Vec<Option<&'a Qcow2Member>>,
+    /// The members that are qcow2 images and may be written to, as a mask.
+    mask: u64,
+    needs: Vec<Needs>,
+}
+
+impl<'a> Survey<'a> {
+    pub(super) fn new(members: &[&'a dyn Member], written: impl Fn(usize) -> bool) -> Self {
+        let images: Vec<_> = members.iter().enumerate().map(|(index, member)| member.qcow2().filter(|_| written(index))).collect();
+        let mask = images.iter().enumerate().filter(|(_, image)| image.is_some()).fold(0, |mask, (index, _)| mask | 1 << index);
+        Self { needs: images.iter().map(|_| Needs::default()).collect(), images, mask }
+    }
+
+    /// Notes what a divergence asks of the images.
+    pub(super) fn add(&mut self, run: &Run) {
+        for member in members_of(Duties::of(run, self.mask).all() & self.mask) {
+            let (Some(image), needs) = (self.images[member], &mut self.needs[member]) else { continue };
+            let cluster_bytes = image.header().cluster_bytes();
+            let mut at = run.range.start;
+            while at < run.range.end.min(image.size()) && needs.unsound.is_none() {
+                match image.owned(at) {
+                    Ok((Some(_), end)) => at = end,
+                    Ok((None, end)) => {
+                        let cluster = at / cluster_bytes;
+                        if needs.last != Some(cluster) {
+                            needs.new_clusters += 1;
+                            needs.last = Some(cluster);
+                        }
+                        at = end;
+                    }
+                    Err(unsound) => needs.unsound = Some(unsound),
+                }
+            }
+        }
+    }
+
+    /// How long a member's file may become, in bytes.
+    pub(super) fn length_max(&self, member: usize) -> Option<u64> {
+        let image = self.images[member]?;
+        let (header, new) = (image.header(), self.needs[member].new_clusters);
+        // Each may take an L2 table of its own, the counts of all take blocks, and the table of those may move to a larger place.
+        let clusters = new.saturating_mul(3).saturating_add(2 * u64::from(header.refcount_table_clusters) + 64);
+        let grown = if new == 0 { 0 } else { clusters.saturating_mul(header.cluster_bytes()).saturating_add(SLACK_BYTES) };
+        Some(image.file().size().saturating_add(grown))
+    }
+
+    /// Bytes of journal beyond those of the plan: hashes of what is new, and tables as they were.
+    pub(super) fn record_bytes(&self) -> u64 {
+        let of = |(needs, image): (&Needs, Option<&Qcow2Member>)| {
+            let cluster_bytes = image.map_or(0, |image| image.header().cluster_bytes());
+            needs.new_clusters.saturating_mul(cluster_bytes / 32 + 8192)
+        };
+        self.needs.iter().zip(self.images.iter().copied()).map(of).fold(0, u64::saturating_add)
+    }
+
+    /// Refuses members that must not be rewritten; those of `rewritten` would be.
+    ///
+    /// # Errors
+    /// The first one, with the way out.
+    pub(super) fn judge(&self, rewritten: impl Fn(usize) -> bool, forced: Forced, stopped: &dyn Fn() -> bool) -> Result<(), RepairError> {
+        for (index, image) in self.images.iter().enumerate().filter(|&(index, _)| rewritten(index)) {
+            let Some(image) = image else { continue };
+            judge_one(image, &self.needs[index], forced, stopped)?;
+        }
+        Ok(())
+    }
+}
+
+fn judge_one(image: &Qcow2Member, needs: &Needs, forced: Forced, stopped: &dyn Fn() -> bool) -> Result<(), RepairError> {
+    let refuse = |what: String, hint: &'static str| Err(RepairError::Image { member: image.name().clone(), what, hint });
+    let rebuild = "rebuild it with repair -o; --no-write lets it vote only";
+    let header = image.header();
+    if header.corrupt {
+        return refuse("its corrupt bit is set: QEMU found its metadata damaged".into(), rebuild);
+    }
+    if header.dirty {
+        return refuse(
+            "its dirty bit is set: it was not closed cleanly".into(),
+            "qemu-img check -r all on it first; --no-write lets it vote only",
+        );
+    }
+    if header.external_data {
+        return refuse("its data lies in another file, which isn't journalled".into(), rebuild);
+    }
+    if header.bitmaps > 0 && !forced.bitmaps {
+        return refuse(
+            format!("it has {} persistent bitmaps, which would become stale", header.bitmaps),
+            "--force bitmaps gives them up; --no-write lets it vote only",
+        );
+    }
+    if let Some(error) = image.image_errors().0.first() {
+        return refuse(format!("its metadata is damaged: {}", error.what), rebuild);
+    }
+    if let Some(unsound) = &needs.unsound {
+        return refuse(format!("its metadata is damaged: {unsound}"), rebuild);
+    }
+    if let Err(unsound) = image.verify_books(stopped)
+        && !stopped()
+    {
+        return refuse(format!("its metadata is damaged: {unsound}"), rebuild);
+    }
+    if needs.new_clusters > 0 {
+        let unable = match (header.extended_l2, header.compression) {
+            (true, _) => Some("extended L2 entries"),
+            (_, crate::member::qcow2::Compression::Zstd) => Some("zstd compression"),
+            _ => None,
+        };
+        if let Some(unable) = unable {
+            return refuse(
+                format!("{} clusters need a new place in it, and images with {unable} can't be given any here", needs.new_clusters),
+                rebuild,
+            );
+        }
+    }
+    Ok(())
+}
