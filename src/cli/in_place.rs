@@ -117,9 +117,6 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     put_images_back(args, &mut sources)?;
     let opened = sources.into_members(&args.members, &access)?;
     let members = opened.listed();
-    if let Some(member) = members.iter().find(|member| member.format() == "nbd") {
-        bail!("{}: exports aren't rewritten in place\nhint: repair -o makes a new image", member.name());
-    }
     let files: Vec<&RawMember> = members.iter().filter_map(|member| member.files().into_iter().next()).collect();
     let stores: Vec<Option<&dyn Storage>> = opened.members.iter().map(|member| member.store()).collect();
     let question = args.question(&members)?;
@@ -144,7 +141,7 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
         truncate: own.truncate,
         max_damage: own.max_damage,
         journal,
-        identities: files.iter().copied().map(identity).collect::<Result<_>>()?,
+        identities: members.iter().map(|member| identity_of(*member)).collect::<Result<_>>()?,
         id: random_bytes().context("a random number for the journal")?,
         now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed()),
         dependent: if question.trust.is_some() { Vec::new() } else { opened.dependent.clone() },
@@ -360,6 +357,14 @@ fn journal_path(args: &RepairArgs, files: &[&RawMember]) -> Result<Option<(PathB
     let path = if let Some(path) = &own.journal {
         path.clone()
     } else {
+        if files.len() < args.members.members.len() {
+            if own.dry_run {
+                return Ok(None);
+            }
+            bail!(
+                "an export has no folder for the journal of what is overwritten\nhint: name a place with --journal FILE, or say --no-journal"
+            );
+        }
         if let Some(device) = files.iter().find(|member| member.is_device()) {
             if own.dry_run {
                 return Ok(None);
@@ -441,7 +446,25 @@ fn options(args: &RepairArgs, question: &Question, poll: &Poll, no_write: &[usiz
     words.join(", ")
 }
 
-/// What tells a member from others.
+/// What tells a member from others: of an export, only its address.
+fn identity_of(member: &dyn Member) -> Result<Identity> {
+    if let Some(export) = member.nbd() {
+        let path = export.uri().as_bytes().to_vec();
+        return Ok(Identity {
+            path,
+            device: true,
+            file_system: [0; 16],
+            inode: 0,
+            device_number: 0,
+            size: export.size(),
+            samples: Vec::new(),
+        });
+    }
+    let file = member.files().into_iter().next().with_context(|| format!("{}: has no file", member.name()))?;
+    identity(file)
+}
+
+/// What tells a file or device from others.
 fn identity(member: &RawMember) -> Result<Identity> {
     let path = fs::canonicalize(member.path()).with_context(|| member.name().to_string())?;
     let meta = member.metadata();

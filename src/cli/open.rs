@@ -84,7 +84,7 @@ impl Sources {
         for (index, (name, given)) in args.members.iter().zip(&given).enumerate() {
             let rewritten = matches!(access, Access::Rewrite(spared, _) if !spared.contains(&index));
             sources.push(match given {
-                Given::Nbd(uri) => Source::Export(open_export(args, name, uri, &mut warnings)?),
+                Given::Nbd(uri) => Source::Export(open_export(args, name, uri, rewritten, &mut warnings)?),
                 Given::Path { path, .. } => Source::File(open_file(args, name, path, rewritten, &mut warnings)?),
             });
         }
@@ -162,7 +162,7 @@ impl Opened {
 pub(super) fn open_member(args: &MemberArgs, name: &OsString) -> Result<(Box<dyn Member>, Vec<String>, bool)> {
     let (given, mut warnings) = (Given::of(name), Vec::new());
     let file = match &given {
-        Given::Nbd(uri) => return Ok((Box::new(open_export(args, name, uri, &mut warnings)?), warnings, false)),
+        Given::Nbd(uri) => return Ok((Box::new(open_export(args, name, uri, false, &mut warnings)?), warnings, false)),
         Given::Path { path, .. } => open_file(args, name, path, false, &mut warnings)?,
     };
     let stated = args.stated(&given);
@@ -198,8 +198,16 @@ fn refuse_same_export(given: &[Given]) -> Result<(), DependenceError> {
     Ok(())
 }
 
-fn open_export(args: &MemberArgs, name: &OsString, uri: &str, warnings: &mut Vec<String>) -> Result<NbdMember> {
-    let export = NbdMember::open(MemberName::new(name), uri)?;
+fn open_export(args: &MemberArgs, name: &OsString, uri: &str, rewritten: bool, warnings: &mut Vec<String>) -> Result<NbdMember> {
+    let name = MemberName::new(name);
+    let export = if rewritten { NbdMember::open_to_rewrite(name, uri)? } else { NbdMember::open(name, uri)? };
+    if rewritten {
+        let facts = export.export();
+        warnings.push(format!("{}: an export can't be locked: nobody can tell from here whether another program uses it", export.name()));
+        if !facts.can_flush && !facts.can_fua {
+            warnings.push(format!("{}: its server can't be told to make writes durable: a power cut there may lose them", export.name()));
+        }
+    }
     if args.cache.cache() == Cache::None {
         warnings.push(format!("{}: its server's cache can't be passed from here: the medium may hold something else", export.name()));
     }

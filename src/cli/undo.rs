@@ -24,7 +24,9 @@ use super::{
     texts,
 };
 use crate::{
-    member::{Cache, LockForce, Member, MemberName, OpenError, RawMember, busy_device, check_independence, lock_all_for_writing},
+    member::{
+        Cache, Given, LockForce, Member, MemberName, NbdMember, OpenError, RawMember, busy_device, check_independence, lock_all_for_writing,
+    },
     repair::{
         journal::{Identity, Journal, State},
         undo::{Undo, UndoError, UndoTarget, Undone},
@@ -97,18 +99,19 @@ pub(super) fn run(args: &UndoArgs) -> Result<u8> {
     let force = LockForce { no_locks: args.force.contains(&Word::NoLocks), device: args.force.contains(&Word::Device) };
     let mut control = Control::new(&args.show)?;
     let members: Vec<usize> = opened.iter().map(|target| target.index).collect();
-    let raw: Vec<RawMember> = opened.into_iter().map(|target| target.member).collect();
-    let files: Vec<&RawMember> = raw.iter().collect();
+    let opened: Vec<Box<dyn Member>> = opened.into_iter().map(|target| target.member).collect();
+    let files: Vec<&RawMember> = opened.iter().flat_map(|member| member.files()).collect();
     check_independence(&files, &Sysfs::default())?;
     lock_all_for_writing(&files, force)?.iter().for_each(|warning| warn_unless(args.show.quiet, warning));
     let mapped = |identity: &Identity| args.map.iter().any(|(old, _)| old.as_bytes() == identity.path);
     let mut targets: Vec<Option<UndoTarget>> = journal.header().members.iter().map(|_| None).collect();
-    for (member, &index) in raw.iter().zip(&members) {
+    for (member, &index) in opened.iter().zip(&members) {
+        let file = member.files().into_iter().next();
         targets[index] = Some(UndoTarget {
             name: member.name().clone(),
-            storage: member.disk().context("it was opened for writing")?,
-            inode: member.metadata().ino(),
-            file_system: file_system_of(member),
+            storage: member.store().context("it was opened for writing")?,
+            inode: file.map_or(0, |file| file.metadata().ino()),
+            file_system: file.map_or([0; 16], file_system_of),
             mapped: mapped(&journal.header().members[index]),
         });
     }
@@ -196,7 +199,7 @@ pub(super) fn open_journal(path: &Path, writes: bool) -> Result<Journal> {
 /// A member that is opened to be put back.
 struct Opened {
     index: usize,
-    member: RawMember,
+    member: Box<dyn Member>,
 }
 
 fn open_targets(args: &UndoArgs, journal: &Journal) -> Result<Vec<Opened>> {
@@ -214,6 +217,11 @@ fn open_targets(args: &UndoArgs, journal: &Journal) -> Result<Vec<Opened>> {
         if touched >> index & 1 == 0 {
             continue;
         }
+        if let Given::Nbd(uri) = Given::of(given) {
+            let member = NbdMember::open_to_rewrite(MemberName::new(given), &uri)?;
+            opened.push(Opened { index, member: Box::new(member) });
+            continue;
+        }
         let member = match RawMember::open_to_rewrite(MemberName::new(given), path, Cache::Writeback) {
             Err(OpenError::Busy { member, rdev }) => return Err(busy_device(&member, rdev).into()),
             Err(error @ OpenError::Open { .. }) if !path.exists() => {
@@ -228,7 +236,7 @@ fn open_targets(args: &UndoArgs, journal: &Journal) -> Result<Vec<Opened>> {
             "{}: isn't the member that the journal tells of: one is a device, the other a file\nhint: name where that one is now with --map OLD=NEW",
             member.name()
         );
-        opened.push(Opened { index, member });
+        opened.push(Opened { index, member: Box::new(member) });
     }
     Ok(opened)
 }

@@ -14,6 +14,7 @@ use super::{Extent, Member, MemberName, ReadError};
 use crate::sys::{
     buffer::Buffer,
     libnbd::{Connection, Export, NbdError},
+    storage::{PAGE_BYTES, Storage},
 };
 
 /// Bytes of a request: several of them are in flight for one chunk.
@@ -49,6 +50,8 @@ pub struct NbdMember {
     line: Mutex<Line>,
     /// Bytes of a request.
     piece: AtomicUsize,
+    /// Whether it was opened to be rewritten.
+    writes: bool,
     /// What the server told last of holes and zeros: stretches by their ends, and where the first one starts.
     known: Mutex<(u64, Vec<(u64, bool)>)>,
 }
@@ -57,6 +60,9 @@ pub struct NbdMember {
 struct Line {
     connection: Option<Connection>,
     reconnects: u32,
+    /// Whether something was written that no flush has made durable, and whether a connection was lost meanwhile.
+    unflushed: bool,
+    lost_writes: bool,
     /// Why nobody tries any more.
     failed: Option<String>,
 }
@@ -67,6 +73,18 @@ impl NbdMember {
     /// # Errors
     /// See [`NbdOpenError`].
     pub fn open(name: MemberName, uri: &str) -> Result<Self, NbdOpenError> {
+        Self::open_as(name, uri, false)
+    }
+
+    /// The same for rewriting it.
+    ///
+    /// # Errors
+    /// See [`NbdOpenError`]: also where the server lets nobody write.
+    pub fn open_to_rewrite(name: MemberName, uri: &str) -> Result<Self, NbdOpenError> {
+        Self::open_as(name, uri, true)
+    }
+
+    fn open_as(name: MemberName, uri: &str, writes: bool) -> Result<Self, NbdOpenError> {
         let connection = Connection::open(uri).map_err(|error| {
             let hint = match &error {
                 NbdError::Library(_) => "install libnbd (the package libnbd0, or libnbd), or name a file",
@@ -75,7 +93,12 @@ impl NbdMember {
             NbdOpenError { member: name.clone(), error, hint }
         })?;
         let export = connection.export();
-        let line = Line { connection: Some(connection), reconnects: 0, failed: None };
+        if writes && export.read_only {
+            let error = NbdError::Request { errno: libc::EROFS, words: "the export is read-only".into() };
+            let hint = "--no-write lets it vote only; a server that exports it writable lets it be repaired";
+            return Err(NbdOpenError { member: name, error, hint });
+        }
+        let line = Line { connection: Some(connection), reconnects: 0, unflushed: false, lost_writes: false, failed: None };
         let piece = export.maximum.map_or(PIECE_BYTES, |most| (most as usize).clamp(512, PIECE_BYTES));
         Ok(Self {
             name,
@@ -83,6 +106,7 @@ impl NbdMember {
             export,
             line: Mutex::new(line),
             piece: AtomicUsize::new(piece),
+            writes,
             known: Mutex::new((0, Vec::new())),
         })
     }
@@ -156,6 +180,7 @@ impl NbdMember {
                     return Err(format!("after the connection was lost, the export has {size} bytes instead of {}", self.export.size));
                 }
                 Ok(connection) => {
+                    line.lost_writes |= line.unflushed;
                     line.connection = Some(connection);
                     return Ok(());
                 }
@@ -179,6 +204,15 @@ impl NbdMember {
             }
             read => read,
         }
+    }
+
+    /// Writes whole units, each request durable by itself where the server can only do that.
+    fn write_units(&self, offset: u64, bytes: &[u8]) -> Result<(), ReadError> {
+        let piece = self.piece.load(Ordering::Relaxed);
+        let durable = !self.export.can_flush && self.export.can_fua;
+        *self.known.lock().expect("no panics") = (0, Vec::new());
+        self.line.lock().expect("no panics").unflushed = true;
+        self.over(|connection| connection.write(offset, bytes, piece, durable))
     }
 
     /// The extent that is known already.
@@ -270,7 +304,74 @@ impl Member for NbdMember {
         Some(self)
     }
 
+    fn store(&self) -> Option<&dyn Storage> {
+        self.writes.then_some(self as &dyn Storage)
+    }
+
     fn changed(&self) -> Option<String> {
         None // nobody can tell from here
+    }
+}
+
+/// As the system would say it.
+fn as_io(error: ReadError) -> io::Error {
+    match error {
+        ReadError::Medium(error) | ReadError::Member(error) => error,
+        ReadError::Ended => io::ErrorKind::UnexpectedEof.into(),
+    }
+}
+
+impl Storage for NbdMember {
+    fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        let held = self.export.size.saturating_sub(offset).min(bytes.len() as u64) as usize;
+        if held > 0 {
+            Member::read(self, offset, &mut bytes[..held], &mut None).map_err(as_io)?;
+        }
+        Ok(held)
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let end = offset.checked_add(bytes.len() as u64).filter(|&end| end <= self.export.size);
+        let end = end.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOSPC))?;
+        let unit = self.unit();
+        let start = offset - offset % unit;
+        if start == offset && end.is_multiple_of(unit) {
+            return self.write_units(offset, bytes).map_err(as_io);
+        }
+        let mut whole = vec![0; (end.next_multiple_of(unit).min(self.export.size) - start) as usize];
+        self.read_units(start, &mut whole).map_err(as_io)?;
+        let inside = (offset - start) as usize;
+        whole[inside..inside + bytes.len()].copy_from_slice(bytes);
+        self.write_units(start, &whole).map_err(as_io)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.export.size)
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        if length == self.export.size { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if self.export.can_flush {
+            self.over(Connection::flush).map_err(as_io)?;
+        }
+        let mut line = self.line.lock().expect("no panics");
+        line.unflushed = false;
+        if std::mem::take(&mut line.lost_writes) {
+            return Err(io::Error::other("the connection was lost between a write and the flush after it"));
+        }
+        Ok(())
+    }
+
+    fn forget_cached(&self) {}
+
+    fn block_bytes(&self) -> u64 {
+        self.unit().max(PAGE_BYTES)
+    }
+
+    fn resizable(&self) -> bool {
+        false
     }
 }

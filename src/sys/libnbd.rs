@@ -20,6 +20,7 @@ const TICKS_MAX: u32 = 30;
 const EXTENTS_MAX: usize = 1 << 16;
 const META_CONTEXT: &CStr = c"base:allocation";
 const DF: u32 = 4;
+const FUA: u32 = 1;
 /// `NBD_STATE_ZERO` (NBD's doc/proto.md, "`base:allocation` metadata context").
 const STATE_ZERO: u32 = 2;
 const SIZE_MINIMUM: c_int = 0;
@@ -304,15 +305,16 @@ impl Connection {
         })
     }
 
-    /// Writes `bytes` at `offset`, in requests of `piece` bytes.
+    /// Writes `bytes` at `offset`, in requests of `piece` bytes; `durable`: each is on stable storage when this returns.
     ///
     /// # Errors
     /// The first one's; any part may be written then.
-    pub fn write(&mut self, offset: u64, bytes: &[u8], piece: usize) -> Result<(), NbdError> {
+    pub fn write(&mut self, offset: u64, bytes: &[u8], piece: usize, durable: bool) -> Result<(), NbdError> {
+        let flags = if durable { FUA } else { 0 };
         let pieces: Vec<_> = bytes.chunks(piece).zip(0u64..).map(|(part, i)| (part, offset + i * piece as u64)).collect();
         // SAFETY: as in `read`.
         self.together(pieces.into_iter(), |functions, handle, (part, at)| unsafe {
-            (functions.aio_pwrite)(handle, part.as_ptr().cast(), part.len(), at, NO_CALLBACK, 0)
+            (functions.aio_pwrite)(handle, part.as_ptr().cast(), part.len(), at, NO_CALLBACK, flags)
         })
     }
 
