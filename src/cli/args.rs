@@ -37,6 +37,12 @@ pub(super) struct MemberArgs {
     #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "own")]
     pub allow_references: Option<Allowed>,
 
+    /// Members are given as QEMU's options, `driver=qcow2,file.filename=a.qcow2`; a quorum's are its members and its threshold
+    ///
+    /// `json:{...}` is understood without it.
+    #[arg(long)]
+    pub image_opts: bool,
+
     /// The internal snapshot of each qcow2 member, by name or number, instead of its active state
     #[arg(long, value_name = "NAME")]
     pub snapshot: Option<OsString>,

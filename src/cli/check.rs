@@ -26,11 +26,11 @@ use crate::{
 #[command(after_long_help = texts::CHECK)]
 pub(super) struct CheckArgs {
     #[command(flatten)]
-    members: MemberArgs,
+    pub members: MemberArgs,
     #[command(flatten)]
     locks: LockArgs,
     #[command(flatten)]
-    vote: VoteArgs,
+    pub vote: VoteArgs,
     #[command(flatten)]
     show: ShowArgs,
 }

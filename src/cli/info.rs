@@ -29,7 +29,7 @@ use crate::{
 #[command(after_long_help = texts::INFO)]
 pub(super) struct InfoArgs {
     #[command(flatten)]
-    members: MemberArgs,
+    pub members: MemberArgs,
 
     /// How results are printed
     #[arg(id = "output-format", long = "output", value_enum, value_name = "FORMAT", default_value_t = InfoFormat::Human)]

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod completions;
+mod descriptions;
 mod in_place;
 mod info;
 mod next;
@@ -81,17 +82,29 @@ fn parse_and_run(args: impl IntoIterator<Item = OsString>) -> u8 {
             };
         }
     };
-    let result = match cli.command {
-        Commands::Check(args) => check::run(&args),
-        Commands::Repair(args) => repair::run(&args),
-        Commands::Undo(args) => undo::run(&args),
-        Commands::Info(args) => info::run(&args),
-        Commands::Completions(args) => completions::run(&args),
-    };
-    result.unwrap_or_else(|error| {
+    run_command(cli.command).unwrap_or_else(|error| {
         complain(&explained(&error));
         exit_code(&error)
     })
+}
+
+fn run_command(command: Commands) -> anyhow::Result<u8> {
+    match command {
+        Commands::Check(mut args) => {
+            descriptions::expand(&mut args.members, Some(&mut args.vote))?;
+            check::run(&args)
+        }
+        Commands::Repair(mut args) => {
+            descriptions::expand(&mut args.members, Some(&mut args.vote))?;
+            repair::run(&args)
+        }
+        Commands::Info(mut args) => {
+            descriptions::expand(&mut args.members, None)?;
+            info::run(&args)
+        }
+        Commands::Undo(args) => undo::run(&args),
+        Commands::Completions(args) => completions::run(&args),
+    }
 }
 
 /// Where a person has to decide, or another program to end first, that is no failure of this one.

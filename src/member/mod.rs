@@ -1,5 +1,6 @@
 //! What can vote: one trait, and a file for each kind of member.
 
+pub mod described;
 mod failed;
 mod filesystems;
 mod given;
