@@ -16,6 +16,8 @@ use super::{Divergence, ImageErrorReport, MemberReport, Overall, ReadPattern, Re
 pub struct Look {
     /// The command that the user would run next.
     pub next: Option<String>,
+    /// Another one that may serve them better.
+    pub or: Option<String>,
 }
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -55,6 +57,9 @@ pub fn render(report: &Report, look: &Look, to: &mut dyn Write) -> io::Result<()
     divergences(report, to)?;
     if let Some(next) = &look.next {
         writeln!(to, "\nnext: {next}")?;
+    }
+    if let Some(other) = &look.or {
+        writeln!(to, "or:   {other}")?;
     }
     Ok(())
 }
