@@ -12,10 +12,37 @@ Exit status:
 See also:
   qemu-img(1), cmp(1), ddrescue(1)";
 
-pub(super) const CHECK: &str = "\
+/// What members may be; for every command that takes some.
+macro_rules! members {
+    () => {
+        "\
+What members may be:
+  Each is a regular file, a block device, or an NBD address: nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH, nbds://... \
+with TLS. NBD needs the library libnbd; nothing else does.
+  A file is a raw or a qcow2 image. -f says so for all of them, raw:PATH and qcow2:PATH for one; else it is guessed by the first bytes. \
+All that are guessed must be guessed alike, the report says where it was a guess, and nothing is written by a guess of qcow2.
+  Members of any kind vote with each other by what a guest sees. -f raw on qcow2 files votes on the files themselves, byte for byte: \
+right for replicas that were copied as files, metadata included.
+  Files that a qcow2 image names are opened only with --allow-references (its own folder and below) or --allow-references=any. Relative \
+names start from the image's folder.
+  Of a damaged qcow2 image only that is lost to which the damaged table or cluster leads; the report tells which, and the others outvote \
+it. A header that can't be read makes a failed member. Where data lies beyond the end of the file QEMU shows zeros; here it is missing.
+  Encrypted images, and formats like vmdk, vdi and vhdx, come in through qemu-nbd: qemu-nbd -r -k /run/vm.sock -f vmdk disk.vmdk, and \
+then nbd+unix:///?socket=/run/vm.sock.
+  A quorum as QEMU's users describe it, json:{\"driver\":\"quorum\",...} or with --image-opts, is taken apart into its members and \
+threshold."
+    };
+}
+
+pub(super) const CHECK: &str = concat!(
+    members!(),
+    "
+
 Examples:
   Check three replicas:
     quorum-img check a.img b.img c.img
+  What guests see, whatever holds it:
+    quorum-img check raw:a.img qcow2:b.qcow2 nbd://server/vm1
   The medium itself, at 100 MiB a second, for a cron job:
     quorum-img check -q -T none -r 100M --report last.json a.img b.img c.img
   Every divergence, for a program:
@@ -30,12 +57,27 @@ Exit status:
   130  interrupted (INT, TERM, HUP); what was found is reported as partial
 
 See also:
-  quorum-img-repair(1), quorum-img-info(1), qemu-img(1), cmp(1)";
+  quorum-img-repair(1), quorum-img-info(1), qemu-img(1), qemu-nbd(8), cmp(1)"
+);
 
-pub(super) const REPAIR: &str = "\
+pub(super) const REPAIR: &str = concat!(
+    members!(),
+    "
+
+What is rewritten in place:
+  Of a qcow2 member the clusters that are its own are rewritten where they lie; holes, and clusters that are compressed, zero, in a \
+backing file or shared with a snapshot, get new ones. The journal keeps the bytes of the file. Its virtual size isn't changed.
+  Before anything is written to any member an image is refused that is dirty or corrupt, has metadata that contradicts itself, has its \
+data in another file, or would need new clusters with zstd or extended L2 entries; persistent bitmaps ask for --force bitmaps.
+  An export is rewritten where its server allows writing; the journal needs a place then (--journal).
+
 Examples:
   Write the image that the majority holds:
     quorum-img repair -o fixed.img a.img b.img c.img
+  A compressed qcow2 image of it:
+    quorum-img repair -O qcow2 -c -o fixed.qcow2 a.img b.img c.img
+  What guests see of qcow2 copies, with their backing files, in place:
+    quorum-img repair --in-place -f qcow2 --allow-references a.qcow2 b.qcow2 c.qcow2
   Two copies differ and a third is lost; b is known to be good:
     quorum-img repair --trust b.img -o fixed.img a.img b.img
   A person decides for one sector, the vote for the rest:
@@ -61,7 +103,8 @@ Exit status:
   130  interrupted (INT, TERM, HUP); there is no output; in place: what was written stands in the journal
 
 See also:
-  quorum-img-check(1), quorum-img-undo(1), quorum-img-info(1), qemu-img(1), ddrescue(1)";
+  quorum-img-check(1), quorum-img-undo(1), quorum-img-info(1), qemu-img(1), qemu-nbd(8), ddrescue(1)"
+);
 
 pub(super) const UNDO: &str = "\
 Examples:
@@ -85,6 +128,8 @@ pub(super) const INFO: &str = "\
 Examples:
   What are these, and which was written last?
     quorum-img info a.img b.img /dev/vg/c
+  A qcow2 image's version, features, backing file and snapshots; what a server says of an export:
+    quorum-img info a.qcow2 nbd+unix:///?socket=/run/vm.sock
   What does this journal hold, and was its repair completed?
     quorum-img info a.img.quorum-journal
 

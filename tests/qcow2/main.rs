@@ -1,0 +1,85 @@
+//! qcow2 members: what the guest sees votes, whatever holds it. QEMU's own tools make the images, and its `qemu-img convert` is the
+//! judge of every byte.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod backing;
+mod campaign;
+mod damage;
+mod damaged_chains;
+mod damaged_headers;
+mod facts;
+mod features;
+mod layout;
+mod locks;
+mod making;
+mod matrix;
+mod mixed;
+mod references;
+mod safety;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use support::{Lab, needs};
+
+/// Whether QEMU's tools are here; says aloud where not.
+fn have_qemu() -> bool {
+    needs("qemu-img") && needs("qemu-io")
+}
+
+/// Runs `qemu-img` with the words of `line`; it must succeed.
+fn qemu_img(lab: &Lab, line: &str) -> String {
+    lab.program("qemu-img").args(line.split_whitespace()).exits(0).stdout()
+}
+
+/// Runs these commands of `qemu-io` on an image, discards and all.
+fn qemu_io<I>(lab: &Lab, format: &str, image: &str, commands: I)
+where
+    I: IntoIterator,
+    I::Item: AsRef<str>,
+{
+    let mut run = lab.program("qemu-io").args(["-f", format, "-d", "unmap"]);
+    for command in commands {
+        run = run.args(["-c", command.as_ref()]);
+    }
+    run.arg(image).exits(0);
+}
+
+/// The image as QEMU reads it, in a raw file.
+fn converted(lab: &Lab, image: &str, raw: &str) -> PathBuf {
+    qemu_img(lab, &format!("convert -f qcow2 -O raw {image} {raw}"));
+    lab.path(raw)
+}
+
+/// Fails unless quorum-img reads `image` byte for byte as QEMU does. What check reports of the image.
+fn reads_as_qemu(lab: &Lab, image: &str, options: &[&str]) -> Value {
+    let oracle = converted(lab, image, &format!("{image}.oracle"));
+    reads_as(lab, image, &oracle, options)
+}
+
+/// Fails unless quorum-img reads `image` byte for byte as it stands in the file `oracle`: by a vote against two copies of that, and
+/// written out whole. What check reports of the image.
+fn reads_as(lab: &Lab, image: &str, oracle: &Path, options: &[&str]) -> Value {
+    let bytes = lab.bytes(oracle);
+    assert!(bytes.iter().any(|&byte| byte != 0), "{image} holds nothing but zeros: that shows nothing");
+    let copy = lab.file(format!("{image}.copy"), &bytes);
+    let members = [format!("qcow2:{image}"), format!("raw:{}", oracle.display()), format!("raw:{}", copy.display())];
+    let check = lab.quorum_img(["check", "--output", "json"]).args(options).args(&members).exits(0);
+    let report = check.json();
+    let member = report["members"][0].clone();
+    assert_eq!(member["format"], "qcow2", "{check}");
+    assert_eq!(member["size"], bytes.len(), "{check}");
+    assert_eq!(member.get("format-guessed"), None, "{check}");
+    assert_eq!(member.get("image-errors"), None, "{check}");
+    let out = lab.path(format!("{image}.out"));
+    lab.quorum_img(["repair", "--trust", "#0", "-o"]).arg(&out).args(options).args(&members).exits(0);
+    lab.assert_same_bytes(&out, oracle);
+    fs::remove_file(&out).and_then(|()| fs::remove_file(&copy)).expect("our own files");
+    report
+}
