@@ -201,7 +201,7 @@ fn the_qcow2_images_vote_as_the_raw_ones_do() {
     let errors = report["members"][2]["image-errors"].as_array().expect("its table is damaged");
     assert_eq!(errors.len(), 1);
     assert_eq!((&errors[0]["offset"], &errors[0]["length"], &errors[0]["entry-offset"]), (&0xc8000.into(), &16384.into(), &0x10190.into()));
-    let sum = std::fs::read_to_string(testdata("original.sha256")).expect("it ships");
+    let sum = fs::read_to_string(testdata("original.sha256")).expect("it ships");
     let digest = sum.split_whitespace().next().expect("a digest");
     lab.quorum_img(["repair", "-f", "qcow2", "--expect-sha256", digest, "-o", "fixed.img"]).args(&images).exits(0);
     // Raw and qcow2 in one vote.

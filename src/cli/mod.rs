@@ -23,8 +23,9 @@ use std::{
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
-    member::{LockError, escaped},
+    member::{LockError, NbdOpenError, escaped},
     repair::{RepairError, undo::UndoError},
+    sys::libnbd::NbdError,
 };
 
 /// What everything that could not be done ends with.
@@ -111,6 +112,9 @@ fn run_command(command: Commands) -> anyhow::Result<u8> {
 fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<RepairError>() {
         return error.exit_code();
+    }
+    if error.downcast_ref::<NbdOpenError>().is_some_and(|error| error.error == NbdError::Interrupted) {
+        return INTERRUPTED;
     }
     if let Some(UndoError::Interrupted) = error.downcast_ref::<UndoError>() {
         return INTERRUPTED;

@@ -4,7 +4,10 @@ use std::{ffi::OsString, path::Path, sync::Arc};
 
 use anyhow::{Result, anyhow};
 
-use super::args::{LockArgs, MemberArgs};
+use super::{
+    args::{LockArgs, MemberArgs},
+    progress::stop_flag,
+};
 use crate::{
     member::{
         Cache, DependenceError, FailedMember, Format, FormatError, Given, LockForce, Member, MemberName, NbdMember, OpenError, RawMember,
@@ -200,7 +203,7 @@ fn refuse_same_export(given: &[Given]) -> Result<(), DependenceError> {
 
 fn open_export(args: &MemberArgs, name: &OsString, uri: &str, rewritten: bool, warnings: &mut Vec<String>) -> Result<NbdMember> {
     let name = MemberName::new(name);
-    let export = if rewritten { NbdMember::open_to_rewrite(name, uri)? } else { NbdMember::open(name, uri)? };
+    let export = if rewritten { NbdMember::open_to_rewrite(name, uri, stop_flag()?)? } else { NbdMember::open(name, uri, stop_flag()?)? };
     if rewritten {
         let facts = export.export();
         warnings.push(format!("{}: an export can't be locked: nobody can tell from here whether another program uses it", export.name()));

@@ -20,7 +20,7 @@ use clap::{
 use super::{
     args::ProgressArgs,
     in_place::{ask, file_system_of, shown, warn_unless},
-    progress::Control,
+    progress::{Control, stop_flag},
     texts,
 };
 use crate::{
@@ -218,7 +218,7 @@ fn open_targets(args: &UndoArgs, journal: &Journal) -> Result<Vec<Opened>> {
             continue;
         }
         if let Given::Nbd(uri) = Given::of(given) {
-            let member = NbdMember::open_to_rewrite(MemberName::new(given), &uri)?;
+            let member = NbdMember::open_to_rewrite(MemberName::new(given), &uri, stop_flag()?)?;
             opened.push(Opened { index, member: Box::new(member) });
             continue;
         }

@@ -197,6 +197,11 @@ pub trait Member: Send + Sync {
         false
     }
 
+    /// Memory in bytes that one read may take beside its bytes.
+    fn scratch_bytes(&self) -> usize {
+        0
+    }
+
     /// The files that it is read from, its own first; none where it comes from elsewhere.
     fn files(&self) -> Vec<&RawMember> {
         Vec::new()

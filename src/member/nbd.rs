@@ -10,10 +10,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Extent, Member, MemberName, ReadError};
+use super::{Extent, Member, MemberName, ReadError, escaped};
 use crate::sys::{
     buffer::Buffer,
-    libnbd::{Connection, Export, NbdError},
+    libnbd::{Connection, Export, NbdError, Stop},
     storage::{PAGE_BYTES, Storage},
 };
 
@@ -32,7 +32,7 @@ const STATUS_BYTES: u64 = 1 << 30;
 
 /// An export that can't be had.
 #[derive(Debug, thiserror::Error)]
-#[error("{member}: {error}\nhint: {hint}")]
+#[error("{member}: {}\nhint: {hint}", escaped(&error.to_string()))]
 pub struct NbdOpenError {
     /// Which one.
     pub member: MemberName,
@@ -48,6 +48,7 @@ pub struct NbdMember {
     uri: String,
     export: Export,
     line: Mutex<Line>,
+    stop: Stop,
     /// Bytes of a request.
     piece: AtomicUsize,
     /// Whether it was opened to be rewritten.
@@ -68,25 +69,26 @@ struct Line {
 }
 
 impl NbdMember {
-    /// Connects to the export at `uri`.
+    /// Connects to the export at `uri`; where `stop` is set, its server isn't waited for any longer.
     ///
     /// # Errors
     /// See [`NbdOpenError`].
-    pub fn open(name: MemberName, uri: &str) -> Result<Self, NbdOpenError> {
-        Self::open_as(name, uri, false)
+    pub fn open(name: MemberName, uri: &str, stop: Stop) -> Result<Self, NbdOpenError> {
+        Self::open_as(name, uri, stop, false)
     }
 
     /// The same for rewriting it.
     ///
     /// # Errors
     /// See [`NbdOpenError`]: also where the server lets nobody write.
-    pub fn open_to_rewrite(name: MemberName, uri: &str) -> Result<Self, NbdOpenError> {
-        Self::open_as(name, uri, true)
+    pub fn open_to_rewrite(name: MemberName, uri: &str, stop: Stop) -> Result<Self, NbdOpenError> {
+        Self::open_as(name, uri, stop, true)
     }
 
-    fn open_as(name: MemberName, uri: &str, writes: bool) -> Result<Self, NbdOpenError> {
-        let connection = Connection::open(uri).map_err(|error| {
+    fn open_as(name: MemberName, uri: &str, stop: Stop, writes: bool) -> Result<Self, NbdOpenError> {
+        let connection = Connection::open(uri, &stop).map_err(|error| {
             let hint = match &error {
+                NbdError::Interrupted => "run it again",
                 NbdError::Library(_) => "install libnbd (the package libnbd0, or libnbd), or name a file",
                 _ => "is the server running, and is the name of the export right? nbdinfo shows what it exports; leave this copy out otherwise",
             };
@@ -105,6 +107,7 @@ impl NbdMember {
             uri: uri.to_owned(),
             export,
             line: Mutex::new(line),
+            stop,
             piece: AtomicUsize::new(piece),
             writes,
             known: Mutex::new((0, Vec::new())),
@@ -141,6 +144,11 @@ impl NbdMember {
             match request(connection) {
                 Ok(done) => return Ok(done),
                 Err(NbdError::Request { errno, words }) => return Err(ReadError::Medium(numbered(errno, &words))),
+                Err(error @ (NbdError::Silent | NbdError::Interrupted)) => {
+                    line.connection = None;
+                    line.failed = Some(error.to_string());
+                    return Err(ReadError::Member(io::Error::other(error.to_string())));
+                }
                 Err(error) => {
                     line.connection = None;
                     if dropped {
@@ -174,7 +182,7 @@ impl NbdMember {
         line.reconnects += 1;
         let mut last = String::new();
         for attempt in 0..TRIES {
-            match Connection::open(&self.uri) {
+            match Connection::open(&self.uri, &self.stop) {
                 Ok(connection) if connection.export().size != self.export.size => {
                     let size = connection.export().size;
                     return Err(format!("after the connection was lost, the export has {size} bytes instead of {}", self.export.size));
@@ -184,6 +192,7 @@ impl NbdMember {
                     line.connection = Some(connection);
                     return Ok(());
                 }
+                Err(error @ (NbdError::Silent | NbdError::Interrupted)) => return Err(error.to_string()),
                 Err(error) => last = error.to_string(),
             }
             thread::sleep(PAUSE * 4u32.pow(attempt));
@@ -218,13 +227,32 @@ impl NbdMember {
     /// The extent that is known already.
     fn known(&self, offset: u64) -> Option<Extent> {
         let known = self.known.lock().expect("no panics");
-        let (start, ends) = &*known;
-        if offset < *start {
-            return None;
-        }
-        let at = ends.partition_point(|&(end, _)| end <= offset);
-        ends.get(at).map(|&(end, zero)| if zero { Extent::Zero(end) } else { Extent::Data(end) })
+        if offset < known.0 { None } else { found(&known.1, offset) }
     }
+
+    /// The ends of what the server told from `start` on: neighbours of one kind are one, and the last one ends where a block does, for
+    /// what comes behind it may be the same.
+    fn ends(&self, start: u64, told: Vec<(u64, bool)>) -> Vec<(u64, bool)> {
+        let mut end = start;
+        let mut ends: Vec<(u64, bool)> = Vec::with_capacity(told.len());
+        for (bytes, zero) in told.into_iter().filter(|&(bytes, _)| bytes > 0) {
+            end = end.saturating_add(bytes).min(self.export.size);
+            match ends.last_mut() {
+                Some((last, same)) if *same == zero => *last = end,
+                _ => ends.push((end, zero)),
+            }
+        }
+        if let Some((last, _)) = ends.last_mut().filter(|(last, _)| *last < self.export.size) {
+            *last -= *last % PAGE_BYTES;
+        }
+        ends
+    }
+}
+
+/// The extent that holds `offset`, by the ends of all.
+fn found(ends: &[(u64, bool)], offset: u64) -> Option<Extent> {
+    let at = ends.partition_point(|&(end, _)| end <= offset);
+    ends.get(at).map(|&(end, zero)| if zero { Extent::Zero(end) } else { Extent::Data(end) })
 }
 
 /// The server's error number with its words; the number decides what becomes of it.
@@ -259,22 +287,16 @@ impl Member for NbdMember {
         if let Some(extent) = self.known(offset) {
             return Ok(extent);
         }
-        let unit = self.unit();
-        let start = offset - offset % unit;
+        let start = offset - offset % self.unit().max(PAGE_BYTES);
+        // No question is asked for less than a block.
+        let block_end = (offset + 1).next_multiple_of(PAGE_BYTES).min(self.export.size);
         let length = STATUS_BYTES.min(self.export.size - start);
         match self.over(|connection| connection.block_status(start, length)) {
             Ok(told) => {
-                let mut end = start;
-                let mut ends: Vec<(u64, bool)> = Vec::with_capacity(told.len());
-                for (bytes, zero) in told.into_iter().filter(|&(bytes, _)| bytes > 0) {
-                    end = end.saturating_add(bytes).min(self.export.size);
-                    match ends.last_mut() {
-                        Some((last, same)) if *same == zero => *last = end,
-                        _ => ends.push((end, zero)),
-                    }
-                }
+                let ends = self.ends(start, told);
+                let extent = found(&ends, offset).filter(|extent| extent.end() >= block_end);
                 *self.known.lock().expect("no panics") = (start, ends);
-                Ok(self.known(offset).unwrap_or(Extent::Data(start + length)))
+                Ok(extent.unwrap_or(Extent::Data(block_end)))
             }
             Err(ReadError::Member(error)) => Err(ReadError::Member(error)),
             // What it doesn't tell must be read.

@@ -11,6 +11,8 @@ use crate::{
 
 /// Bytes of writes that are held before they are carried out.
 const HELD_BYTES_MAX: usize = 16 << 20;
+/// Bytes of L2 tables that the allocator may keep in memory meanwhile: whole clusters.
+const TABLES_BYTES_MAX: u64 = 32 << 20;
 /// Where the header has its autoclear bits (docs/interop/qcow2.rst, "Header").
 const AUTOCLEAR: u64 = 88;
 const SECTOR: u64 = 512;
@@ -19,8 +21,6 @@ const SECTOR: u64 = 512;
 pub(super) struct Clusters<'a> {
     member: &'a Qcow2Member,
     index: usize,
-    /// What gives out new clusters, once some are needed: it writes to the overlay only.
-    allocator: Option<(FormatAccess<Overlay>, Overlay)>,
     /// Whether the bits that who doesn't know them must clear were cleared.
     cleared: bool,
 }
@@ -38,7 +38,7 @@ pub(super) struct Parted {
 
 impl<'a> Clusters<'a> {
     pub(super) fn new(member: &'a Qcow2Member, index: usize) -> Self {
-        Self { member, index, allocator: None, cleared: member.header().autoclear == 0 }
+        Self { member, index, cleared: member.header().autoclear == 0 }
     }
 
     /// Parts writes to the guest's disk; `block_bytes` is what the medium writes as a whole.
@@ -78,27 +78,25 @@ impl<'a> Clusters<'a> {
     /// What the allocator says.
     pub(super) fn allocate(&mut self, ops: &mut Vec<Op>, voted: &Voted) -> Result<(Vec<Op>, Vec<ByteRange>), String> {
         let cluster_bytes = self.member.header().cluster_bytes();
+        let (image, overlay) = self.allocator()?;
         let mut not_healed = Vec::new();
-        let mut done = 0;
-        while done < ops.len() {
+        let (mut done, mut tables, mut last_table) = (0, 0, None);
+        while done < ops.len() && overlay.held() < HELD_BYTES_MAX && tables * cluster_bytes <= TABLES_BYTES_MAX {
             let cluster = ops[done].range.start / cluster_bytes;
             let count = ops[done..].iter().take_while(|op| op.range.start / cluster_bytes == cluster).count();
             let parts = &ops[done..done + count];
             let range = ByteRange::new(cluster * cluster_bytes, ((cluster + 1) * cluster_bytes).min(self.member.size()));
             match self.composed(range, parts, voted) {
-                Some(bytes) => {
-                    let (image, _) = self.allocator()?;
-                    image.write(&bytes[..], range.start).map_err(|error| format!("new clusters can't be had: {error}"))?;
-                }
+                Some(bytes) => image.write(&bytes[..], range.start).map_err(|error| format!("new clusters can't be had: {error}"))?,
                 None => not_healed.extend(parts.iter().map(|op| op.range)),
             }
             done += count;
-            if self.allocator.as_ref().is_some_and(|(_, overlay)| overlay.held() >= HELD_BYTES_MAX) {
-                break;
-            }
+            let table = Some(cluster / (cluster_bytes / 8));
+            tables += u64::from(table != last_table);
+            last_table = table;
         }
         ops.drain(..done);
-        Ok((self.file_writes()?, not_healed))
+        Ok((self.file_writes(&image, &overlay)?, not_healed))
     }
 
     /// A whole cluster: the voted parts, and around them what the guest sees there.
@@ -121,22 +119,19 @@ impl<'a> Clusters<'a> {
         Some(bytes)
     }
 
-    fn allocator(&mut self) -> Result<&(FormatAccess<Overlay>, Overlay), String> {
-        if self.allocator.is_none() {
-            let failed = |error: std::io::Error| format!("its tables can't be written to: {error}");
-            let overlay = Overlay::new(self.member.file().file().try_clone().map_err(failed)?).map_err(failed)?;
-            // Whole clusters are written, so nothing under it is read.
-            let image = Qcow2::<Overlay>::builder(overlay.clone()).write(true).backing(None).data_file(None);
-            let image = image.open(DenyImplicitOpenGate::default()).map_err(failed)?;
-            self.allocator = Some((FormatAccess::new(image), overlay));
-            self.cleared = true; // imago does that at once
-        }
-        Ok(self.allocator.as_ref().expect("just made"))
+    /// What gives out new clusters; it writes to the overlay only. It keeps tables in memory, so it doesn't live long.
+    fn allocator(&mut self) -> Result<(FormatAccess<Overlay>, Overlay), String> {
+        let failed = |error: std::io::Error| format!("its tables can't be written to: {error}");
+        let overlay = Overlay::new(self.member.file().file().try_clone().map_err(failed)?).map_err(failed)?;
+        // Whole clusters are written, so nothing under it is read.
+        let image = Qcow2::<Overlay>::builder(overlay.clone()).write(true).backing(None).data_file(None);
+        let image = image.open(DenyImplicitOpenGate::default()).map_err(failed)?;
+        self.cleared = true; // imago does that at once
+        Ok((FormatAccess::new(image), overlay))
     }
 
     /// What the allocator has written, as writes to the file.
-    fn file_writes(&self) -> Result<Vec<Op>, String> {
-        let Some((image, overlay)) = &self.allocator else { return Ok(Vec::new()) };
+    fn file_writes(&self, image: &FormatAccess<Overlay>, overlay: &Overlay) -> Result<Vec<Op>, String> {
         let failed = |error: std::io::Error| format!("its tables can't be written to: {error}");
         image.flush().map_err(failed)?;
         let writes = overlay.take_writes().map_err(failed)?;

@@ -173,7 +173,10 @@ impl InPlace<'_> {
             again.iter_mut().zip(self.members).filter(|(_, member)| member.qcow2().is_some()).for_each(|(ranges, _)| ranges.clear());
             let again_bytes = again.iter().flatten().map(|range| range.length()).sum();
             let work = !plan.is_empty() || unfinished.is_some();
-            let images = || survey.judge(|index| plan.members[index].is_rewritten(), self.wish.forced, &|| self.watch.stopped());
+            let images = || {
+                let journalled = self.wish.journal.is_some() || self.wish.dry_run;
+                survey.judge(|index| plan.members[index].is_rewritten(), journalled, self.wish.forced, &|| self.watch.stopped())
+            };
             let judged = judge(&plan, &evidence, self.wish.forced).and_then(|()| images());
             let refused = judged.err().or(standing_there.filter(|_| !plan.is_empty()));
             if self.watch.stopped() {

@@ -184,7 +184,10 @@ impl Repair<'_> {
         sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send),
     ) -> Result<Outcome, RepairError> {
         let output = output.map(|output| (output, self.wish.fill));
-        let job = Job { rules, threads, output, ..Job::new(self.members, self.question, &self.poll, ranges, self.watch) };
+        // A cluster that is compressed, and the one that it was made from.
+        let compressed = self.wish.qcow2.filter(|options| options.compressed && output.is_some());
+        let scratch_bytes = compressed.map_or(0, |options| 3 * options.cluster_bytes() as usize);
+        let job = Job { rules, threads, output, scratch_bytes, ..Job::new(self.members, self.question, &self.poll, ranges, self.watch) };
         scan(&job, sink).map_err(|error| match error {
             ScanError::Write { offset, length, error } => RepairError::Output {
                 output: self.output_name(),

@@ -81,10 +81,23 @@ impl<'a> Survey<'a> {
     ///
     /// # Errors
     /// The first one, with the way out.
-    pub(super) fn judge(&self, rewritten: impl Fn(usize) -> bool, forced: Forced, stopped: &dyn Fn() -> bool) -> Result<(), RepairError> {
+    pub(super) fn judge(
+        &self,
+        rewritten: impl Fn(usize) -> bool,
+        journalled: bool,
+        forced: Forced,
+        stopped: &dyn Fn() -> bool,
+    ) -> Result<(), RepairError> {
         for (index, image) in self.images.iter().enumerate().filter(|&(index, _)| rewritten(index)) {
             let Some(image) = image else { continue };
             judge_one(image, &self.needs[index], forced, stopped)?;
+            if self.needs[index].new_clusters > 0 && !journalled {
+                return Err(RepairError::Image {
+                    member: image.name().clone(),
+                    what: "it needs new clusters, and cut off in the middle of that it could only be mended by its journal".into(),
+                    hint: "leave --no-journal out; --no-write lets it vote only",
+                });
+            }
         }
         Ok(())
     }

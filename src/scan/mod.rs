@@ -43,6 +43,8 @@ const WINDOW_THREADS: usize = 8;
 const WINDOW_ALIGNMENT: u64 = 64 << 10;
 /// Private memory for chunks of all members in all threads together.
 const CHUNKS_BYTES_MAX: usize = 96 << 20;
+/// Memory that reads of all threads together may take beside that: a thread reads one member at a time.
+const SCRATCH_BYTES_MAX: usize = 64 << 20;
 /// The chunk compared at a glance where members are mapped: the first one's part stays in the processor's cache for the others.
 const CHUNK_BYTES: usize = 128 << 10;
 /// The chunk where members are read: fewer, larger requests keep a device busy.
@@ -115,6 +117,8 @@ pub struct Job<'a> {
     /// How often what differs is read again before it is believed, with a pause before each: members that are written to one after
     /// the other differ for moments.
     pub rereads: u32,
+    /// Memory in bytes that the output takes for each thread.
+    pub scratch_bytes: usize,
     /// Who watches.
     pub watch: &'a dyn Watch,
 }
@@ -133,6 +137,7 @@ impl<'a> Job<'a> {
             threads: workers(question.threads, members),
             output: None,
             rereads: question.rereads,
+            scratch_bytes: 0,
             watch,
         }
     }
@@ -292,7 +297,8 @@ fn window_bytes(threads: usize) -> u64 {
 /// How many threads, and how large the chunks: all private copies together stay within [`CHUNKS_BYTES_MAX`].
 fn dimensions(job: &Job) -> (usize, usize) {
     let buffers = job.members.len() + 2;
-    let threads = job.threads.min(CHUNKS_BYTES_MAX / (buffers * CHUNK_BYTES_MIN)).max(1);
+    let scratch = job.members.iter().map(|member| member.scratch_bytes()).max().unwrap_or(0).max(job.scratch_bytes);
+    let threads = job.threads.min(CHUNKS_BYTES_MAX / (buffers * CHUNK_BYTES_MIN)).min(SCRATCH_BYTES_MAX / scratch.max(1)).max(1);
     let mapped = job.members.iter().all(|member| member.mappable());
     let wanted = if mapped { CHUNK_BYTES } else { CHUNK_BYTES_READ };
     let room = CHUNKS_BYTES_MAX / (buffers * threads);

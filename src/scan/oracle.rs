@@ -168,6 +168,7 @@ fn compare(members: &[&dyn Member], size: usize, rules: &Rules, fill: Fill, thre
             threads,
             output: with_output.then_some((&collected, fill)),
             rereads: 0,
+            scratch_bytes: 0,
             watch: &(),
         };
         let mut runs = Vec::new();
@@ -393,6 +394,7 @@ fn a_panic_in_a_thread_ends_the_scan() {
         threads: 2,
         output: None,
         rereads: 0,
+        scratch_bytes: 0,
         watch: &(),
     };
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| scan(&job, &mut |_| Ok(()))));

@@ -5,7 +5,10 @@
 use std::{
     ffi::{CStr, CString, c_char, c_int, c_uint, c_void},
     fmt, ptr,
-    sync::OnceLock,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use libloading::Library as File;
@@ -13,9 +16,9 @@ use libloading::Library as File;
 /// The library as every distribution names it: its interface is stable under this number (libnbd(3), "Libnbd ABI").
 const LIBRARY: &str = "libnbd.so.0";
 /// How long one look at the socket waits, in milliseconds.
-const TICK_MS: c_int = 1000;
-/// Looks without any news after which a server is given up on.
-const TICKS_MAX: u32 = 30;
+const TICK_MS: c_int = 200;
+/// Looks without any news after which a server is given up on: 30 seconds.
+const TICKS_MAX: u32 = 150;
 /// Extents taken of one answer.
 const EXTENTS_MAX: usize = 1 << 16;
 const META_CONTEXT: &CStr = c"base:allocation";
@@ -23,6 +26,8 @@ const DF: u32 = 4;
 const FUA: u32 = 1;
 /// `NBD_STATE_ZERO` (NBD's doc/proto.md, "`base:allocation` metadata context").
 const STATE_ZERO: u32 = 2;
+/// `LIBNBD_READ_ERROR` (`nbd_pread_structured(3)`): a chunk without bytes.
+const READ_ERROR: c_uint = 3;
 const SIZE_MINIMUM: c_int = 0;
 const SIZE_MAXIMUM: c_int = 2;
 
@@ -62,7 +67,6 @@ struct Functions {
     can_meta_context: unsafe extern "C" fn(Handle, *const c_char) -> c_int,
     get_tls_negotiated: unsafe extern "C" fn(Handle) -> c_int,
     get_block_size: unsafe extern "C" fn(Handle, c_int) -> i64,
-    aio_pread: unsafe extern "C" fn(Handle, *mut c_void, usize, u64, Callback, u32) -> i64,
     aio_pread_structured: unsafe extern "C" fn(Handle, *mut c_void, usize, u64, Callback, Callback, u32) -> i64,
     aio_pwrite: unsafe extern "C" fn(Handle, *const c_void, usize, u64, Callback, u32) -> i64,
     aio_flush: unsafe extern "C" fn(Handle, Callback, u32) -> i64,
@@ -99,7 +103,6 @@ impl Functions {
                 can_meta_context: symbol(&file, c"nbd_can_meta_context")?,
                 get_tls_negotiated: symbol(&file, c"nbd_get_tls_negotiated")?,
                 get_block_size: symbol(&file, c"nbd_get_block_size")?,
-                aio_pread: symbol(&file, c"nbd_aio_pread")?,
                 aio_pread_structured: symbol(&file, c"nbd_aio_pread_structured")?,
                 aio_pwrite: symbol(&file, c"nbd_aio_pwrite")?,
                 aio_flush: symbol(&file, c"nbd_aio_flush")?,
@@ -139,6 +142,10 @@ pub enum NbdError {
     },
     /// There is no connection (any more); libnbd's words.
     Lost(String),
+    /// The server doesn't answer any more.
+    Silent,
+    /// Nobody waits for it any longer.
+    Interrupted,
 }
 
 impl fmt::Display for NbdError {
@@ -146,6 +153,8 @@ impl fmt::Display for NbdError {
         match self {
             Self::Library(words) => write!(f, "libnbd can't be loaded: {words}"),
             Self::Request { words, .. } | Self::Lost(words) => f.write_str(words),
+            Self::Silent => f.write_str("the server doesn't answer within 30 s"),
+            Self::Interrupted => f.write_str("it was interrupted"),
         }
     }
 }
@@ -179,7 +188,11 @@ pub struct Connection {
     /// Null once it was given up.
     handle: Handle,
     export: Export,
+    stop: Stop,
 }
+
+/// Set where nobody waits any longer.
+pub type Stop = Arc<AtomicBool>;
 
 // SAFETY: a handle belongs to no thread: libnbd takes a lock in each call (libnbd(3), "Multithreading"). Its errors are kept per thread,
 // and are fetched right after the call that failed, in the same thread.
@@ -202,11 +215,11 @@ fn last_error(functions: &Functions) -> (i32, String) {
 }
 
 impl Connection {
-    /// Connects to the export at `uri`.
+    /// Connects to the export at `uri`. Where `stop` is set, nothing is waited for any longer.
     ///
     /// # Errors
     /// See [`NbdError`].
-    pub fn open(uri: &str) -> Result<Self, NbdError> {
+    pub fn open(uri: &str, stop: &Stop) -> Result<Self, NbdError> {
         let functions = functions()?;
         let lost = || NbdError::Lost(last_error(functions).1);
         let address = CString::new(uri).map_err(|_| NbdError::Lost("an address holds no zero byte".into()))?;
@@ -226,7 +239,7 @@ impl Connection {
             maximum: None,
             tls: false,
         };
-        let mut connection = Self { functions, handle, export: nothing };
+        let mut connection = Self { functions, handle, export: nothing, stop: Arc::clone(stop) };
         // SAFETY: the handle is live, and the texts end with zero and are copied by libnbd.
         let begun = unsafe {
             (functions.add_meta_context)(handle, META_CONTEXT.as_ptr()) != -1
@@ -247,9 +260,7 @@ impl Connection {
                 0 => quiet += 1,
                 _ => quiet = 0,
             }
-            if quiet >= TICKS_MAX {
-                return Err(NbdError::Lost(format!("the server doesn't answer within {TICKS_MAX} s")));
-            }
+            connection.be_patient(quiet)?;
         }
         if !connection.is_usable() {
             return Err(lost());
@@ -290,19 +301,24 @@ impl Connection {
     /// # Errors
     /// The first one's; `bytes` holds anything then.
     pub fn read(&mut self, offset: u64, bytes: &mut [u8], piece: usize) -> Result<(), NbdError> {
-        let chunks = Callback { function: on_chunk as *const c_void, user_data: ptr::null_mut(), free: ptr::null() };
-        let whole = self.export.can_df;
+        let length = bytes.len();
+        // A reply in one piece: qemu-nbd drops the connection where it has begun one that it can't end.
+        let flags = if self.export.can_df { DF } else { 0 };
         let pieces = bytes.chunks_mut(piece).zip(0u64..).map(|(part, i)| (part.as_mut_ptr(), part.len(), offset + i * piece as u64));
         let pieces: Vec<_> = pieces.collect();
-        // SAFETY: each part lies in `bytes`, which stays borrowed until all commands are retired or the handle is closed (`together`).
+        let mut sent: Sent = Vec::new();
+        let chunks = Callback { function: on_chunk as *const c_void, user_data: (&raw mut sent).cast(), free: ptr::null() };
+        // SAFETY: each part lies in `bytes`, which stays borrowed until all commands are retired or the handle is closed (`together`); so
+        // does `sent`, which only the callback touches until then, in this thread, from `nbd_poll`.
         self.together(pieces.into_iter(), |functions, handle, (part, length, at)| unsafe {
-            // A reply in one piece: qemu-nbd drops the connection where it has begun one that it can't end.
-            if whole {
-                (functions.aio_pread_structured)(handle, part.cast(), length, at, chunks, NO_CALLBACK, DF)
-            } else {
-                (functions.aio_pread)(handle, part.cast(), length, at, NO_CALLBACK, 0)
-            }
-        })
+            (functions.aio_pread_structured)(handle, part.cast(), length, at, chunks, NO_CALLBACK, flags)
+        })?;
+        // What a server leaves out of its reply would read as zeros.
+        if covers(&mut sent, offset, length as u64) {
+            Ok(())
+        } else {
+            Err(NbdError::Request { errno: libc::EIO, words: "the server didn't send all of it, or some of it twice".into() })
+        }
     }
 
     /// Writes `bytes` at `offset`, in requests of `piece` bytes; `durable`: each is on stable storage when this returns.
@@ -384,9 +400,9 @@ impl Connection {
                 // Nothing came, or the connection broke: then all commands are retired now, and tell so.
                 _ => quiet += 1,
             }
-            if quiet >= TICKS_MAX {
+            if let Err(error) = self.be_patient(quiet) {
                 self.give_up();
-                return Err(NbdError::Lost(format!("the server doesn't answer within {TICKS_MAX} s")));
+                return Err(error);
             }
         }
         match failed {
@@ -397,6 +413,14 @@ impl Connection {
                 Err(NbdError::Lost(words))
             }
         }
+    }
+
+    /// Whether to look once more after so many looks without news.
+    fn be_patient(&self, quiet: u32) -> Result<(), NbdError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(NbdError::Interrupted);
+        }
+        if quiet >= TICKS_MAX { Err(NbdError::Silent) } else { Ok(()) }
     }
 
     fn is_usable(&self) -> bool {
@@ -415,8 +439,32 @@ impl Connection {
     }
 }
 
-/// libnbd's `nbd_chunk_callback`: the bytes are where they belong already.
-extern "C" fn on_chunk(_: *mut c_void, _: *const c_void, _: usize, _: u64, _: c_uint, _: *mut c_int) -> c_int {
+/// Chunks of replies: their offsets and lengths in bytes.
+type Sent = Vec<(u64, u64)>;
+
+/// Whether the chunks are just the bytes from `offset` on, each once.
+fn covers(sent: &mut Sent, offset: u64, length: u64) -> bool {
+    sent.sort_unstable();
+    let end = sent.iter().try_fold(offset, |at, &(start, length)| if start == at { at.checked_add(length) } else { None });
+    end == offset.checked_add(length)
+}
+
+/// libnbd's `nbd_chunk_callback`: the bytes are where they belong already; what came is noted.
+///
+/// # Safety
+/// `user_data` is the list of [`Connection::read`].
+unsafe extern "C" fn on_chunk(
+    user_data: *mut c_void,
+    _: *const c_void,
+    length: usize,
+    offset: u64,
+    status: c_uint,
+    _: *mut c_int,
+) -> c_int {
+    if status != READ_ERROR {
+        // SAFETY: the caller's promise.
+        unsafe { (*user_data.cast::<Sent>()).push((offset, length as u64)) };
+    }
     0
 }
 
@@ -450,7 +498,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_an_error_in_words() {
-        match Connection::open("nbd+unix:///?socket=/nowhere/at/all") {
+        match Connection::open("nbd+unix:///?socket=/nowhere/at/all", &super::Stop::default()) {
             Err(NbdError::Lost(words)) => assert!(words.contains("No such file"), "{words}"),
             Err(NbdError::Library(words)) => {
                 assert!(words.contains("libnbd"), "{words}");

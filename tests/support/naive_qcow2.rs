@@ -49,7 +49,7 @@ impl<'a> Image<'a> {
         let (mut features, mut order, mut length) = (0, 4, 72);
         if version == 3 {
             (features, order, length) = (u64_at(bytes, 72)?, u32_at(bytes, 96)?, u64::from(u32_at(bytes, 100)?));
-            if bytes.len() < 104 || !(104..=end).contains(&length) || length % 8 != 0 {
+            if bytes.len() < 104 || !(104..=end).contains(&length) || !length.is_multiple_of(8) {
                 return None;
             }
         }
@@ -83,7 +83,7 @@ impl<'a> Image<'a> {
         let (l1_entries, l1) = (u64::from(u32_at(bytes, 36)?), u64_at(bytes, 40)?);
         let span_bits = 2 * bits - if extended { 4 } else { 3 };
         let fits = size.div_ceil(1 << span_bits) <= l1_entries && l1_entries <= 4 << 20;
-        if (extended && bits < 14) || size >> 63 != 0 || l1 >> 63 != 0 || l1 % cluster != 0 || !fits {
+        if (extended && bits < 14) || size >> 63 != 0 || l1 >> 63 != 0 || !l1.is_multiple_of(cluster) || !fits {
             return None;
         }
         Some(Self { bytes, bits, size, l1, version, extended, zstd })
@@ -94,7 +94,7 @@ impl<'a> Image<'a> {
         let per_table = cluster / entry_bytes;
         let number = at / cluster;
         let table = u64_at(self.bytes, self.l1 + number / per_table * 8)? & OFFSET;
-        if table % cluster != 0 {
+        if !table.is_multiple_of(cluster) {
             return None;
         }
         if table == 0 {
@@ -120,7 +120,7 @@ impl<'a> Image<'a> {
             }
             (entry & 1 == 1, entry & 1 == 0 && host != 0)
         };
-        if host % cluster != 0 {
+        if !host.is_multiple_of(cluster) {
             return None;
         }
         if zero || !stored {

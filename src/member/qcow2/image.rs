@@ -122,6 +122,12 @@ impl Image {
         files
     }
 
+    /// Memory in bytes that inflating a cluster takes: its compressed bytes, which may be told to be twice as many, and the cluster.
+    pub(super) fn scratch_bytes(&self) -> usize {
+        let own = 3 * self.layout.cluster_bytes() as usize;
+        if let Backing::Qcow2(image) = &self.backing { own.max(image.scratch_bytes()) } else { own }
+    }
+
     /// What holds the bytes from `offset` (below the size) on, up to `limit` at most.
     ///
     /// # Errors

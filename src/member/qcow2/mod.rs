@@ -202,6 +202,10 @@ impl Member for Qcow2Member {
         self.image.files().iter().map(|file| file.read_unit()).max().unwrap_or(u64::from(crate::vote::SECTOR_MIN))
     }
 
+    fn scratch_bytes(&self) -> usize {
+        self.image.scratch_bytes()
+    }
+
     fn reads_medium(&self) -> bool {
         self.image.files().iter().all(|file| file.reads_medium())
     }

@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub size: Option<u64>,
     /// Where its L1 table lies, and its entries.
     pub l1: (u64, u32),
+    /// Where its entry in the snapshot table ends, in bytes.
+    pub end: u64,
 }
 
 /// Reads the table as far as it can be read, and says what is wrong with the rest.
@@ -63,9 +65,10 @@ fn read_snapshot(file: &RawMember, at: u64, cluster_bytes: u64) -> Option<(Snaps
     if size.is_some_and(|size| i64::try_from(size).is_err()) {
         return None;
     }
-    let snapshot =
-        Snapshot { id: id.to_vec(), name: name.to_vec(), seconds: u32_at(&entry, 16), size: size.map(|size| size - size % 512), l1 };
-    Some((snapshot, at + ((ENTRY_BYTES + rest_bytes) as u64).next_multiple_of(8)))
+    let end = at + ((ENTRY_BYTES + rest_bytes) as u64).next_multiple_of(8);
+    let size = size.map(|size| size - size % 512);
+    let snapshot = Snapshot { id: id.to_vec(), name: name.to_vec(), seconds: u32_at(&entry, 16), size, l1, end };
+    Some((snapshot, end))
 }
 
 /// The snapshot that is called `wanted`, or else that has it for its number, as qemu-img finds it.

@@ -1,6 +1,8 @@
 //! Whether an image's books are right, so that it may be written to: every cluster that is in use must be counted, or a new one would be
 //! taken where data lies; and a cluster that is said to be used once must not be met twice.
 
+use std::ops::Range;
+
 use super::{
     Qcow2Member,
     entry::{self, COPIED, Part, SUBCLUSTERS},
@@ -9,26 +11,20 @@ use super::{
     tables::AtHand,
 };
 
-/// Memory for what was met, in bytes: 256 GiB of file at clusters of 512 bytes, 32 TiB at 64 KiB.
-const MET_BYTES_MAX: u64 = 64 << 20;
+/// Clusters of the file whose uses are counted at a time, in two bytes each; for more of them the tables are gone through again.
+const COUNTED_MAX: u64 = 32 << 20;
+/// How often they are gone through at most: 16 TiB of file at clusters of 64 KiB.
+const PASSES_MAX: u64 = 8;
 /// Entries between two looks at whether to stop.
 const ENTRIES_AT_ONCE: u64 = 4096;
 
-/// Host clusters that were met.
+/// How often clusters were met, of a part of the file.
 struct Met {
+    /// The part, as numbers of clusters.
+    part: Range<u64>,
+    /// Clusters of the whole file.
     clusters: u64,
-    /// Two bits each: met at all; met as one that nobody else may use.
-    bits: Vec<u64>,
-}
-
-impl Met {
-    /// Notes a cluster; false where it contradicts what was met before.
-    fn note(&mut self, cluster: u64, alone: bool) -> bool {
-        let (word, shift) = ((cluster / 32) as usize, cluster % 32 * 2);
-        let before = self.bits[word] >> shift & 3;
-        self.bits[word] |= if alone { 3 } else { 1 } << shift;
-        before & 2 == 0 && !(alone && before != 0)
-    }
+    uses: Vec<u16>,
 }
 
 impl Qcow2Member {
@@ -37,12 +33,19 @@ impl Qcow2Member {
     /// # Errors
     /// What is wrong, or where it was stopped.
     pub fn verify_books(&self, stopped: &dyn Fn() -> bool) -> Result<(), Unsound> {
-        let header = self.header();
-        let clusters = self.image().tables.end().div_ceil(header.cluster_bytes());
-        if clusters / 4 > MET_BYTES_MAX {
+        let clusters = self.image().tables.end().div_ceil(self.header().cluster_bytes());
+        if clusters.div_ceil(COUNTED_MAX) > PASSES_MAX {
             return Err("its file has too many clusters to be looked through".into());
         }
-        let mut met = Met { clusters, bits: vec![0; clusters.div_ceil(32) as usize] };
+        for start in (0..clusters).step_by(COUNTED_MAX as usize) {
+            let part = start..(start + COUNTED_MAX).min(clusters);
+            self.verify_part(Met { uses: vec![0; (part.end - part.start) as usize], part, clusters }, stopped)?;
+        }
+        Ok(())
+    }
+
+    fn verify_part(&self, mut met: Met, stopped: &dyn Fn() -> bool) -> Result<(), Unsound> {
+        let header = self.header();
         self.meet(&mut met, 0, 1, false, "the header")?;
         let table_bytes = u64::from(header.refcount_table_clusters) * header.cluster_bytes();
         self.meet(&mut met, header.refcount_table_offset, table_bytes, true, "the refcount table")?;
@@ -58,8 +61,20 @@ impl Qcow2Member {
         if let Some(flaw) = flaw {
             return Err(flaw);
         }
-        for snapshot in snapshots {
+        if let Some(last) = snapshots.last() {
+            let length = last.end.saturating_sub(header.snapshots_offset);
+            self.meet(&mut met, header.snapshots_offset, length, true, "the snapshot table")?;
+        }
+        for snapshot in &snapshots {
             self.verify_tables(&mut met, snapshot.l1, false, stopped)?;
+        }
+        // Used more often than counted: it would be given away while something still lies there. Counted more often: that only wastes it.
+        for (cluster, &uses) in met.part.clone().zip(&met.uses).filter(|(_, uses)| **uses > 0) {
+            let count = self.count(cluster)?;
+            if u64::from(uses) > count {
+                let at = cluster * header.cluster_bytes();
+                return Err(format!("the cluster at {at:#x} is used {uses} times, and counted {count} times"));
+            }
         }
         Ok(())
     }
@@ -115,16 +130,16 @@ impl Qcow2Member {
         let cluster_bytes = self.header().cluster_bytes();
         let last = at.checked_add(length - 1).ok_or("its tables lead beyond all files")? / cluster_bytes;
         for cluster in at / cluster_bytes..=last {
-            // The last sector of a compressed cluster may be counted and not be there.
             if cluster >= met.clusters {
                 return Err(format!("{what} lies at {at:#x}, beyond the end of the file"));
             }
-            let count = self.count(cluster)?;
-            if count == 0 || (alone && count != 1) {
-                return Err(format!("{what} lies at {at:#x}, which is counted as used {count} times"));
+            if !met.part.contains(&cluster) {
+                continue;
             }
-            if !met.note(cluster, alone) {
-                return Err(format!("{what} lies at {at:#x}, which something else uses, too"));
+            let uses = &mut met.uses[(cluster - met.part.start) as usize];
+            *uses = uses.saturating_add(1);
+            if alone && (*uses > 1 || self.count(cluster)? != 1) {
+                return Err(format!("{what} at {at:#x} is said to be used once, and isn't"));
             }
         }
         Ok(())

@@ -116,14 +116,13 @@ impl<'a> Qcow2Image<'a> {
 
     /// A part of a cluster as it is.
     fn put_standard(&self, cluster: u64, inside: usize, part: &[u8], sparse: u64) -> io::Result<()> {
-        if sparse > 0 && is_zero(part) && self.books.lock().expect("no panics").tables.get(self.file, cluster)? == Entry::None {
-            return Ok(());
-        }
         let host = {
             let mut books = self.books.lock().expect("no panics");
             match books.tables.get(self.file, cluster)? {
                 Entry::Standard(host) => host,
-                _ => books.take_standard(self.file, cluster)?,
+                Entry::None if sparse > 0 && is_zero(part) => return Ok(()),
+                Entry::None => books.take_standard(self.file, cluster)?,
+                Entry::Compressed { at, length } => self.unpack(&mut books, cluster, at, length)?,
             }
         };
         let mut at = 0;
@@ -141,13 +140,6 @@ impl<'a> Qcow2Image<'a> {
 
     /// A whole cluster, or all of it that isn't zeros; more of it may have come before.
     fn put_compressed(&self, cluster: u64, bytes: &[u8]) -> io::Result<()> {
-        let earlier = self.books.lock().expect("no panics").tables.get(self.file, cluster)?;
-        if let Entry::Compressed { at, length } = earlier {
-            return self.merge(cluster, at, length, bytes);
-        }
-        if let Entry::Standard(host) = earlier {
-            return self.write_nonzero(host, bytes);
-        }
         if is_zero(bytes) {
             return Ok(());
         }
@@ -161,35 +153,36 @@ impl<'a> Qcow2Image<'a> {
             &padded
         };
         let compressed = compress(self.options.compression, whole);
-        match compressed.filter(|compressed| compressed.len() < cluster_bytes) {
-            Some(compressed) => {
-                // Written before anybody else can see the entry, and might merge.
-                let mut books = self.books.lock().expect("no panics");
+        // From here on alone: nobody may see an entry whose bytes aren't there yet, or change one that was looked at.
+        let mut books = self.books.lock().expect("no panics");
+        let host = match (books.tables.get(self.file, cluster)?, compressed) {
+            (Entry::None, Some(compressed)) => {
                 let at = books.take_packed(self.file, cluster, compressed.len() as u64)?;
-                self.write(at, &compressed)
+                return self.write(at, &compressed);
             }
-            None => self.put_standard(cluster, 0, bytes, 512),
-        }
+            (Entry::None, None) => books.take_standard(self.file, cluster)?,
+            (Entry::Compressed { at, length }, _) => self.unpack(&mut books, cluster, at, length)?,
+            (Entry::Standard(host), _) => host,
+        };
+        drop(books);
+        self.write_nonzero(host, bytes)
     }
 
-    /// Puts bytes to a cluster that was compressed too early: it becomes a standard one.
-    fn merge(&self, cluster: u64, at: u64, length: u64, bytes: &[u8]) -> io::Result<()> {
+    /// Makes a standard cluster of one that was compressed too early, since more of it comes; returns where it is.
+    fn unpack(&self, books: &mut Books, cluster: u64, at: u64, length: u64) -> io::Result<u64> {
         let mut whole = vec![0; self.options.cluster_bytes() as usize];
         let mut compressed = vec![0; length as usize];
         let read = self.file.read(at, &mut compressed)?;
         if !inflate(self.options.compression, &compressed[..read], &mut whole) {
             return Err(io::Error::other("a cluster just written can't be inflated"));
         }
-        let host = {
-            let mut books = self.books.lock().expect("no panics");
-            let cluster_bits = self.options.cluster_bits;
-            for host in at >> cluster_bits..=(at + length - 1) >> cluster_bits {
-                books.counts.change(self.file, host, -1)?;
-            }
-            books.take_standard(self.file, cluster)?
-        };
+        let cluster_bits = self.options.cluster_bits;
+        for host in at >> cluster_bits..=(at + length - 1) >> cluster_bits {
+            books.counts.change(self.file, host, -1)?;
+        }
+        let host = books.take_standard(self.file, cluster)?;
         self.write_nonzero(host, &whole)?;
-        self.write_nonzero(host, bytes)
+        Ok(host)
     }
 
     fn write_nonzero(&self, host: u64, bytes: &[u8]) -> io::Result<()> {

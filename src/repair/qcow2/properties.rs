@@ -98,6 +98,7 @@ proptest! {
         cuts in vec((1u64..60, 0u8..3, any::<u64>()), 1..80),
         order in any::<prop::sample::Index>(),
         assembly_bytes_max in prop_oneof![Just(0), Just(20_000), Just(1 << 25)],
+        threads in 1usize..5,
         sparse in prop_oneof![Just(0u64), Just(512), Just(4096)],
     ) {
         let size = sectors * 512;
@@ -121,9 +122,14 @@ proptest! {
             let by = order.index(pieces.len());
             pieces.rotate_left(by);
             let (even, odd): (Vec<_>, Vec<_>) = pieces.into_iter().enumerate().partition(|(i, _)| i % 2 == 0);
-            for (_, (at, bytes)) in even.into_iter().chain(odd) {
-                image.put(at, &bytes, sparse).expect("it takes them");
-            }
+            let all: Vec<_> = even.into_iter().chain(odd).map(|(_, piece)| piece).collect();
+            let image = &image;
+            std::thread::scope(|scope| {
+                for first in 0..threads {
+                    let own = all.iter().skip(first).step_by(threads);
+                    scope.spawn(move || own.for_each(|(at, bytes)| image.put(*at, bytes, sparse).expect("it takes them")));
+                }
+            });
         }
         image.finish().expect("it ends");
 
