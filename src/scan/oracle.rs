@@ -344,6 +344,7 @@ fn a_difference_that_passes_is_not_believed() {
             threads: 1,
             output: None,
             rereads,
+            scratch_bytes: 0,
             watch: &(),
         };
         let outcome = scan(&job, &mut |_| Ok(())).expect("nothing fails here");

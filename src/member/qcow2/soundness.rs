@@ -18,6 +18,23 @@ const PASSES_MAX: u64 = 8;
 /// Entries between two looks at whether to stop.
 const ENTRIES_AT_ONCE: u64 = 4096;
 
+/// Bits of an L1 entry that must be 0 ("L1 table entry"), of a standard cluster's L2 entry ("Standard Cluster Descriptor"), and of a
+/// refcount table's entry ("Refcount table entry"). QEMU ignores them; whoever writes doesn't know what they mean.
+const L1_RESERVED: u64 = 0x7f00_0000_0000_01ff;
+const L2_RESERVED: u64 = 0x3f00_0000_0000_01fe;
+const REFCOUNT_RESERVED: u64 = 0x1ff;
+
+/// What is known of a cluster's uses where it is met.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// There may be others.
+    Any,
+    /// There is no other.
+    Only,
+    /// A bit of the active tables says whether there are others.
+    Told(bool),
+}
+
 /// How often clusters were met, of a part of the file.
 struct Met {
     /// The part, as numbers of clusters.
@@ -46,14 +63,15 @@ impl Qcow2Member {
 
     fn verify_part(&self, mut met: Met, stopped: &dyn Fn() -> bool) -> Result<(), Unsound> {
         let header = self.header();
-        self.meet(&mut met, 0, 1, false, "the header")?;
+        self.meet(&mut met, 0, 1, Use::Any, "the header")?;
         let table_bytes = u64::from(header.refcount_table_clusters) * header.cluster_bytes();
-        self.meet(&mut met, header.refcount_table_offset, table_bytes, true, "the refcount table")?;
+        self.meet(&mut met, header.refcount_table_offset, table_bytes, Use::Only, "the refcount table")?;
         let mut at_hand = AtHand::default();
         for index in 0..table_bytes / 8 {
-            let block = self.number(header.refcount_table_offset + index * 8, &mut at_hand)? & !0x1ff;
+            let block = self.number(header.refcount_table_offset + index * 8, &mut at_hand)?;
+            refuse_reserved(block & REFCOUNT_RESERVED, "refcount table", header.refcount_table_offset + index * 8)?;
             if block != 0 {
-                self.meet(&mut met, block, header.cluster_bytes(), true, "a refcount block")?;
+                self.meet(&mut met, block, header.cluster_bytes(), Use::Only, "a refcount block")?;
             }
         }
         self.verify_tables(&mut met, (header.l1_offset, header.l1_entries), true, stopped)?;
@@ -63,7 +81,7 @@ impl Qcow2Member {
         }
         if let Some(last) = snapshots.last() {
             let length = last.end.saturating_sub(header.snapshots_offset);
-            self.meet(&mut met, header.snapshots_offset, length, true, "the snapshot table")?;
+            self.meet(&mut met, header.snapshots_offset, length, Use::Only, "the snapshot table")?;
         }
         for snapshot in &snapshots {
             self.verify_tables(&mut met, snapshot.l1, false, stopped)?;
@@ -82,12 +100,13 @@ impl Qcow2Member {
     /// An L1 table with all that it leads to. In the active one a bit tells which clusters are used once ("L1 table entry").
     fn verify_tables(&self, met: &mut Met, l1: (u64, u32), active: bool, stopped: &dyn Fn() -> bool) -> Result<(), Unsound> {
         let layout = self.image().layout;
-        self.meet(met, l1.0, u64::from(l1.1) * 8, false, "an L1 table")?;
+        self.meet(met, l1.0, u64::from(l1.1) * 8, Use::Any, "an L1 table")?;
         let mut at_hand = AtHand::default();
         for index in 0..u64::from(l1.1) {
             let entry = self.number(l1.0 + index * 8, &mut at_hand)?;
+            refuse_reserved(entry & L1_RESERVED, "L1", l1.0 + index * 8)?;
             if let Some(table) = entry::l2_table(entry, layout)? {
-                self.meet(met, table, layout.cluster_bytes(), active && entry & COPIED != 0, "an L2 table")?;
+                self.meet(met, table, layout.cluster_bytes(), told(active, entry), "an L2 table")?;
                 self.verify_table(met, table, index * layout.table_span(), active, stopped)?;
             }
         }
@@ -112,9 +131,11 @@ impl Qcow2Member {
             let host = entry & entry::OFFSET;
             match part {
                 Some(Part::Bad(flaw)) => return Err(format!("{flaw} (entry at {place:#x})")),
-                Some(Part::Compressed { at, length }) => self.meet(met, at, length, false, "a compressed cluster")?,
+                Some(Part::Compressed { .. }) if entry & COPIED != 0 => refuse_reserved(COPIED, "L2", place)?,
+                Some(Part::Compressed { at, length }) => self.meet(met, at, length, Use::Any, "a compressed cluster")?,
                 _ if host != 0 && !layout.external_data => {
-                    self.meet(met, host, layout.cluster_bytes(), active && entry & COPIED != 0, "a cluster")?;
+                    refuse_reserved(entry & L2_RESERVED, "L2", place)?;
+                    self.meet(met, host, layout.cluster_bytes(), told(active, entry), "a cluster")?;
                 }
                 _ => {}
             }
@@ -123,7 +144,7 @@ impl Qcow2Member {
     }
 
     /// What lies in `length` bytes from `at` on is in use.
-    fn meet(&self, met: &mut Met, at: u64, length: u64, alone: bool, what: &str) -> Result<(), Unsound> {
+    fn meet(&self, met: &mut Met, at: u64, length: u64, uses: Use, what: &str) -> Result<(), Unsound> {
         if length == 0 {
             return Ok(());
         }
@@ -136,12 +157,27 @@ impl Qcow2Member {
             if !met.part.contains(&cluster) {
                 continue;
             }
-            let uses = &mut met.uses[(cluster - met.part.start) as usize];
-            *uses = uses.saturating_add(1);
-            if alone && (*uses > 1 || self.count(cluster)? != 1) {
-                return Err(format!("{what} at {at:#x} is said to be used once, and isn't"));
+            let count = &mut met.uses[(cluster - met.part.start) as usize];
+            *count = count.saturating_add(1);
+            let wrong = match uses {
+                Use::Any => false,
+                Use::Only => *count > 1 || self.count(cluster)? != 1,
+                // As QEMU's check has it (block/qcow2-refcount.c, `check_oflag_copied`).
+                Use::Told(once) => (once && *count > 1) || once != (self.count(cluster)? == 1),
+            };
+            if wrong {
+                let said = if uses == Use::Told(false) { "more than once" } else { "once" };
+                return Err(format!("{what} at {at:#x} is said to be used {said}, and isn't"));
             }
         }
         Ok(())
     }
+}
+
+fn told(active: bool, entry: u64) -> Use {
+    if active { Use::Told(entry & COPIED != 0) } else { Use::Any }
+}
+
+fn refuse_reserved(bits: u64, table: &str, at: u64) -> Result<(), Unsound> {
+    if bits == 0 { Ok(()) } else { Err(format!("the entry at {at:#x} of its {table} table has bits set that must be 0 ({bits:#x})")) }
 }
