@@ -32,12 +32,12 @@ use super::{
 use crate::{
     member::{Format, Given, LockForce, Member, MemberName, RawMember, escaped, file_system_conflict},
     repair::{
-        Earlier, InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, admit,
+        Earlier, InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, RepairError, admit,
         journal::{Identity, Journal, State},
         undo::{Undo, UndoTarget},
     },
     report::{InPlaceReport, Look, Report, human_size},
-    scan::{Poll, Question, Watch, sizes},
+    scan::{Poll, Question, Watch, majority, sizes},
     sys::{
         device::Sysfs,
         locks::Claim,
@@ -195,12 +195,16 @@ fn put_images_back(args: &RepairArgs, sources: &mut Sources) -> Result<()> {
     let Some((folder, name)) = journal_path(args, &own)? else { return Ok(()) };
     let shown = MemberName::from(shown_path(args, &folder, &name).as_path());
     let Some(storage) = folder.open(&name).with_context(|| format!("{shown}: can't be opened"))? else { return Ok(()) };
-    // What is in use, can't be used, or isn't this repair's, is told of later.
-    if let Claim::Others(_) = storage.claim(!args.in_place.dry_run).with_context(|| shown.to_string())? {
+    // What can't be used, or isn't this repair's, is told of later.
+    if own.iter().any(|file| file.is_at(&folder.join(&name)).unwrap_or(false)) {
         return Ok(());
     }
+    if let Claim::Others(holders) = storage.claim(!args.in_place.dry_run).with_context(|| shown.to_string())? {
+        return Err(RepairError::JournalInUse { journal: shown, holders }.into());
+    }
     let Ok(journal) = Journal::load(&shown, storage) else { return Ok(()) };
-    if journal.state() != State::Unfinished || journal.header().members.len() != files.len() {
+    let unfinished = journal.state() == State::Unfinished && journal.header().members.len() == files.len();
+    if !unfinished || !may_be_ours(args, &journal.header().options)? {
         return Ok(());
     }
     let touched = journal.touched()?;
@@ -234,10 +238,14 @@ fn put_images_back(args: &RepairArgs, sources: &mut Sources) -> Result<()> {
     let mut control = Control::new(&args.show.progress)?;
     let phases = |what, bytes| control.begin(what, bytes);
     let undo = Undo { targets: &targets, force_changed: args.forces(Word::Changed), watch: &control, phases: &phases };
+    let names: Vec<String> = targets.iter().flatten().map(|target| target.name.to_string()).collect();
     undo.examine_begun(&journal)?;
+    if !args.in_place.yes && io::stdin().is_terminal() {
+        let question = format!("A repair of {} was cut off. Put that back, and repair anew? [y/N] ", names.join(", "));
+        ensure!(control.aside(|| ask(&question, &|| control.stopped())), "nothing was written\nhint: the same command asks again");
+    }
     undo.put_back_begun(&journal)?;
     control.end();
-    let names: Vec<String> = targets.iter().flatten().map(|target| target.name.to_string()).collect();
     drop(targets);
     for (file, _) in &mut files {
         if let Some(file) = file.as_mut() {
@@ -443,13 +451,49 @@ fn options(args: &RepairArgs, question: &Question, poll: &Poll, no_write: &[usiz
     words.extend(no_write.iter().map(|member| format!("no-write #{member}")));
     words.extend(earlier.map(|earlier| format!("from a report's list {:016x}", earlier.digest())));
     words.extend(args.in_place.truncate.then(|| "truncate".to_owned()));
+    words.extend(formats(args));
     words.join(", ")
+}
+
+/// Which members are images rather than bytes, as words of the options.
+fn formats(args: &RepairArgs) -> Vec<String> {
+    let given = args.members.members.iter().enumerate();
+    let images = given.filter(|(_, given)| args.members.stated(&Given::of(given)) == Some(Format::Qcow2));
+    images.map(|(index, _)| format!("qcow2 #{index}")).collect()
+}
+
+/// Whether the options that a journal tells of can be those of now, as far as that is known before the members are read.
+fn may_be_ours(args: &RepairArgs, then: &str) -> Result<bool> {
+    let given = &args.members.members;
+    let numbered = |names: &[OsString], word: &str| {
+        names.iter().map(|name| Ok(format!("{word} #{}", find_given(name, given)?))).collect::<Result<Vec<String>>>()
+    };
+    let threshold = args.vote.threshold.unwrap_or_else(|| majority(given.len()));
+    let mut ours = vec![format!("sector-size {}", args.vote.sector_size), format!("threshold {threshold}")];
+    ours.extend(numbered(args.vote.trust.as_slice(), "trust")?);
+    ours.extend(numbered(&args.in_place.no_write, "no-write")?);
+    ours.extend(args.in_place.truncate.then(|| "truncate".to_owned()));
+    ours.extend(formats(args));
+    let read_later = ["size ", "range ", "pick ", "from "];
+    Ok(then.split(", ").filter(|word| !read_later.iter().any(|later| word.starts_with(later))).eq(ours))
+}
+
+/// An address that means the same from every folder.
+fn absolute_address(uri: &str) -> String {
+    let Some((before, socket)) = uri.split_once("socket=") else { return uri.to_owned() };
+    match std::env::current_dir() {
+        Ok(folder) if !socket.starts_with('/') && !socket.to_ascii_lowercase().starts_with("%2f") => {
+            let escaped = folder.to_string_lossy().replace('%', "%25").replace('&', "%26").replace('#', "%23").replace(' ', "%20");
+            format!("{before}socket={escaped}/{socket}")
+        }
+        _ => uri.to_owned(),
+    }
 }
 
 /// What tells a member from others: of an export, only its address.
 fn identity_of(member: &dyn Member) -> Result<Identity> {
     if let Some(export) = member.nbd() {
-        let path = export.uri().as_bytes().to_vec();
+        let path = absolute_address(export.uri()).into_bytes();
         return Ok(Identity {
             path,
             device: true,

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{
     Args, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser},
@@ -59,8 +59,8 @@ pub(super) struct UndoArgs {
     dry_run: bool,
 
     /// A member that moved: its path then, and its path now; may be repeated
-    #[arg(long, value_name = "OLD=NEW", value_parser = OsStringValueParser::new().try_map(|text| parse_map(&text)))]
-    map: Vec<(OsString, OsString)>,
+    #[arg(long, value_name = "OLD=NEW", value_parser = OsStringValueParser::new().try_map(parse_map))]
+    map: Vec<OsString>,
 
     /// Override a refusal by its name, as the refusal's message says
     #[arg(long, value_enum, value_name = "WORD", value_delimiter = ',')]
@@ -85,17 +85,36 @@ enum Word {
     Device,
 }
 
-fn parse_map(text: &OsString) -> Result<(OsString, OsString)> {
+/// Where OLD may end and NEW may begin: paths and addresses may have a `=` of their own.
+fn splits(text: &OsStr) -> impl Iterator<Item = (&OsStr, &OsStr)> {
     let bytes = text.as_bytes();
-    let at = bytes.iter().position(|&byte| byte == b'=').context("OLD=NEW is wanted, for instance /old/a.img=/new/a.img")?;
-    let (old, new) = (&bytes[..at], &bytes[at + 1..]);
-    ensure!(!old.is_empty() && !new.is_empty(), "OLD=NEW is wanted, for instance /old/a.img=/new/a.img");
-    Ok((OsStr::from_bytes(old).to_owned(), OsStr::from_bytes(new).to_owned()))
+    let places = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'=').map(|(at, _)| at);
+    let parts = places.map(|at| (OsStr::from_bytes(&bytes[..at]), OsStr::from_bytes(&bytes[at + 1..])));
+    parts.filter(|(old, new)| !old.is_empty() && !new.is_empty())
+}
+
+fn parse_map(text: OsString) -> Result<OsString> {
+    ensure!(splits(&text).next().is_some(), "OLD=NEW is wanted, for instance /old/a.img=/new/a.img");
+    Ok(text)
+}
+
+/// The pairs that are meant: OLD is a member that the journal tells of.
+fn mapping<'a>(args: &'a UndoArgs, journal: &Journal) -> Result<Vec<(&'a OsStr, &'a OsStr)>> {
+    let known = |old: &OsStr| journal.header().members.iter().any(|identity| identity.path == old.as_bytes());
+    let meant = |text: &'a OsString| {
+        splits(text).find(|(old, _)| known(old)).ok_or_else(|| {
+            let old = splits(text).next().map_or(text.as_os_str(), |(old, _)| old);
+            let paths: Vec<String> = journal.header().members.iter().map(|identity| shown(&identity.path)).collect();
+            anyhow!("--map {}: the journal has no such member\nhint: it has {}", shown(old.as_bytes()), paths.join(", "))
+        })
+    };
+    args.map.iter().map(meant).collect()
 }
 
 pub(super) fn run(args: &UndoArgs) -> Result<u8> {
     let journal = open_journal(&args.journal, !args.dry_run)?;
-    let opened = open_targets(args, &journal)?;
+    let map = mapping(args, &journal)?;
+    let opened = open_targets(&map, &journal)?;
     let force = LockForce { no_locks: args.force.contains(&Word::NoLocks), device: args.force.contains(&Word::Device) };
     let mut control = Control::new(&args.show)?;
     let members: Vec<usize> = opened.iter().map(|target| target.index).collect();
@@ -103,7 +122,7 @@ pub(super) fn run(args: &UndoArgs) -> Result<u8> {
     let files: Vec<&RawMember> = opened.iter().flat_map(|member| member.files()).collect();
     check_independence(&files, &Sysfs::default())?;
     lock_all_for_writing(&files, force)?.iter().for_each(|warning| warn_unless(args.show.quiet, warning));
-    let mapped = |identity: &Identity| args.map.iter().any(|(old, _)| old.as_bytes() == identity.path);
+    let mapped = |identity: &Identity| map.iter().any(|(old, _)| old.as_bytes() == identity.path);
     let mut targets: Vec<Option<UndoTarget>> = journal.header().members.iter().map(|_| None).collect();
     for (member, &index) in opened.iter().zip(&members) {
         let file = member.files().into_iter().next();
@@ -202,16 +221,11 @@ struct Opened {
     member: Box<dyn Member>,
 }
 
-fn open_targets(args: &UndoArgs, journal: &Journal) -> Result<Vec<Opened>> {
-    let known = |old: &OsStr| journal.header().members.iter().any(|identity| identity.path == old.as_bytes());
-    if let Some((old, _)) = args.map.iter().find(|(old, _)| !known(old)) {
-        let paths: Vec<String> = journal.header().members.iter().map(|identity| shown(&identity.path)).collect();
-        bail!("--map {}: the journal has no such member\nhint: it has {}", shown(old.as_bytes()), paths.join(", "));
-    }
+fn open_targets(map: &[(&OsStr, &OsStr)], journal: &Journal) -> Result<Vec<Opened>> {
     let mut opened = Vec::new();
     let touched = journal.touched()?;
     for (index, identity) in journal.header().members.iter().enumerate() {
-        let mapped = args.map.iter().find(|(old, _)| old.as_bytes() == identity.path).map(|(_, new)| new.as_os_str());
+        let mapped = map.iter().find(|(old, _)| old.as_bytes() == identity.path).map(|&(_, new)| new);
         let given = mapped.unwrap_or(OsStr::from_bytes(&identity.path));
         let path = Path::new(given);
         if touched >> index & 1 == 0 {

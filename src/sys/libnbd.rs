@@ -258,7 +258,7 @@ impl Connection {
             match unsafe { (functions.poll)(handle, TICK_MS) } {
                 -1 => return Err(lost()),
                 0 => quiet += 1,
-                _ => quiet = 0,
+                _ => {}
             }
             connection.be_patient(quiet)?;
         }
@@ -395,8 +395,9 @@ impl Connection {
                 break;
             }
             // SAFETY: as above.
+            // Whoever sends a byte now and then is given up on, too.
             match unsafe { (functions.poll)(handle, TICK_MS) } {
-                1 => quiet = 0,
+                1 => {}
                 // Nothing came, or the connection broke: then all commands are retired now, and tell so.
                 _ => quiet += 1,
             }

@@ -103,6 +103,9 @@ impl Qcow2Member {
         self.meet(met, l1.0, u64::from(l1.1) * 8, Use::Any, "an L1 table")?;
         let mut at_hand = AtHand::default();
         for index in 0..u64::from(l1.1) {
+            if index.is_multiple_of(ENTRIES_AT_ONCE) && stopped() {
+                return Err("it was interrupted".into());
+            }
             let entry = self.number(l1.0 + index * 8, &mut at_hand)?;
             refuse_reserved(entry & L1_RESERVED, "L1", l1.0 + index * 8)?;
             if let Some(table) = entry::l2_table(entry, layout)? {
