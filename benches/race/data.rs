@@ -1,6 +1,7 @@
 //! The data: sets of three images, made when a race needs them and deleted when none does any more.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::{self, ErrorKind, Read},
     os::unix::fs::FileExt,
@@ -36,6 +37,14 @@ pub enum Kind {
     Damaged,
     /// As `LargeWrites`, for a race that damages and repairs the third itself.
     InPlace,
+    /// As `LargeWrites`, written by qemu-img: page caches lay that out in their own way.
+    Converted,
+    /// The same as qcow2 images.
+    Qcow2,
+    /// Half as long, of data that shrinks to 55 %, as compressed qcow2 images.
+    Zlib,
+    /// Likewise by zstd.
+    Zstd,
     /// Four times as long, 10 % of it data.
     Sparse,
     /// Full, with as much data as `Sparse` has.
@@ -50,6 +59,10 @@ impl Kind {
             Self::Copied => "race-cp",
             Self::Damaged => "race-damaged",
             Self::InPlace => "race-in-place",
+            Self::Converted => "race-converted",
+            Self::Qcow2 => "race-qcow2",
+            Self::Zlib => "race-qcow2-zlib",
+            Self::Zstd => "race-qcow2-zstd",
             Self::Sparse => "race-sparse",
             Self::SparseAsFull => "race-sparse-as-full",
         }
@@ -97,6 +110,10 @@ impl Sets {
             Kind::Damaged => write_full(&folder, self.size_bytes, BAD_SECTORS),
             Kind::SparseAsFull => write_full(&folder, self.stretches() * EXTENT_BYTES, 0),
             Kind::Sparse => self.write_sparse(&folder),
+            Kind::Converted => self.convert(&folder, &["-O", "raw"]),
+            Kind::Qcow2 => self.convert(&folder, &["-O", "qcow2"]),
+            Kind::Zlib => self.compress(&folder, "zlib"),
+            Kind::Zstd => self.compress(&folder, "zstd"),
             Kind::Copied => {
                 let [original, ..] = self.trio(Kind::LargeWrites);
                 for path in trio_in(&folder) {
@@ -107,6 +124,38 @@ impl Sets {
                 Ok(())
             }
         }
+    }
+
+    /// The images of large writes, converted by qemu-img.
+    fn convert(&self, folder: &Path, options: &[&str]) -> Outcome<()> {
+        let [original, ..] = self.trio(Kind::LargeWrites);
+        for path in trio_in(folder) {
+            machine::go_on()?;
+            let arguments = ["convert", "-f", "raw"].iter().chain(options).map(OsStr::new);
+            machine::run("qemu-img", arguments.chain([original.as_os_str(), path.as_os_str()]))?;
+        }
+        Ok(())
+    }
+
+    /// Compressed images of data that can be compressed.
+    fn compress(&self, folder: &Path, by: &str) -> Outcome<()> {
+        let source = folder.join("source.raw");
+        remove_if_there(&source)?;
+        write_compressible(&source, self.size_bytes / 2)?;
+        let [first, others @ ..] = trio_in(folder);
+        let by = format!("compression_type={by}");
+        machine::run(
+            "qemu-img",
+            ["convert", "-c", "-f", "raw", "-O", "qcow2", "-o", &by]
+                .map(OsStr::new)
+                .into_iter()
+                .chain([source.as_os_str(), first.as_os_str()]),
+        )?;
+        remove_if_there(&source)?;
+        for other in others {
+            machine::run("cp", [&first, &other])?;
+        }
+        Ok(())
     }
 
     /// Deletes the sets that aren't named; where they are to be kept, they leave at least the page cache to the others.
@@ -221,6 +270,24 @@ pub fn write_full(folder: &Path, size_bytes: u64, bad_sectors: u64) -> Outcome<(
     }
     files.iter().try_for_each(File::sync_all)?;
     Ok(())
+}
+
+/// Data of which each 4 KiB are noise by a half, and repeat themselves otherwise.
+fn write_compressible(path: &Path, size_bytes: u64) -> Outcome<()> {
+    let file = File::create_new(path)?;
+    let (mut random, mut bytes) = (Random::new(), vec![0; WRITE_BYTES]);
+    for offset in (0..size_bytes).step_by(WRITE_BYTES) {
+        machine::go_on()?;
+        bytes.truncate((size_bytes - offset) as usize);
+        for block in bytes.chunks_mut(4096) {
+            let (noise, rest) = block.split_at_mut(block.len() / 2);
+            random.fill(noise);
+            let word = random.next().to_le_bytes();
+            rest.iter_mut().enumerate().for_each(|(index, byte)| *byte = word[index / 64 % 8] ^ (index % 64) as u8);
+        }
+        file.write_all_at(&bytes, offset)?;
+    }
+    Ok(file.sync_all()?)
 }
 
 /// Whether a file holds what [`write_full`] writes without damage.

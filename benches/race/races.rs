@@ -9,7 +9,7 @@ use std::{
 use super::{
     contest::{Cache, Contest, Contestant, Lane, Times},
     data::{self, BAD_SECTORS, Kind, Sets, Trio},
-    in_place,
+    images, in_place,
     machine::{Outcome, Peers},
     options::Options,
     xfs::Xfs,
@@ -26,7 +26,7 @@ pub struct Race {
 }
 
 /// All of them, in an order that needs few sets at once, and large writes' folios before `cold` throws them away.
-pub const RACES: [Race; 9] = [
+pub const RACES: [Race; 12] = [
     Race { name: "warm", needs: &[Kind::LargeWrites], run: warm },
     Race { name: "warm-cp", needs: &[Kind::LargeWrites, Kind::Copied], run: warm_copied },
     Race { name: "damaged", needs: &[Kind::LargeWrites, Kind::Damaged], run: damaged },
@@ -34,6 +34,9 @@ pub const RACES: [Race; 9] = [
     Race { name: "direct", needs: &[Kind::LargeWrites], run: direct },
     Race { name: "repair", needs: &[Kind::Damaged], run: repair },
     Race { name: "sparse", needs: &[Kind::Sparse, Kind::SparseAsFull], run: sparse },
+    Race { name: "qcow2", needs: &[Kind::LargeWrites, Kind::Converted, Kind::Qcow2], run: images::stored },
+    Race { name: "qcow2-zlib", needs: &[Kind::Zlib], run: images::zlib },
+    Race { name: "qcow2-zstd", needs: &[Kind::Zstd], run: images::zstd },
     Race { name: "in-place-1000", needs: &[Kind::InPlace], run: in_place::few },
     Race { name: "in-place-100000", needs: &[Kind::InPlace], run: in_place::many },
 ];
