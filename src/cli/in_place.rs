@@ -2,52 +2,36 @@
 
 use std::{
     ffi::OsString,
-    fs,
     io::{self, IsTerminal, Write},
-    os::{
-        fd::AsFd,
-        unix::{ffi::OsStrExt, fs::MetadataExt},
-    },
-    path::{Path, PathBuf},
+    os::fd::AsFd,
+    path::PathBuf,
     sync::Mutex,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::statfs::{TMPFS_MAGIC, statfs},
-};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{
     args::find_given,
     complain,
-    open::{Access, Opened, Sources},
+    journal_place::{identity_of, journal_path, look_at_journal, shown_path},
+    open::{Access, Sources},
     present::Presenter,
     progress::Control,
+    put_back::{formats, put_images_back},
     repair::{RepairArgs, Word, same_place},
     warn,
 };
 use crate::{
-    member::{Format, Given, LockForce, Member, MemberName, RawMember, escaped, file_system_conflict},
-    repair::{
-        Earlier, InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, RepairError, admit,
-        journal::{Identity, Journal, State},
-        undo::{Undo, UndoTarget},
-    },
+    member::{LockForce, MemberName, RawMember, escaped},
+    repair::{Earlier, InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, admit},
     report::{InPlaceReport, Look, Report, human_size},
-    scan::{Poll, Question, Watch, majority, sizes},
-    sys::{
-        device::Sysfs,
-        locks::Claim,
-        new_file::random_bytes,
-        storage::{Folder, Storage, place_of, untrusted},
-    },
+    scan::{Poll, Question, Watch, sizes},
+    sys::{new_file::random_bytes, storage::Storage},
 };
 
-/// What the journal beside a member is called: its name, and this.
-const SUFFIX: &str = ".quorum-journal";
 /// How often a signal is looked for while a question waits, in milliseconds.
 const TICK_MS: u16 = 100;
 /// What a write in the middle of nowhere costs beside its bytes, in seconds: for the estimate.
@@ -185,77 +169,6 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     presenter.into_inner().expect("no panics").finish(report, &Look::default())
 }
 
-/// A repair that was cut off leaves images in the middle of something: they are put back first, and then repaired anew.
-fn put_images_back(args: &RepairArgs, sources: &mut Sources) -> Result<()> {
-    let mut files = sources.files();
-    if files.iter().all(|(_, format)| *format != Some(Format::Qcow2)) {
-        return Ok(());
-    }
-    let own: Vec<&RawMember> = files.iter().filter_map(|(file, _)| file.as_deref()).collect();
-    let Some((folder, name)) = journal_path(args, &own)? else { return Ok(()) };
-    let shown = MemberName::from(shown_path(args, &folder, &name).as_path());
-    let Some(storage) = folder.open(&name).with_context(|| format!("{shown}: can't be opened"))? else { return Ok(()) };
-    // What can't be used, or isn't this repair's, is told of later.
-    if own.iter().any(|file| file.is_at(&folder.join(&name)).unwrap_or(false)) {
-        return Ok(());
-    }
-    if let Claim::Others(holders) = storage.claim(!args.in_place.dry_run).with_context(|| shown.to_string())? {
-        return Err(RepairError::JournalInUse { journal: shown, holders }.into());
-    }
-    let Ok(journal) = Journal::load(&shown, storage) else { return Ok(()) };
-    let unfinished = journal.state() == State::Unfinished && journal.header().members.len() == files.len();
-    if !unfinished || !may_be_ours(args, &journal.header().options)? {
-        return Ok(());
-    }
-    let touched = journal.touched()?;
-    let mut targets = Vec::new();
-    for (index, (file, format)) in files.iter().enumerate() {
-        let begun = touched >> index & 1 == 1 && *format == Some(Format::Qcow2);
-        let Some(file) = file.as_deref().filter(|_| begun) else {
-            targets.push(None);
-            continue;
-        };
-        let (then, now) = (&journal.header().members[index], identity(file)?);
-        if (then.inode, &then.path) != (now.inode, &now.path) {
-            return Ok(());
-        }
-        ensure!(
-            !args.in_place.dry_run,
-            "{}: a repair of it was cut off, as {shown} tells, so what it holds now says nothing\n\
-             hint: run the repair again without --dry-run, or take it back with quorum-img undo {}",
-            file.name(),
-            shown.quoted()
-        );
-        let storage = file.disk().with_context(|| {
-            format!("{}: a repair of it was cut off, and it isn't to be written to now\nhint: run the same command again", file.name())
-        })?;
-        let (inode, file_system) = (now.inode, now.file_system);
-        targets.push(Some(UndoTarget { name: file.name().clone(), storage, inode, file_system, mapped: false }));
-    }
-    if targets.iter().all(Option::is_none) {
-        return Ok(());
-    }
-    let mut control = Control::new(&args.show.progress)?;
-    let phases = |what, bytes| control.begin(what, bytes);
-    let undo = Undo { targets: &targets, force_changed: args.forces(Word::Changed), watch: &control, phases: &phases };
-    let names: Vec<String> = targets.iter().flatten().map(|target| target.name.to_string()).collect();
-    undo.examine_begun(&journal)?;
-    if !args.in_place.yes && io::stdin().is_terminal() {
-        let question = format!("A repair of {} was cut off. Put that back, and repair anew? [y/N] ", names.join(", "));
-        ensure!(control.aside(|| ask(&question, &|| control.stopped())), "nothing was written\nhint: the same command asks again");
-    }
-    undo.put_back_begun(&journal)?;
-    control.end();
-    drop(targets);
-    for (file, _) in &mut files {
-        if let Some(file) = file.as_mut() {
-            file.look_again().with_context(|| file.name().to_string())?;
-        }
-    }
-    warn_unless(args.show.progress.quiet, &format!("put back first, since a repair was cut off: {}", names.join(", ")));
-    Ok(())
-}
-
 /// What went wrong, and how to go on.
 fn tell(args: &RepairArgs, done: &InPlaceReport, report: &Report, journal: Option<&JournalPlace>) {
     let code = report.exit_code;
@@ -356,92 +269,6 @@ pub(super) fn ask(question: &str, stopped: &dyn Fn() -> bool) -> bool {
     stdin.read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes")
 }
 
-/// Folder and name of the journal; none where none is wanted.
-fn journal_path(args: &RepairArgs, files: &[&RawMember]) -> Result<Option<(PathBuf, OsString)>> {
-    let own = &args.in_place;
-    if own.no_journal {
-        return Ok(None);
-    }
-    let path = if let Some(path) = &own.journal {
-        path.clone()
-    } else {
-        if files.len() < args.members.members.len() {
-            if own.dry_run {
-                return Ok(None);
-            }
-            bail!(
-                "an export has no folder for the journal of what is overwritten\nhint: name a place with --journal FILE, or say --no-journal"
-            );
-        }
-        if let Some(device) = files.iter().find(|member| member.is_device()) {
-            if own.dry_run {
-                return Ok(None);
-            }
-            bail!(
-                "{}: a device has no folder for the journal of what is overwritten\nhint: name a place with --journal FILE, or say --no-journal",
-                device.name()
-            );
-        }
-        // Beside the file itself, whatever link leads there.
-        let first = fs::canonicalize(files[0].path()).with_context(|| files[0].name().to_string())?;
-        let mut name = first.file_name().context("a file has a name")?.to_owned();
-        name.push(SUFFIX);
-        first.with_file_name(name)
-    };
-    let path = if path.is_symlink() {
-        fs::canonicalize(&path).with_context(|| {
-            format!(
-                "{}: a symbolic link that leads nowhere\nhint: name a place for the journal with --journal FILE",
-                MemberName::from(path.as_path())
-            )
-        })?
-    } else {
-        path
-    };
-    let (folder, name) = place_of(&path)
-        .ok_or_else(|| anyhow!("--journal {}: this is no file's name\nhint: name a file", MemberName::from(path.as_path())))?;
-    Ok(Some((folder.to_owned(), name.to_owned())))
-}
-
-/// The journal as the user would name it.
-fn shown_path(args: &RepairArgs, folder: &Path, name: &OsString) -> PathBuf {
-    if let Some(path) = &args.in_place.journal {
-        return path.clone();
-    }
-    let given = Given::of(&args.members.members[0]);
-    let member = given.path().unwrap_or(Path::new(""));
-    let mut beside = member.as_os_str().to_owned();
-    beside.push(SUFFIX);
-    let beside = PathBuf::from(beside);
-    if member.is_symlink() { folder.join(name) } else { beside }
-}
-
-/// Refuses a journal that can't be what is named; returns what to warn about.
-fn look_at_journal(folder: &Path, name: &OsString, opened: &Opened) -> Result<Vec<String>> {
-    let path = folder.join(name);
-    let shown = MemberName::from(path.as_path());
-    for member in opened.members.iter().flat_map(|member| member.files()) {
-        let same = path.exists() && member.is_at(&path).with_context(|| format!("--journal {shown}"))?;
-        ensure!(!same, "--journal {shown}: this is the member {}\nhint: choose another name", member.name());
-    }
-    let inside = file_system_conflict(folder, &opened.listed(), &Sysfs::default())
-        .with_context(|| format!("--journal {shown}: its folder can't be looked at\nhint: make the folder first, or choose another"))?;
-    if let Some(member) = inside {
-        bail!("--journal {shown}: it would lie on a file system inside of the member {member}\nhint: choose a folder elsewhere");
-    }
-    if let Ok(there) = fs::metadata(&path) {
-        ensure!(there.is_file(), "--journal {shown}: there is something else than a file\nhint: choose another name");
-        if let Some(why) = untrusted(&there) {
-            bail!(
-                "{shown}: this journal isn't to be trusted: {why}\nhint: look at it; chown and chmod it where it is yours, or name another place with --journal"
-            );
-        }
-    }
-    let volatile = statfs(folder).is_ok_and(|facts| facts.filesystem_type() == TMPFS_MAGIC);
-    let warning = format!("{shown}: the journal lies in this machine's memory (tmpfs): a power cut takes it away, and with it the undo");
-    Ok(volatile.then_some(warning).into_iter().collect())
-}
-
 /// What decides what is written, as one line.
 fn options(args: &RepairArgs, question: &Question, poll: &Poll, no_write: &[usize], earlier: Option<&Earlier>) -> String {
     let mut words = vec![format!("sector-size {}", poll.sector), format!("threshold {}", poll.threshold), format!("size {}", poll.size)];
@@ -453,84 +280,6 @@ fn options(args: &RepairArgs, question: &Question, poll: &Poll, no_write: &[usiz
     words.extend(args.in_place.truncate.then(|| "truncate".to_owned()));
     words.extend(formats(args));
     words.join(", ")
-}
-
-/// Which members are images rather than bytes, as words of the options.
-fn formats(args: &RepairArgs) -> Vec<String> {
-    let given = args.members.members.iter().enumerate();
-    let images = given.filter(|(_, given)| args.members.stated(&Given::of(given)) == Some(Format::Qcow2));
-    images.map(|(index, _)| format!("qcow2 #{index}")).collect()
-}
-
-/// Whether the options that a journal tells of can be those of now, as far as that is known before the members are read.
-fn may_be_ours(args: &RepairArgs, then: &str) -> Result<bool> {
-    let given = &args.members.members;
-    let numbered = |names: &[OsString], word: &str| {
-        names.iter().map(|name| Ok(format!("{word} #{}", find_given(name, given)?))).collect::<Result<Vec<String>>>()
-    };
-    let threshold = args.vote.threshold.unwrap_or_else(|| majority(given.len()));
-    let mut ours = vec![format!("sector-size {}", args.vote.sector_size), format!("threshold {threshold}")];
-    ours.extend(numbered(args.vote.trust.as_slice(), "trust")?);
-    ours.extend(numbered(&args.in_place.no_write, "no-write")?);
-    ours.extend(args.in_place.truncate.then(|| "truncate".to_owned()));
-    ours.extend(formats(args));
-    let read_later = ["size ", "range ", "pick ", "from "];
-    Ok(then.split(", ").filter(|word| !read_later.iter().any(|later| word.starts_with(later))).eq(ours))
-}
-
-/// An address that means the same from every folder.
-fn absolute_address(uri: &str) -> String {
-    let Some((before, socket)) = uri.split_once("socket=") else { return uri.to_owned() };
-    match std::env::current_dir() {
-        Ok(folder) if !socket.starts_with('/') && !socket.to_ascii_lowercase().starts_with("%2f") => {
-            let escaped = folder.to_string_lossy().replace('%', "%25").replace('&', "%26").replace('#', "%23").replace(' ', "%20");
-            format!("{before}socket={escaped}/{socket}")
-        }
-        _ => uri.to_owned(),
-    }
-}
-
-/// What tells a member from others: of an export, only its address.
-fn identity_of(member: &dyn Member) -> Result<Identity> {
-    if let Some(export) = member.nbd() {
-        let path = absolute_address(export.uri()).into_bytes();
-        return Ok(Identity {
-            path,
-            device: true,
-            file_system: [0; 16],
-            inode: 0,
-            device_number: 0,
-            size: export.size(),
-            samples: Vec::new(),
-        });
-    }
-    let file = member.files().into_iter().next().with_context(|| format!("{}: has no file", member.name()))?;
-    identity(file)
-}
-
-/// What tells a file or device from others.
-fn identity(member: &RawMember) -> Result<Identity> {
-    let path = fs::canonicalize(member.path()).with_context(|| member.name().to_string())?;
-    let meta = member.metadata();
-    let device = member.is_device();
-    Ok(Identity {
-        path: path.as_os_str().as_bytes().to_vec(),
-        device,
-        file_system: file_system_of(member),
-        inode: if device { 0 } else { meta.ino() },
-        device_number: if device { meta.rdev() } else { meta.dev() },
-        size: member.size(),
-        samples: Vec::new(),
-    })
-}
-
-/// What the file system that holds a member calls itself; zeros for a device, and where that isn't known.
-pub(super) fn file_system_of(member: &RawMember) -> [u8; 16] {
-    let mut id = [0; 16];
-    if let (false, Ok(facts)) = (member.is_device(), nix::sys::statvfs::fstatvfs(member.file())) {
-        id[..8].copy_from_slice(&facts.filesystem_id().to_le_bytes());
-    }
-    id
 }
 
 /// A path of the journal, harmless on a terminal.

@@ -1,6 +1,6 @@
 //! Opening members: all of them, or an error.
 
-use std::{ffi::OsString, path::Path, sync::Arc};
+use std::{ffi::OsString, os::unix::fs::MetadataExt, path::Path, sync::Arc};
 
 use anyhow::{Result, anyhow};
 
@@ -140,6 +140,9 @@ impl Opened {
     /// What can only be said once all is open.
     fn settle(&mut self, access: &Access) -> Result<()> {
         let members = self.listed();
+        if let Access::Rewrite(..) = access {
+            refuse_member_beneath(&members)?;
+        }
         let beneath: Vec<&RawMember> = members.iter().flat_map(|member| member.files().into_iter().skip(1)).collect();
         let shares = matches!(access, Access::Look(locks) | Access::Read(locks) if locks.force_share);
         let locked = if shares { Vec::new() } else { lock_all_for_reading(&beneath)? };
@@ -173,6 +176,21 @@ pub(super) fn open_member(args: &MemberArgs, name: &OsString) -> Result<(Box<dyn
     let caches = Arc::new(Caches::new(TABLE_BYTES_MAX, CLUSTER_BYTES_MAX));
     let member = open_as(args, file, format, (stated.is_none(), References::Ignored), &caches, &mut warnings)?;
     Ok((member, warnings, stated.is_none()))
+}
+
+/// What is rewritten can't lie under another member.
+fn refuse_member_beneath(members: &[&dyn Member]) -> Result<(), DependenceError> {
+    let place = |file: &RawMember| (file.metadata().dev(), file.metadata().ino(), file.metadata().rdev());
+    for upper in members {
+        for beneath in upper.files().iter().skip(1) {
+            let itself = |member: &&&dyn Member| member.files().first().is_some_and(|file| place(file) == place(beneath));
+            if let Some(member) = members.iter().find(itself) {
+                let how = "one is under the other, as its backing file".into();
+                return Err(DependenceError { first: upper.name().clone(), second: member.name().clone(), how });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What a member's bytes come from.

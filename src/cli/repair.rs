@@ -148,7 +148,7 @@ pub(super) enum Word {
     Space,
     /// Use a report although a member was modified since
     Changed,
-    /// Rewrite a qcow2 member although its persistent bitmaps become stale
+    /// Rewrite a qcow2 member although its persistent bitmaps become stale; qemu-img check -r leaks frees what they leave
     Bitmaps,
     /// Rewrite a member that differs so much that it may be stale
     Stale,

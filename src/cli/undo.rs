@@ -19,7 +19,8 @@ use clap::{
 
 use super::{
     args::ProgressArgs,
-    in_place::{ask, file_system_of, shown, warn_unless},
+    in_place::{ask, shown, warn_unless},
+    journal_place::file_system_of,
     progress::{Control, stop_flag},
     texts,
 };

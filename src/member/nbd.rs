@@ -128,7 +128,8 @@ impl NbdMember {
 
     /// The unit of requests in bytes.
     fn unit(&self) -> u64 {
-        self.export.minimum.filter(|bytes| bytes.is_power_of_two()).unwrap_or(1)
+        // The protocol allows no more than 64 KiB (NBD's doc/proto.md, "Block size constraints").
+        self.export.minimum.filter(|bytes| bytes.is_power_of_two() && *bytes <= 64 << 10).unwrap_or(1)
     }
 
     /// Does something over the connection, made anew where it was lost.

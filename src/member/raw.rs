@@ -67,6 +67,12 @@ impl OpenError {
             Self::Kind { kind, .. } => format!("it is {kind}, not a disk image"),
         }
     }
+
+    /// The system's error number, where it was the system.
+    #[must_use]
+    pub fn code(&self) -> Option<i32> {
+        if let Self::Open { error, .. } = self { error.raw_os_error() } else { None }
+    }
 }
 
 /// A regular file or a block device, byte for byte.

@@ -208,14 +208,27 @@ impl<'a> Rewriter<'a> {
             }
         }
         batch.finish().map_err(failed)?;
+        let mut broken = Vec::new();
         for index in unreadable.into_iter().rev() {
             let op = list.remove(index);
+            if self.images[op.member].is_some() {
+                // Tables are changed as a whole or not at all.
+                broken.push((
+                    op.member,
+                    format!("what lies at offset {:#x} of its file can't be read, and so not be journalled", op.range.start),
+                ));
+                continue;
+            }
             let end = self.files[op.member].size();
             if op.range.start < end && end < op.range.end {
                 self.progress[op.member].not_healed(op.seen(op.range)); // a sector that it holds partly, and can't read
             } else {
                 self.unsteady.push(op.seen(op.range));
             }
+        }
+        for (member, error) in broken {
+            list.retain(|op| op.member != member);
+            self.give_up(member, error);
         }
         Ok(())
     }
@@ -224,8 +237,10 @@ impl<'a> Rewriter<'a> {
     fn write(&mut self, list: &[Op], voted: &Voted) -> bool {
         // The block of the last write that didn't heal: its other parts can't be written either.
         let mut sick: Option<(usize, ByteRange)> = None;
+        // In the middle of its tables an image is none: such a batch is carried out to its end.
+        let whole = list.iter().any(|op| self.images[op.member].is_some());
         for op in list {
-            if self.watch.stopped() {
+            if !whole && self.watch.stopped() {
                 return false;
             }
             let progress = &mut self.progress[op.member];

@@ -41,6 +41,14 @@ impl<'a> Clusters<'a> {
         Self { member, index, cleared: member.header().autoclear == 0 }
     }
 
+    /// Whether new clusters can be had at all; nothing is written.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn probe(member: &Qcow2Member) -> Result<(), String> {
+        Clusters::new(member, 0).allocator().map(|_| ())
+    }
+
     /// Parts writes to the guest's disk; `block_bytes` is what the medium writes as a whole.
     ///
     /// # Errors
@@ -87,7 +95,9 @@ impl<'a> Clusters<'a> {
             let parts = &ops[done..done + count];
             let range = ByteRange::new(cluster * cluster_bytes, ((cluster + 1) * cluster_bytes).min(self.member.size()));
             match self.composed(range, parts, voted) {
-                Some(bytes) => image.write(&bytes[..], range.start).map_err(|error| format!("new clusters can't be had: {error}"))?,
+                Some(bytes) => image
+                    .write(&bytes[..], range.start)
+                    .map_err(|error| format!("new clusters can't be had: {error}; repair -o makes a new image of it"))?,
                 None => not_healed.extend(parts.iter().map(|op| op.range)),
             }
             done += count;

@@ -1,6 +1,6 @@
 //! Whether qcow2 members can be rewritten, and what that takes: looked at while the vote goes on, and before anything is written.
 
-use super::{Forced, RepairError, plan::Duties};
+use super::{Forced, RepairError, clusters::Clusters, plan::Duties};
 use crate::{
     member::{Member, qcow2::Qcow2Member},
     vote::{Run, members_of},
@@ -147,6 +147,9 @@ fn judge_one(image: &Qcow2Member, needs: &Needs, forced: Forced, stopped: &dyn F
                 format!("{} clusters need a new place in it, and images with {unable} can't be given any here", needs.new_clusters),
                 rebuild,
             );
+        }
+        if let Err(error) = Clusters::probe(image) {
+            return refuse(error, rebuild);
         }
     }
     Ok(())

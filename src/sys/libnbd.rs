@@ -6,15 +6,13 @@ use std::{
     ffi::{CStr, CString, c_char, c_int, c_uint, c_void},
     fmt, ptr,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use libloading::Library as File;
+use super::nbd_functions::{Callback, Functions, Handle, NO_CALLBACK, functions};
 
-/// The library as every distribution names it: its interface is stable under this number (libnbd(3), "Libnbd ABI").
-const LIBRARY: &str = "libnbd.so.0";
 /// How long one look at the socket waits, in milliseconds.
 const TICK_MS: c_int = 200;
 /// Looks without any news after which a server is given up on: 30 seconds.
@@ -30,103 +28,6 @@ const STATE_ZERO: u32 = 2;
 const READ_ERROR: c_uint = 3;
 const SIZE_MINIMUM: c_int = 0;
 const SIZE_MAXIMUM: c_int = 2;
-
-/// An `nbd_handle`.
-type Handle = *mut c_void;
-
-/// Any of libnbd's callbacks: a function, what it is given, and who frees that.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Callback {
-    function: *const c_void,
-    user_data: *mut c_void,
-    free: *const c_void,
-}
-
-const NO_CALLBACK: Callback = Callback { function: ptr::null(), user_data: ptr::null_mut(), free: ptr::null() };
-
-/// The functions in use, as /usr/include/libnbd.h declares them.
-struct Functions {
-    create: unsafe extern "C" fn() -> Handle,
-    close: unsafe extern "C" fn(Handle),
-    get_error: unsafe extern "C" fn() -> *const c_char,
-    get_errno: unsafe extern "C" fn() -> c_int,
-    add_meta_context: unsafe extern "C" fn(Handle, *const c_char) -> c_int,
-    set_uri_allow_local_file: unsafe extern "C" fn(Handle, bool) -> c_int,
-    aio_connect_uri: unsafe extern "C" fn(Handle, *const c_char) -> c_int,
-    aio_is_connecting: unsafe extern "C" fn(Handle) -> c_int,
-    aio_is_negotiating: unsafe extern "C" fn(Handle) -> c_int,
-    aio_is_ready: unsafe extern "C" fn(Handle) -> c_int,
-    aio_is_processing: unsafe extern "C" fn(Handle) -> c_int,
-    poll: unsafe extern "C" fn(Handle, c_int) -> c_int,
-    get_size: unsafe extern "C" fn(Handle) -> i64,
-    is_read_only: unsafe extern "C" fn(Handle) -> c_int,
-    can_flush: unsafe extern "C" fn(Handle) -> c_int,
-    can_fua: unsafe extern "C" fn(Handle) -> c_int,
-    can_df: unsafe extern "C" fn(Handle) -> c_int,
-    can_meta_context: unsafe extern "C" fn(Handle, *const c_char) -> c_int,
-    get_tls_negotiated: unsafe extern "C" fn(Handle) -> c_int,
-    get_block_size: unsafe extern "C" fn(Handle, c_int) -> i64,
-    aio_pread_structured: unsafe extern "C" fn(Handle, *mut c_void, usize, u64, Callback, Callback, u32) -> i64,
-    aio_pwrite: unsafe extern "C" fn(Handle, *const c_void, usize, u64, Callback, u32) -> i64,
-    aio_flush: unsafe extern "C" fn(Handle, Callback, u32) -> i64,
-    aio_block_status: unsafe extern "C" fn(Handle, u64, u64, Callback, Callback, u32) -> i64,
-    aio_command_completed: unsafe extern "C" fn(Handle, u64) -> c_int,
-    _file: File,
-}
-
-impl Functions {
-    fn load() -> Result<Self, String> {
-        // SAFETY: loading runs the library's initialisers; libnbd's only set up its own thread-local error context.
-        let file = unsafe { File::new(LIBRARY) }.map_err(|error| error.to_string())?;
-        // SAFETY: each type is the one that libnbd.h declares for that name, and `_file` keeps the library loaded as long as the
-        // pointers live.
-        unsafe {
-            Ok(Self {
-                create: symbol(&file, c"nbd_create")?,
-                close: symbol(&file, c"nbd_close")?,
-                get_error: symbol(&file, c"nbd_get_error")?,
-                get_errno: symbol(&file, c"nbd_get_errno")?,
-                add_meta_context: symbol(&file, c"nbd_add_meta_context")?,
-                set_uri_allow_local_file: symbol(&file, c"nbd_set_uri_allow_local_file")?,
-                aio_connect_uri: symbol(&file, c"nbd_aio_connect_uri")?,
-                aio_is_connecting: symbol(&file, c"nbd_aio_is_connecting")?,
-                aio_is_negotiating: symbol(&file, c"nbd_aio_is_negotiating")?,
-                aio_is_ready: symbol(&file, c"nbd_aio_is_ready")?,
-                aio_is_processing: symbol(&file, c"nbd_aio_is_processing")?,
-                poll: symbol(&file, c"nbd_poll")?,
-                get_size: symbol(&file, c"nbd_get_size")?,
-                is_read_only: symbol(&file, c"nbd_is_read_only")?,
-                can_flush: symbol(&file, c"nbd_can_flush")?,
-                can_fua: symbol(&file, c"nbd_can_fua")?,
-                can_df: symbol(&file, c"nbd_can_df")?,
-                can_meta_context: symbol(&file, c"nbd_can_meta_context")?,
-                get_tls_negotiated: symbol(&file, c"nbd_get_tls_negotiated")?,
-                get_block_size: symbol(&file, c"nbd_get_block_size")?,
-                aio_pread_structured: symbol(&file, c"nbd_aio_pread_structured")?,
-                aio_pwrite: symbol(&file, c"nbd_aio_pwrite")?,
-                aio_flush: symbol(&file, c"nbd_aio_flush")?,
-                aio_block_status: symbol(&file, c"nbd_aio_block_status")?,
-                aio_command_completed: symbol(&file, c"nbd_aio_command_completed")?,
-                _file: file,
-            })
-        }
-    }
-}
-
-/// A function of the library.
-///
-/// # Safety
-/// The name's symbol has the type `T`.
-unsafe fn symbol<T: Copy>(file: &File, name: &CStr) -> Result<T, String> {
-    // SAFETY: the caller's promise.
-    unsafe { file.get::<T>(name.to_bytes_with_nul()) }.map(|symbol| *symbol).map_err(|error| error.to_string())
-}
-
-fn functions() -> Result<&'static Functions, NbdError> {
-    static FUNCTIONS: OnceLock<Result<Functions, String>> = OnceLock::new();
-    FUNCTIONS.get_or_init(Functions::load).as_ref().map_err(|why| NbdError::Library(why.clone()))
-}
 
 /// What went wrong with an export.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -220,7 +121,7 @@ impl Connection {
     /// # Errors
     /// See [`NbdError`].
     pub fn open(uri: &str, stop: &Stop) -> Result<Self, NbdError> {
-        let functions = functions()?;
+        let functions = functions().map_err(NbdError::Library)?;
         let lost = || NbdError::Lost(last_error(functions).1);
         let address = CString::new(uri).map_err(|_| NbdError::Lost("an address holds no zero byte".into()))?;
         // SAFETY: takes nothing.

@@ -15,6 +15,7 @@ pub mod holes;
 pub mod libnbd;
 pub mod locks;
 pub mod mapping;
+mod nbd_functions;
 pub mod new_file;
 pub mod overlay;
 pub mod prefetch;

@@ -18,7 +18,7 @@ use super::{
     snapshots::{Snapshot, find_snapshot, read_snapshots},
 };
 use crate::{
-    member::{Cache, Member, MemberName, RawMember, escaped},
+    member::{Cache, Member, MemberName, OpenError, RawMember, escaped},
     sys::beneath,
 };
 
@@ -60,7 +60,12 @@ pub struct Opening<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum Qcow2Error {
     /// Encrypted, or with features that aren't known here.
-    #[error("{member}: {error}\nhint: qemu-nbd reads it{}: export it with qemu-nbd -r, and name its nbd+unix:// address instead", secret(.error))]
+    #[error(
+        "{member}: {error}\n\
+         hint: qemu-nbd reads it{}: export it with qemu-nbd -r, and name its nbd+unix:// address instead; \
+         where the other copies aren't so, its header is damaged: leave it out",
+        secret(.error)
+    )]
     Unsupported {
         /// Which one.
         member: MemberName,
@@ -80,6 +85,20 @@ pub enum Qcow2Error {
         why: Cow<'static, str>,
         /// The way out.
         hint: &'static str,
+    },
+    /// It names another file, which this program can't open as things are.
+    #[error(
+        "{member}: {what} {reference}, which can't be opened: {error}\nhint: run it as a user who may read that; ulimit -n says how many files may be open"
+    )]
+    Unopened {
+        /// The image that names it.
+        member: MemberName,
+        /// As what.
+        what: &'static str,
+        /// The file.
+        reference: MemberName,
+        /// The system's word.
+        error: String,
     },
     /// No such snapshot.
     #[error("{member}: it has no snapshot {wanted}\nhint: {}", listed(.snapshots))]
@@ -290,17 +309,24 @@ impl Opening<'_> {
         };
         let path = folder.join(&reference.path);
         let name = MemberName::from(path.as_path());
-        let missing = |why: &dyn std::fmt::Display| Ok(Err(format!("{name} can't be opened: {why}")));
+        // What isn't there is damage of the image; what this process may not open, or can't any more, says nothing of it.
+        let missing = |why: String, error: Option<i32>| match error {
+            Some(libc::EACCES | libc::EPERM | libc::EMFILE | libc::ENFILE | libc::ENOMEM) => {
+                Err(Qcow2Error::Unopened { member: image.name().clone(), what, reference: name.clone(), error: why })
+            }
+            _ => Ok(Err(format!("{name} can't be opened: {why}"))),
+        };
+        let unopened = |error: OpenError| missing(error.cause(), error.code());
         if self.references == References::Any {
             return match RawMember::open(name.clone(), &path, self.cache) {
                 Ok(file) => Ok(Ok(file)),
-                Err(error) => missing(&error.cause()),
+                Err(error) => unopened(error),
             };
         }
         match open_beneath(folder, &reference.path) {
             Ok(file) => match RawMember::of_file(name.clone(), &path, file, self.cache) {
                 Ok(file) => Ok(Ok(file)),
-                Err(error) => missing(&error.cause()),
+                Err(error) => unopened(error),
             },
             Err(Outside::Left) => Err(Qcow2Error::Reference {
                 member: image.name().clone(),
@@ -309,7 +335,7 @@ impl Opening<'_> {
                 why: "that leads out of the image's own folder".into(),
                 hint: "--allow-references=any follows it, where you trust what the image says",
             }),
-            Err(Outside::Failed(error)) => missing(&error),
+            Err(Outside::Failed(error)) => missing(error.to_string(), error.raw_os_error()),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! What was found to be wrong with a member's image, for the report.
 
-use std::sync::Mutex;
+use std::{collections::BTreeMap, sync::Mutex};
 
 use crate::{member::ImageError, vote::ByteRange};
 
+/// How many more are counted: what memory allows.
+const COUNTED_MAX: usize = 250_000;
 /// How many are told one by one.
 const LISTED_MAX: usize = 100;
 
@@ -15,9 +17,8 @@ pub(super) struct Damages(Mutex<Found>);
 struct Found {
     /// By offset; neighbours of one kind are one.
     listed: Vec<ImageError>,
-    omitted: u64,
-    /// What is omitted, in ascending order, joined: to be counted once.
-    omitted_ranges: Vec<ByteRange>,
+    /// What isn't told, by where it starts, with its end: to be counted once.
+    omitted: BTreeMap<u64, u64>,
 }
 
 impl Damages {
@@ -28,14 +29,15 @@ impl Damages {
     /// Those that are told, by offset, and how many more there are.
     pub(super) fn told(&self) -> (Vec<ImageError>, u64) {
         let found = self.0.lock().expect("no panics");
-        (found.listed.clone(), found.omitted)
+        (found.listed.clone(), found.omitted.len() as u64)
     }
 }
 
 impl Found {
     fn add(&mut self, error: ImageError) {
-        let known = |range: &ByteRange| range.start <= error.range.start && error.range.end <= range.end;
-        if self.listed.iter().any(|listed| known(&listed.range)) || self.omitted_ranges.iter().any(known) {
+        let known = |range: ByteRange| range.start <= error.range.start && error.range.end <= range.end;
+        let before = self.omitted.range(..=error.range.start).next_back();
+        if before.is_some_and(|(&start, &end)| known(ByteRange::new(start, end))) || self.listed.iter().any(|listed| known(listed.range)) {
             return;
         }
         let touches = |listed: &ImageError| {
@@ -55,9 +57,8 @@ impl Found {
         if self.listed.len() < LISTED_MAX {
             let at = self.listed.partition_point(|listed| listed.range.start < error.range.start);
             self.listed.insert(at, error);
-        } else if self.omitted_ranges.len() < LISTED_MAX * LISTED_MAX {
-            self.omitted += 1;
-            self.omitted_ranges.push(error.range);
+        } else if self.omitted.len() < COUNTED_MAX {
+            self.omitted.insert(error.range.start, error.range.end);
         }
     }
 }

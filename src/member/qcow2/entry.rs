@@ -3,7 +3,8 @@
 
 /// Bits 9 to 55: where something lies in a file.
 pub const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
-const COMPRESSED: u64 = 1 << 62;
+/// A compressed cluster.
+pub const COMPRESSED: u64 = 1 << 62;
 /// Nobody else refers to it.
 pub const COPIED: u64 = 1 << 63;
 const ZERO: u64 = 1;
@@ -121,12 +122,25 @@ pub fn part(entry: u64, bitmap: u64, number: u64, guest: u64, layout: Layout) ->
     }
 }
 
-/// "Compressed Clusters Descriptor".
 fn compressed(entry: u64, layout: Layout) -> Part {
-    let sectors_shift = 62 - (layout.cluster_bits - 8);
-    let at = entry & ((1 << sectors_shift) - 1);
-    let further = entry >> sectors_shift & ((1 << (layout.cluster_bits - 8)) - 1);
-    Part::Compressed { at, length: (further + 1) * 512 - at % 512 }
+    let (at, length) = decode_compressed(entry, layout.cluster_bits);
+    Part::Compressed { at, length }
+}
+
+/// Where a compressed cluster starts in the file, and how many bytes may belong to it ("Compressed Clusters Descriptor").
+#[must_use]
+pub fn decode_compressed(entry: u64, cluster_bits: u32) -> (u64, u64) {
+    let shift = 62 - (cluster_bits - 8);
+    let at = entry & ((1 << shift) - 1);
+    let further = entry >> shift & ((1 << (cluster_bits - 8)) - 1);
+    (at, (further + 1) * 512 - at % 512)
+}
+
+/// The entry of a compressed cluster of `length` bytes at `at`; read back, they reach up to a sector's end.
+#[must_use]
+pub fn encode_compressed(at: u64, length: u64, cluster_bits: u32) -> u64 {
+    let further = (at + length - 1) / 512 - at / 512;
+    COMPRESSED | further << (62 - (cluster_bits - 8)) | at
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 mod chain;
 mod damages;
-mod entry;
+pub mod entry;
 mod header;
 mod image;
 mod inflate;

@@ -63,6 +63,10 @@ impl Qcow2Member {
 
     fn verify_part(&self, mut met: Met, stopped: &dyn Fn() -> bool) -> Result<(), Unsound> {
         let header = self.header();
+        let starts = [("refcount table", header.refcount_table_offset), ("snapshot table", header.snapshots_offset)];
+        if let Some((what, at)) = starts.iter().find(|(_, at)| !at.is_multiple_of(header.cluster_bytes())) {
+            return Err(format!("its {what} would lie at {at:#x}, which is no cluster's start"));
+        }
         self.meet(&mut met, 0, 1, Use::Any, "the header")?;
         let table_bytes = u64::from(header.refcount_table_clusters) * header.cluster_bytes();
         self.meet(&mut met, header.refcount_table_offset, table_bytes, Use::Only, "the refcount table")?;
@@ -108,6 +112,9 @@ impl Qcow2Member {
             }
             let entry = self.number(l1.0 + index * 8, &mut at_hand)?;
             refuse_reserved(entry & L1_RESERVED, "L1", l1.0 + index * 8)?;
+            if entry & entry::OFFSET == 0 {
+                refuse_reserved(entry & COPIED, "L1", l1.0 + index * 8)?;
+            }
             if let Some(table) = entry::l2_table(entry, layout)? {
                 self.meet(met, table, layout.cluster_bytes(), told(active, entry), "an L2 table")?;
                 self.verify_table(met, table, index * layout.table_span(), active, stopped)?;
@@ -136,7 +143,8 @@ impl Qcow2Member {
                 Some(Part::Bad(flaw)) => return Err(format!("{flaw} (entry at {place:#x})")),
                 Some(Part::Compressed { .. }) if entry & COPIED != 0 => refuse_reserved(COPIED, "L2", place)?,
                 Some(Part::Compressed { at, length }) => self.meet(met, at, length, Use::Any, "a compressed cluster")?,
-                _ if host != 0 && !layout.external_data => {
+                _ if host == 0 && !layout.external_data => refuse_reserved(entry & (L2_RESERVED | COPIED), "L2", place)?,
+                _ if !layout.external_data => {
                     refuse_reserved(entry & L2_RESERVED, "L2", place)?;
                     self.meet(met, host, layout.cluster_bytes(), told(active, entry), "a cluster")?;
                 }

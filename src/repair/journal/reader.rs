@@ -297,6 +297,23 @@ impl Journal {
         record.map_or(ByteRange::new(self.end, self.end), |(start, end)| ByteRange::new(start, end))
     }
 
+    /// Notes that the members of the mask are going to be written to by somebody who isn't a session: their times and lengths will say
+    /// nothing more.
+    ///
+    /// # Errors
+    /// What writing and syncing say.
+    pub fn without_stamps(mut self, members: u64) -> io::Result<Self> {
+        let Some(mut ended) = self.ended().cloned() else { return Ok(self) };
+        ended.stamps.iter_mut().enumerate().filter(|(index, _)| members >> index & 1 == 1).for_each(|(_, stamp)| *stamp = None);
+        ended.settled &= !members;
+        let (session, sequence, last) = (self.sessions().saturating_sub(1), self.records.len() as u64, self.last());
+        let mut writer = JournalWriter::resume(self.storage, self.header.id, session, sequence, last)?;
+        let head = writer.note_ended(&ended)?;
+        self.records.push(Record { at: self.end, head, synced: 0, ended: Some(ended), resized: Vec::new() });
+        (self.storage, self.end) = writer.into_parts();
+        Ok(self)
+    }
+
     /// Notes that members are being put back, or that they were.
     ///
     /// # Errors

@@ -128,6 +128,14 @@ impl JournalWriter {
         (self.storage, self.at)
     }
 
+    /// Notes how a session ended, as it stands now.
+    ///
+    /// # Errors
+    /// What writing and syncing say.
+    pub(super) fn note_ended(&mut self, ended: &Ended) -> io::Result<Head> {
+        BatchWriter::begin(self, Kind::Ended, &ended.encode())?.finish_head()
+    }
+
     /// Notes that members are being put back, or that they were.
     ///
     /// # Errors

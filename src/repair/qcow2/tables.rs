@@ -4,11 +4,11 @@ use std::{fs::File, io};
 
 use lru::LruCache;
 
-use crate::sys::storage::Storage;
+use crate::{
+    member::qcow2::entry::{COMPRESSED, COPIED, OFFSET, decode_compressed, encode_compressed},
+    sys::storage::Storage,
+};
 
-const COPIED: u64 = 1 << 63;
-const COMPRESSED: u64 = 1 << 62;
-const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 /// Bytes of L2 tables in memory, at most.
 const TABLES_BYTES_MAX: usize = 16 << 20;
 
@@ -78,33 +78,23 @@ impl Tables {
         Ok(())
     }
 
-    /// "Compressed Clusters Descriptor": the offset, and how many sectors there are beyond its first one.
     fn encoded(&self, entry: Entry) -> u64 {
         match entry {
             Entry::None => 0,
             Entry::Standard(host) => host | COPIED,
-            Entry::Compressed { at, length } => {
-                let further = (at + length - 1) / 512 - at / 512;
-                COMPRESSED | further << self.sectors_shift() | at
-            }
+            Entry::Compressed { at, length } => encode_compressed(at, length, self.cluster_bits),
         }
     }
 
     fn decoded(&self, entry: u64) -> Entry {
         if entry & COMPRESSED != 0 {
-            let shift = self.sectors_shift();
-            let at = entry & ((1 << shift) - 1);
-            let further = (entry & !COMPRESSED) >> shift;
-            Entry::Compressed { at, length: (further + 1) * 512 - at % 512 }
+            let (at, length) = decode_compressed(entry, self.cluster_bits);
+            Entry::Compressed { at, length }
         } else if entry & OFFSET != 0 {
             Entry::Standard(entry & OFFSET)
         } else {
             Entry::None
         }
-    }
-
-    fn sectors_shift(&self) -> u32 {
-        62 - (self.cluster_bits - 8)
     }
 
     fn table(&mut self, file: &File, table: u64) -> io::Result<&mut (Vec<u64>, bool)> {

@@ -1,0 +1,165 @@
+//! Where the journal of an in-place repair goes, and what it tells its members by.
+
+use std::{
+    ffi::OsString,
+    fs,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+
+use super::{open::Opened, repair::RepairArgs};
+use crate::{
+    member::{Given, Member, MemberName, RawMember, file_system_conflict},
+    repair::journal::Identity,
+    sys::{
+        device::Sysfs,
+        storage::{place_of, untrusted},
+    },
+};
+
+/// What the journal beside a member is called: its name, and this.
+const SUFFIX: &str = ".quorum-journal";
+
+/// Folder and name of the journal; none where none is wanted.
+pub(super) fn journal_path(args: &RepairArgs, files: &[&RawMember]) -> Result<Option<(PathBuf, OsString)>> {
+    let own = &args.in_place;
+    if own.no_journal {
+        return Ok(None);
+    }
+    let path = if let Some(path) = &own.journal {
+        path.clone()
+    } else {
+        if files.len() < args.members.members.len() {
+            if own.dry_run {
+                return Ok(None);
+            }
+            bail!(
+                "an export has no folder for the journal of what is overwritten\nhint: name a place with --journal FILE, or say --no-journal"
+            );
+        }
+        if let Some(device) = files.iter().find(|member| member.is_device()) {
+            if own.dry_run {
+                return Ok(None);
+            }
+            bail!(
+                "{}: a device has no folder for the journal of what is overwritten\nhint: name a place with --journal FILE, or say --no-journal",
+                device.name()
+            );
+        }
+        // Beside the file itself, whatever link leads there.
+        let first = fs::canonicalize(files[0].path()).with_context(|| files[0].name().to_string())?;
+        let mut name = first.file_name().context("a file has a name")?.to_owned();
+        name.push(SUFFIX);
+        first.with_file_name(name)
+    };
+    let path = if path.is_symlink() {
+        fs::canonicalize(&path).with_context(|| {
+            format!(
+                "{}: a symbolic link that leads nowhere\nhint: name a place for the journal with --journal FILE",
+                MemberName::from(path.as_path())
+            )
+        })?
+    } else {
+        path
+    };
+    let (folder, name) = place_of(&path)
+        .ok_or_else(|| anyhow!("--journal {}: this is no file's name\nhint: name a file", MemberName::from(path.as_path())))?;
+    Ok(Some((folder.to_owned(), name.to_owned())))
+}
+
+/// The journal as the user would name it.
+pub(super) fn shown_path(args: &RepairArgs, folder: &Path, name: &OsString) -> PathBuf {
+    if let Some(path) = &args.in_place.journal {
+        return path.clone();
+    }
+    let given = Given::of(&args.members.members[0]);
+    let member = given.path().unwrap_or(Path::new(""));
+    let mut beside = member.as_os_str().to_owned();
+    beside.push(SUFFIX);
+    let beside = PathBuf::from(beside);
+    if member.is_symlink() { folder.join(name) } else { beside }
+}
+
+/// Refuses a journal that can't be what is named; returns what to warn about.
+pub(super) fn look_at_journal(folder: &Path, name: &OsString, opened: &Opened) -> Result<Vec<String>> {
+    let path = folder.join(name);
+    let shown = MemberName::from(path.as_path());
+    for member in opened.members.iter().flat_map(|member| member.files()) {
+        let same = path.exists() && member.is_at(&path).with_context(|| format!("--journal {shown}"))?;
+        ensure!(!same, "--journal {shown}: this is the member {}\nhint: choose another name", member.name());
+    }
+    let inside = file_system_conflict(folder, &opened.listed(), &Sysfs::default())
+        .with_context(|| format!("--journal {shown}: its folder can't be looked at\nhint: make the folder first, or choose another"))?;
+    if let Some(member) = inside {
+        bail!("--journal {shown}: it would lie on a file system inside of the member {member}\nhint: choose a folder elsewhere");
+    }
+    if let Ok(there) = fs::metadata(&path) {
+        ensure!(there.is_file(), "--journal {shown}: there is something else than a file\nhint: choose another name");
+        if let Some(why) = untrusted(&there) {
+            bail!(
+                "{shown}: this journal isn't to be trusted: {why}\nhint: look at it; chown and chmod it where it is yours, or name another place with --journal"
+            );
+        }
+    }
+    let volatile = statfs(folder).is_ok_and(|facts| facts.filesystem_type() == TMPFS_MAGIC);
+    let warning = format!("{shown}: the journal lies in this machine's memory (tmpfs): a power cut takes it away, and with it the undo");
+    Ok(volatile.then_some(warning).into_iter().collect())
+}
+
+/// An address that means the same from every folder.
+fn absolute_address(uri: &str) -> String {
+    let Some((before, socket)) = uri.split_once("socket=") else { return uri.to_owned() };
+    match std::env::current_dir() {
+        Ok(folder) if !socket.starts_with('/') && !socket.to_ascii_lowercase().starts_with("%2f") => {
+            let escaped = folder.to_string_lossy().replace('%', "%25").replace('&', "%26").replace('#', "%23").replace(' ', "%20");
+            format!("{before}socket={escaped}/{socket}")
+        }
+        _ => uri.to_owned(),
+    }
+}
+
+/// What tells a member from others: of an export, only its address.
+pub(super) fn identity_of(member: &dyn Member) -> Result<Identity> {
+    if let Some(export) = member.nbd() {
+        let path = absolute_address(export.uri()).into_bytes();
+        return Ok(Identity {
+            path,
+            device: true,
+            file_system: [0; 16],
+            inode: 0,
+            device_number: 0,
+            size: export.size(),
+            samples: Vec::new(),
+        });
+    }
+    let file = member.files().into_iter().next().with_context(|| format!("{}: has no file", member.name()))?;
+    identity(file)
+}
+
+/// What tells a file or device from others.
+pub(super) fn identity(member: &RawMember) -> Result<Identity> {
+    let path = fs::canonicalize(member.path()).with_context(|| member.name().to_string())?;
+    let meta = member.metadata();
+    let device = member.is_device();
+    Ok(Identity {
+        path: path.as_os_str().as_bytes().to_vec(),
+        device,
+        file_system: file_system_of(member),
+        inode: if device { 0 } else { meta.ino() },
+        device_number: if device { meta.rdev() } else { meta.dev() },
+        size: member.size(),
+        samples: Vec::new(),
+    })
+}
+
+/// What the file system that holds a member calls itself; zeros for a device, and where that isn't known.
+pub(super) fn file_system_of(member: &RawMember) -> [u8; 16] {
+    let mut id = [0; 16];
+    if let (false, Ok(facts)) = (member.is_device(), nix::sys::statvfs::fstatvfs(member.file())) {
+        id[..8].copy_from_slice(&facts.filesystem_id().to_le_bytes());
+    }
+    id
+}
