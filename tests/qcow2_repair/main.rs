@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod described;
 mod in_place;
 mod interrupted;
 mod output;
