@@ -191,7 +191,10 @@ impl RepairArgs {
         }
         let mut options = Qcow2Options { compressed: self.compress, ..Qcow2Options::default() };
         for option in &self.output_options {
-            set_option(&mut options, option).with_context(|| format!("--output-options {}", escaped(option)))?;
+            set_option(&mut options, option).map_err(|why| {
+                let hint = "cluster_size, compat and compression_type can be set, for instance cluster_size=64k";
+                anyhow!("--output-options {}: {why}\nhint: {hint}", escaped(option))
+            })?;
         }
         Ok(Some(options))
     }
@@ -290,7 +293,7 @@ pub(super) fn same_place(one: &Path, other: &Path) -> bool {
 
 /// One of qemu-img's creation options.
 fn set_option(options: &mut Qcow2Options, option: &str) -> Result<()> {
-    let (name, value) = option.split_once('=').context("NAME=VALUE is wanted, for instance cluster_size=64k")?;
+    let (name, value) = option.split_once('=').context("NAME=VALUE is wanted")?;
     match (name, value) {
         ("cluster_size", size) => {
             let size = parse_size(size)?;
@@ -303,7 +306,7 @@ fn set_option(options: &mut Qcow2Options, option: &str) -> Result<()> {
         ("compression_type", "zstd") => options.compression = Compression::Zstd,
         ("compat", _) => bail!("0.10 (or v2) or 1.1 (or v3) is wanted"),
         ("compression_type", _) => bail!("zlib or zstd is wanted"),
-        _ => return Err(anyhow!("there is no such option\nhint: cluster_size, compat and compression_type can be set")),
+        _ => bail!("there is no such option"),
     }
     Ok(())
 }
