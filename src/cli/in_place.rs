@@ -57,7 +57,7 @@ pub(super) struct InPlaceArgs {
     #[arg(long, value_name = "MEMBER", conflicts_with = "output-file")]
     pub no_write: Vec<OsString>,
 
-    /// Cut members that are longer than the voted size; what is cut is journalled
+    /// Cut raw members that are longer than the voted size; what is cut is journalled. Images, devices and exports keep theirs
     #[arg(long, conflicts_with_all = ["output-file", "range"])]
     pub truncate: bool,
 
@@ -190,10 +190,14 @@ fn tell(args: &RepairArgs, done: &InPlaceReport, report: &Report, journal: Optio
     for member in &done.members {
         if member.surplus_bytes > 0 {
             let surplus = human_size(member.surplus_bytes);
-            warn_unless(
-                args.show.progress.quiet,
-                &format!("{}: {surplus} behind the virtual size were kept; --truncate cuts them", member.name),
-            );
+            let way_out = match (member.fixed_size, report.members[member.index].format) {
+                (false, _) => "--truncate cuts them",
+                (true, "qcow2") => {
+                    "the size of an image isn't changed in place: qemu-img resize --shrink does that, repair -o makes a new one"
+                }
+                (true, _) => "its size can't be changed",
+            };
+            warn_unless(args.show.progress.quiet, &format!("{}: {surplus} behind the virtual size were kept; {way_out}", member.name));
         }
         if member.no_write {
             warn_unless(args.show.progress.quiet, &format!("{}: it differs, and stays so: --no-write", member.name));

@@ -131,7 +131,7 @@ impl InPlace<'_> {
         let left = plan.members.iter().zip(self.members).filter(|(plan, _)| plan.left_bytes > 0);
         warnings.extend(left.map(|(plan, member)| {
             let why = match member.format() {
-                "qcow2" => "the size of an image isn't changed in place; repair -o makes a new one",
+                "qcow2" => "the size of an image isn't changed in place: qemu-img resize does that, repair -o makes a new one",
                 _ => "a sector before them is undecided, or it is a device",
             };
             format!("{}: {} bytes that it lacks at its end can't be added: {why}", member.name(), plan.left_bytes)

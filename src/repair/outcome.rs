@@ -30,6 +30,7 @@ impl InPlace<'_> {
                 unreadable_bytes: member.unreadable_bytes,
                 left_bytes: member.left_bytes,
                 surplus_bytes: if member.truncate_to.is_some() { 0 } else { member.surplus_bytes },
+                fixed_size: member.fixed_size && member.left_bytes + member.surplus_bytes > 0,
                 extend_to: member.extend_to,
                 truncate_to: member.truncate_to,
                 zeros_over_data_bytes: member.data_zeroed,

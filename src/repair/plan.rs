@@ -26,7 +26,7 @@ pub struct Standing {
     pub written: bool,
     /// The block in bytes that can be written without reading it first.
     pub block_bytes: u64,
-    /// Whether it can be made longer, which a device can't.
+    /// Whether it can be made longer, and shorter, which a device can't.
     pub grows: bool,
     /// Whether its surplus is to be cut.
     pub truncated: bool,
@@ -84,6 +84,8 @@ pub struct MemberPlan {
     pub truncate_to: Option<u64>,
     /// Bytes beyond the virtual size.
     pub surplus_bytes: u64,
+    /// Whether its size can't be changed.
+    pub fixed_size: bool,
     /// Bytes of data that any member holds behind its end.
     tail_data: u64,
     /// Whether it may be written to.
@@ -161,6 +163,7 @@ impl Planner {
         let members = standings.iter().map(|standing| MemberPlan {
             written: standing.written,
             surplus_bytes: standing.size.saturating_sub(size),
+            fixed_size: !standing.grows,
             tail_data: standing.tail_data,
             truncate_to: (standing.written && standing.truncated && standing.size > size).then_some(size),
             ..MemberPlan::default()

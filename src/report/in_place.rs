@@ -108,6 +108,9 @@ pub struct InPlaceMember {
     /// Bytes behind the virtual size that stay.
     #[serde(skip_serializing_if = "is_zero")]
     pub surplus_bytes: u64,
+    /// It is too long or too short, and its size can't be changed here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub fixed_size: bool,
     /// Its new length, where it grows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extend_to: Option<u64>,
@@ -158,7 +161,12 @@ impl InPlaceMember {
         aside(self.zeros_over_data_bytes, "of its data become zeros");
         aside(self.data_over_zeros_bytes, "of its zeros become data");
         aside(self.left_bytes, "it lacks can't be added");
-        aside(self.surplus_bytes, "behind the virtual size stay (--truncate cuts them)");
+        let surplus = if self.fixed_size {
+            "behind the virtual size stay (its size isn't changed in place)"
+        } else {
+            "behind the virtual size stay (--truncate cuts them)"
+        };
+        aside(self.surplus_bytes, surplus);
         if text.is_empty() {
             text = format!("{} written once more", human_size(self.bytes_written));
         }

@@ -1,8 +1,8 @@
 //! Disks as QEMU's users describe them, and what a check suggests for image files.
 
 use super::{
-    Scene, have_qemu, qemu_img,
-    support::{Lab, MIB},
+    have_qemu, qemu_img, qemu_io,
+    support::{Lab, MIB, noise},
 };
 
 /// Three copies of a disk, raw, qcow2 and raw, of which the second has a bad sector.
@@ -77,13 +77,19 @@ fn check_suggests_the_files_themselves() {
     if !have_qemu() {
         return;
     }
-    let scene = Scene::new(&["create -q -f qcow2 a.q 8M"], false, &["write -q -P 99 1M 512"]);
-    let run = scene.lab.quorum_img(["check", "-f", "qcow2", "a.q", "b.q", "c.q"]).exits(1);
+    let lab = Lab::new();
+    lab.file("disk.raw", noise(5, 4 << 20));
+    qemu_img(&lab, "convert -f raw -O qcow2 disk.raw a.q");
+    for name in ["b.q", "c.q"] {
+        lab.file(name, lab.bytes(&lab.path("a.q")));
+    }
+    qemu_io(&lab, "b.q", ["write -q -P 99 1M 512"]);
+    let run = lab.quorum_img(["check", "-f", "qcow2", "a.q", "b.q", "c.q"]).exits(1);
     run.says("quorum-img check -f raw").says("byte for byte");
     let suggested = run.stdout().lines().find(|line| line.contains("-f raw")).expect("it is there").to_owned();
     let words: Vec<String> = suggested.split('#').next().expect("a command").split_whitespace().skip(2).map(str::to_owned).collect();
-    scene.lab.quorum_img(&words).exits(1);
+    lab.quorum_img(&words).exits(1);
 
-    qemu_img(&scene.lab, "convert -f qcow2 -O qcow2 -o cluster_size=4k b.q other.q");
-    scene.lab.quorum_img(["check", "-f", "qcow2", "a.q", "other.q", "c.q"]).exits(1).says_nothing_of("-f raw");
+    qemu_img(&lab, "convert -f qcow2 -O qcow2 -o cluster_size=4k b.q other.q");
+    lab.quorum_img(["check", "-f", "qcow2", "a.q", "other.q", "c.q"]).exits(1).says_nothing_of("-f raw");
 }

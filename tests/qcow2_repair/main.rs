@@ -1,21 +1,51 @@
-//! qcow2 images that are written: new ones, and members that are rewritten in place. QEMU's own tools judge what comes out: its check
-//! finds nothing, its compare no difference, its snapshots are what they were.
+//! qcow2 images that quorum-img writes: new ones (`repair -O qcow2 -o`), and those that are rewritten in place. QEMU's own tools make
+//! what goes in, and judge what comes out: `qemu-img check` finds nothing to complain of, and every byte is what a guest should see.
 
+#[path = "../qcow2/layout.rs"]
+#[allow(dead_code)]
+mod layout;
+#[path = "../support/signals.rs"]
+mod signals;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backing;
+mod big;
+mod choices;
 mod described;
+mod fills;
 mod in_place;
-mod interrupted;
+mod kills;
+mod kinds;
+mod locks;
+mod new_refused;
 mod output;
 mod refused;
+mod set;
+mod sizes;
+mod undo;
 
-use std::path::PathBuf;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
+};
 
-use support::{Lab, needs};
+use serde_json::Value;
 
-/// Overrides for damage that is no few sectors: what is tested here is the writing.
-const FORCED: &str = "stale,newer";
+use support::{Lab, Output, Run, needs, noise};
+
+/// Big-endian numbers, as qcow2 has them; by the name under which [`layout`] knows them.
+mod making {
+    pub fn be64(bytes: &[u8], at: usize) -> u64 {
+        u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+    }
+
+    pub fn be32(bytes: &[u8], at: usize) -> u32 {
+        u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+    }
+}
 
 /// Whether QEMU's tools are here; says aloud where not.
 fn have_qemu() -> bool {
@@ -23,89 +53,141 @@ fn have_qemu() -> bool {
 }
 
 /// Runs `qemu-img` with the words of `line`; it must succeed.
-fn qemu_img(lab: &Lab, line: &str) {
-    lab.program("qemu-img").args(line.split_whitespace()).exits(0);
+fn qemu_img(lab: &Lab, line: &str) -> String {
+    lab.program("qemu-img").args(line.split_whitespace()).exits(0).stdout()
 }
 
 /// Runs these commands of `qemu-io` on a qcow2 image, discards and all.
-fn qemu_io(lab: &Lab, image: &str, commands: &[&str]) {
-    let words = commands.iter().flat_map(|command| ["-c", command]);
-    lab.program("qemu-io").args(["-f", "qcow2", "-d", "unmap"]).args(words).arg(image).exits(0);
+fn qemu_io<I>(lab: &Lab, image: &str, commands: I)
+where
+    I: IntoIterator,
+    I::Item: AsRef<str>,
+{
+    let mut run = lab.program("qemu-io").args(["-f", "qcow2", "-d", "unmap"]);
+    for command in commands {
+        run = run.args(["-c", command.as_ref()]);
+    }
+    run.arg(image).exits(0);
 }
 
-/// Three copies of an image, of which `b.q` is damaged, and what a guest should see, in `good.raw`.
-struct Scene {
-    lab: Lab,
-    /// `b.q` before anything is done to it.
-    damaged: Vec<u8>,
-    snapshot: Option<Vec<u8>>,
-    options: Vec<String>,
+/// What a guest sees of the image, by QEMU.
+fn guest_bytes(lab: &Lab, image: &str, snapshot: Option<&str>) -> Vec<u8> {
+    let raw = lab.path("what-a-guest-sees.raw");
+    let of_snapshot = snapshot.map(|name| format!("-l {name} ")).unwrap_or_default();
+    qemu_img(lab, &format!("convert {of_snapshot}-f qcow2 -O raw {image} {}", raw.display()));
+    let bytes = lab.bytes(&raw);
+    fs::remove_file(&raw).expect("our own file");
+    bytes
 }
 
-impl Scene {
-    /// Makes `a.q` with `make`, each line for qemu-img, lets a guest write to it, copies it, and damages `b.q` as `damage` tells qemu-io.
-    fn new(make: &[&str], snapshot: bool, damage: &[&str]) -> Self {
-        let lab = Lab::new();
-        for line in make {
-            qemu_img(&lab, line);
+/// The names of the image's internal snapshots.
+fn snapshots(lab: &Lab, image: &str) -> Vec<String> {
+    let info = image_info(lab, image);
+    let all = info["snapshots"].as_array().into_iter().flatten();
+    all.map(|snapshot| snapshot["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+/// What `qemu-img info` tells.
+fn image_info(lab: &Lab, image: &str) -> Value {
+    serde_json::from_str(&qemu_img(lab, &format!("info --output json -f qcow2 {image}"))).expect("JSON")
+}
+
+/// QEMU finds neither errors nor leaks (each has an exit code of its own), and a guest sees these bytes.
+fn assert_image(lab: &Lab, image: &str, expected: &[u8], run: &Output) {
+    let check = lab.program("qemu-img").args(["check", "-f", "qcow2", image]).output();
+    assert!(check.code() == Some(0), "{image} is not clean\n{check}\n{run}");
+    assert_guest(lab, image, expected, run);
+}
+
+/// A guest sees these bytes.
+fn assert_guest(lab: &Lab, image: &str, expected: &[u8], run: &Output) {
+    assert_equal(image, &guest_bytes(lab, image, None), expected, run);
+}
+
+fn assert_equal(name: &str, bytes: &[u8], expected: &[u8], run: &Output) {
+    if bytes == expected {
+        return;
+    }
+    let first = bytes.iter().zip(expected).position(|(one, other)| one != other);
+    assert!(first.is_none(), "{name} is wrong from byte {} of {} on\n{run}", first.unwrap_or(0), bytes.len());
+    assert_eq!(bytes.len(), expected.len(), "{name} has the wrong length\n{run}");
+}
+
+/// A disk as disks are: noise, zeros and text in turn, no two stretches alike, and no zeros at its end.
+fn some_disk(seed: u64, size: u64) -> Vec<u8> {
+    let size = usize::try_from(size).expect("a small disk");
+    let mut bytes = Vec::with_capacity(size);
+    for turn in 0.. {
+        let length = 9000 + usize::from(noise(seed ^ (turn << 8), 1)[0]) * 100;
+        match turn % 3 {
+            0 => bytes.extend(noise(seed ^ turn, length)),
+            1 => bytes.extend(vec![0; length]),
+            _ => (0..length / 8).for_each(|line| bytes.extend(format!("{:07}\n", line * 7 % 1000 + length).into_bytes())),
         }
-        let guest = ["write -q -P 1 0 2M", "write -q -P 2 3M 300k", "write -q -z 5M 200k", "write -q -P 7 6M 1M", "write -q -P 9 8191k 1k"];
-        qemu_io(&lab, "a.q", &guest);
-        Self::of(lab, snapshot, damage)
-    }
-
-    /// The same with an `a.q` that is there already.
-    fn of(lab: Lab, snapshot: bool, damage: &[&str]) -> Self {
-        if snapshot {
-            qemu_img(&lab, "snapshot -c s1 a.q");
-            qemu_io(&lab, "a.q", &["write -q -P 3 100k 70k"]);
-        }
-        let bytes = lab.bytes(&lab.path("a.q"));
-        for name in ["b.q", "c.q"] {
-            lab.file(name, &bytes);
-        }
-        qemu_io(&lab, "b.q", damage);
-        qemu_img(&lab, "convert -f qcow2 -O raw a.q good.raw");
-        let damaged = lab.bytes(&lab.path("b.q"));
-        let mut scene = Self { lab, damaged, snapshot: None, options: Vec::new() };
-        scene.snapshot = snapshot.then(|| scene.snapshot_now("b.q"));
-        scene
-    }
-
-    fn with(mut self, options: &[&str]) -> Self {
-        self.options.extend(options.iter().map(|&option| option.to_owned()));
-        self
-    }
-
-    fn snapshot_now(&self, image: &str) -> Vec<u8> {
-        qemu_img(&self.lab, &format!("convert -f qcow2 -O raw -l s1 {image} snapshot.raw"));
-        self.lab.bytes(&self.lab.path("snapshot.raw"))
-    }
-
-    fn journal(&self) -> PathBuf {
-        self.lab.path("a.q.quorum-journal")
-    }
-
-    fn repair(&self) -> support::Run {
-        let words = ["repair", "--in-place", "-f", "qcow2", "--force", FORCED];
-        self.lab.quorum_img(words).args(&self.options).args(["a.q", "b.q", "c.q"])
-    }
-
-    /// `b.q` is what it should be, to QEMU.
-    fn is_repaired(&self) {
-        self.lab.program("qemu-img").args(["check", "-f", "qcow2", "b.q"]).exits(0);
-        qemu_img(&self.lab, "compare -f qcow2 -F raw b.q good.raw");
-        if let Some(snapshot) = &self.snapshot {
-            assert!(self.snapshot_now("b.q") == *snapshot, "the snapshot is another one");
-        }
-        for whole in ["a.q", "c.q"] {
-            qemu_img(&self.lab, &format!("compare -f qcow2 -F raw {whole} good.raw"));
+        if bytes.len() >= size {
+            break;
         }
     }
+    bytes.truncate(size);
+    let end = size.saturating_sub(700);
+    bytes[end..].fill(b'.');
+    bytes
+}
 
-    /// Undo gives the very file back.
-    fn is_undone(&self) {
-        self.lab.quorum_img(["undo", "-y"]).arg(self.journal()).exits(0);
-        assert!(self.lab.bytes(&self.lab.path("b.q")) == self.damaged, "undo gave back another file");
+/// The bytes with zeros up to a whole sector: QEMU's disks have no other ends.
+fn whole_sectors(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    bytes
+}
+
+/// A file or folder as it stands: links and modes, its times (nanoseconds), and all its bytes.
+#[derive(PartialEq, Eq)]
+struct Standing {
+    meta: [u64; 3],
+    times: [i64; 4],
+    bytes: Vec<u8>,
+}
+
+/// Everything in the lab's folder. Equal before and after means: nothing was written. (Digests take long in a debug build.)
+fn state(lab: &Lab) -> BTreeMap<PathBuf, Standing> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![lab.folder().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("our own folder") {
+            let path = entry.expect("an entry").path();
+            let meta = fs::symlink_metadata(&path).expect("its metadata");
+            if meta.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = if meta.is_file() { lab.bytes(&path) } else { Vec::new() };
+            let times = [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()];
+            found.insert(path, Standing { meta: [meta.ino(), meta.mode().into(), meta.len()], times, bytes });
+        }
     }
+    found
+}
+
+/// Fails where something in the lab's folder isn't as it was, and says what.
+fn assert_state(before: &BTreeMap<PathBuf, Standing>, after: &BTreeMap<PathBuf, Standing>, run: &Output) {
+    let paths: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let changed: Vec<_> = paths.into_iter().filter(|path| before.get(*path) != after.get(*path)).collect();
+    assert!(changed.is_empty(), "something was written: {changed:?}\n{run}");
+}
+
+/// The run ends with this code, complains with these words, and every file's bytes and times are as they were before.
+fn refuses(lab: &Lab, run: Run, code: i32, words: &[&str]) -> Output {
+    let before = state(lab);
+    let output = run.exits(code);
+    for word in words {
+        output.complains(word);
+    }
+    assert_state(&before, &state(lab), &output);
+    support::refusal::assert_clean(&output);
+    output
+}
+
+/// The words of a line.
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
 }
