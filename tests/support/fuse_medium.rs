@@ -3,27 +3,21 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    ffi::OsStr,
-    fs, io,
+    ffi::OsString,
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
-use fuser::{
-    BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
-    KernelConfig, LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyLock, ReplyOpen,
-    ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
-};
+use fuser::{Errno, MountOption};
 
-use crate::support::{mounts, skip};
+use crate::support::{
+    fuse_folder::{Change, Folder, Stat, index, numbered, part, place},
+    fuse_server::Served,
+};
 
 /// The medium's block, in bytes: it is read, and goes bad, as a whole.
 pub const BLOCK: u64 = 4096;
-/// Nothing is remembered by the kernel.
-const TTL: Duration = Duration::ZERO;
 
 /// What becomes of a block that can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +75,7 @@ impl Medium {
         if self.bad_in(&range).next().is_some() {
             return Err(Errno::EIO);
         }
-        let clamp = |at: u64| index(at).min(self.bytes.len());
-        Ok(self.bytes[clamp(range.start)..clamp(range.end)].to_vec())
+        Ok(part(&self.bytes, range))
     }
 
     fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), Errno> {
@@ -109,22 +102,65 @@ impl Medium {
     }
 }
 
-fn index(offset: u64) -> usize {
-    usize::try_from(offset).expect("a small file")
+/// By their names.
+struct Files {
+    files: BTreeMap<String, Medium>,
+    lock_error: Option<i32>,
 }
 
-type Files = Arc<Mutex<BTreeMap<String, Medium>>>;
+impl Files {
+    fn file(&mut self, ino: u64) -> Result<&mut Medium, Errno> {
+        self.files.values_mut().nth(place(ino)).ok_or(Errno::ENOENT)
+    }
+}
 
-fn locked(files: &Files) -> MutexGuard<'_, BTreeMap<String, Medium>> {
-    files.lock().unwrap_or_else(PoisonError::into_inner)
+impl Folder for Files {
+    fn files(&self) -> Vec<(OsString, u64)> {
+        numbered(self.files.keys())
+    }
+
+    fn stat(&self, ino: u64) -> Option<Stat> {
+        self.files.values().nth(place(ino)).map(|file| Stat::new(file.bytes.len() as u64, file.modified))
+    }
+
+    fn uncached(&self, ino: u64) -> bool {
+        self.files.values().nth(place(ino)).is_some_and(|file| file.uncached)
+    }
+
+    fn delays(&self, ino: u64) -> [Duration; 2] {
+        [Duration::ZERO, self.files.values().nth(place(ino)).map_or(Duration::ZERO, |file| file.write_delay)]
+    }
+
+    fn read(&mut self, ino: u64, range: Range<u64>) -> Result<Vec<u8>, Errno> {
+        self.file(ino)?.read(range)
+    }
+
+    fn write(&mut self, ino: u64, offset: u64, data: &[u8]) -> Result<(), Errno> {
+        self.file(ino)?.write(offset, data)
+    }
+
+    fn change(&mut self, ino: u64, change: &Change) -> Result<(), Errno> {
+        let file = self.file(ino)?;
+        if let Some(size) = change.size {
+            file.bytes.resize(index(size), 0);
+            file.modified = SystemTime::now();
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self, ino: u64, _times_too: bool) -> Result<(), Errno> {
+        let file = self.file(ino)?;
+        file.syncs += 1;
+        file.sync_errors.pop_front().map_or(Ok(()), |errno| Err(Errno::from_i32(errno)))
+    }
+
+    fn lock_error(&self) -> Option<i32> {
+        self.lock_error
+    }
 }
 
 /// The files, mounted; they are unmounted when dropped.
-pub struct Media {
-    point: PathBuf,
-    files: Files,
-    session: Option<BackgroundSession>,
-}
+pub struct Media(Served<Files>);
 
 impl Media {
     /// Mounts them as a new folder in `folder`. None, said aloud, where this can't be done here.
@@ -138,242 +174,22 @@ impl Media {
     }
 
     fn mount<const N: usize>(folder: &Path, files: [(&str, Medium); N], lock_error: Option<i32>) -> Option<Self> {
-        if !mounts::is_root("mounting a FUSE file system") {
-            return None;
-        }
-        if !Path::new("/dev/fuse").exists() {
-            skip("this kernel has no /dev/fuse");
-            return None;
-        }
-        let point = folder.join("media");
-        fs::create_dir(&point).expect("the mount point is new");
-        let files: Files = Arc::new(Mutex::new(files.into_iter().map(|(name, file)| (name.to_owned(), file)).collect()));
-        let mut config = Config::default();
-        config.mount_options = vec![MountOption::RW, MountOption::FSName("quorum-img-test".into())];
-        config.n_threads = Some(4);
-        let session = fuser::spawn_mount(Server { files: files.clone(), lock_error }, &point, &config).expect("root can mount FUSE");
-        Some(Self { point, files, session: Some(session) })
+        let files = files.into_iter().map(|(name, file)| (name.to_owned(), file)).collect();
+        Served::new(folder.join("media"), Files { files, lock_error }, MountOption::RW, 4).map(Self)
     }
 
     /// Where a file stands.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.point.join(name)
+        self.0.path(name)
     }
 
     /// Looks at a file, or changes it, at once.
     pub fn with<T>(&self, name: &str, then: impl FnOnce(&mut Medium) -> T) -> T {
-        then(locked(&self.files).get_mut(name).expect("there is such a file"))
+        then(self.0.folder().files.get_mut(name).expect("there is such a file"))
     }
 
     /// What a file holds on the medium itself, whatever caches say.
     pub fn bytes(&self, name: &str) -> Vec<u8> {
         self.with(name, |file| file.bytes.clone())
-    }
-}
-
-impl Drop for Media {
-    fn drop(&mut self) {
-        if let Some(session) = self.session.take() {
-            mounts::unmount(&self.point);
-            let _ = session.umount_and_join();
-        }
-    }
-}
-
-struct Server {
-    files: Files,
-    lock_error: Option<i32>,
-}
-
-impl Server {
-    /// Files are numbered from 2 on, in the order of their names; 1 is the folder.
-    fn with<T>(&self, ino: INodeNo, then: impl FnOnce(&mut Medium) -> T) -> Option<T> {
-        let index = usize::try_from(ino.0.checked_sub(2)?).ok()?;
-        locked(&self.files).values_mut().nth(index).map(then)
-    }
-
-    fn attr(&self, ino: INodeNo) -> Option<FileAttr> {
-        if ino == INodeNo::ROOT {
-            return Some(attr(ino, FileType::Directory, 0, UNIX_EPOCH));
-        }
-        self.with(ino, |file| attr(ino, FileType::RegularFile, file.bytes.len() as u64, file.modified))
-    }
-}
-
-fn attr(ino: INodeNo, kind: FileType, size: u64, time: SystemTime) -> FileAttr {
-    FileAttr {
-        ino,
-        size,
-        blocks: size.div_ceil(512),
-        atime: time,
-        mtime: time,
-        ctime: time,
-        crtime: time,
-        kind,
-        perm: if kind == FileType::Directory { 0o755 } else { 0o644 },
-        nlink: 1,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        blksize: u32::try_from(BLOCK).expect("it is 4096"),
-        flags: 0,
-    }
-}
-
-impl Filesystem for Server {
-    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        if self.lock_error.is_some() {
-            // Otherwise the kernel keeps locks by itself.
-            let asked = config.add_capabilities(InitFlags::FUSE_POSIX_LOCKS);
-            asked.map_err(|missing| io::Error::other(format!("this kernel lacks {missing:?}")))?;
-        }
-        Ok(())
-    }
-
-    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let index = locked(&self.files).keys().position(|file| parent == INodeNo::ROOT && OsStr::new(file) == name);
-        match index.and_then(|index| self.attr(INodeNo(index as u64 + 2))) {
-            Some(attr) => reply.entry(&TTL, &attr, Generation(0)),
-            None => reply.error(Errno::ENOENT),
-        }
-    }
-
-    fn getattr(&self, _request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        match self.attr(ino) {
-            Some(attr) => reply.attr(&TTL, &attr),
-            None => reply.error(Errno::ENOENT),
-        }
-    }
-
-    fn setattr(
-        &self,
-        _request: &Request,
-        ino: INodeNo,
-        _mode: Option<u32>,
-        _uid: Option<u32>,
-        _gid: Option<u32>,
-        size: Option<u64>,
-        _atime: Option<TimeOrNow>,
-        _mtime: Option<TimeOrNow>,
-        _ctime: Option<SystemTime>,
-        _handle: Option<FileHandle>,
-        _crtime: Option<SystemTime>,
-        _chgtime: Option<SystemTime>,
-        _bkuptime: Option<SystemTime>,
-        _flags: Option<BsdFileFlags>,
-        reply: ReplyAttr,
-    ) {
-        if let Some(size) = size {
-            self.with(ino, |file| {
-                file.bytes.resize(index(size), 0);
-                file.modified = SystemTime::now();
-            });
-        }
-        match self.attr(ino) {
-            Some(attr) => reply.attr(&TTL, &attr),
-            None => reply.error(Errno::ENOENT),
-        }
-    }
-
-    fn open(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        match self.with(ino, |file| file.uncached) {
-            Some(true) => reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO),
-            Some(false) => reply.opened(FileHandle(0), FopenFlags::empty()),
-            None => reply.error(Errno::ENOENT),
-        }
-    }
-
-    fn read(
-        &self,
-        _request: &Request,
-        ino: INodeNo,
-        _handle: FileHandle,
-        offset: u64,
-        size: u32,
-        _flags: OpenFlags,
-        _owner: Option<LockOwner>,
-        reply: ReplyData,
-    ) {
-        match self.with(ino, |file| file.read(offset..offset + u64::from(size))) {
-            Some(Ok(bytes)) => reply.data(&bytes),
-            Some(Err(errno)) => reply.error(errno),
-            None => reply.error(Errno::ENOENT),
-        }
-    }
-
-    fn write(
-        &self,
-        _request: &Request,
-        ino: INodeNo,
-        _handle: FileHandle,
-        offset: u64,
-        data: &[u8],
-        _write_flags: WriteFlags,
-        _flags: OpenFlags,
-        _owner: Option<LockOwner>,
-        reply: ReplyWrite,
-    ) {
-        thread::sleep(self.with(ino, |file| file.write_delay).unwrap_or_default());
-        match self.with(ino, |file| file.write(offset, data)) {
-            Some(Ok(())) => reply.written(u32::try_from(data.len()).expect("one request")),
-            Some(Err(errno)) => reply.error(errno),
-            None => reply.error(Errno::ENOENT),
-        }
-    }
-
-    fn fsync(&self, _request: &Request, ino: INodeNo, _handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        let failed = self.with(ino, |file| {
-            file.syncs += 1;
-            file.sync_errors.pop_front()
-        });
-        match failed.flatten() {
-            Some(errno) => reply.error(Errno::from_i32(errno)),
-            None => reply.ok(),
-        }
-    }
-
-    fn getlk(
-        &self,
-        _request: &Request,
-        _ino: INodeNo,
-        _handle: FileHandle,
-        _owner: LockOwner,
-        _start: u64,
-        _end: u64,
-        _kind: i32,
-        _pid: u32,
-        reply: ReplyLock,
-    ) {
-        reply.error(Errno::from_i32(self.lock_error.unwrap_or(libc::ENOSYS)));
-    }
-
-    fn setlk(
-        &self,
-        _request: &Request,
-        _ino: INodeNo,
-        _handle: FileHandle,
-        _owner: LockOwner,
-        _start: u64,
-        _end: u64,
-        _kind: i32,
-        _pid: u32,
-        _sleep: bool,
-        reply: ReplyEmpty,
-    ) {
-        reply.error(Errno::from_i32(self.lock_error.unwrap_or(libc::ENOSYS)));
-    }
-
-    fn readdir(&self, _request: &Request, _ino: INodeNo, _handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        for (number, name) in locked(&self.files).keys().enumerate().skip(index(offset)) {
-            if reply.add(INodeNo(number as u64 + 2), number as u64 + 1, FileType::RegularFile, name) {
-                break;
-            }
-        }
-        reply.ok();
-    }
-
-    /// There seems to be space enough, always.
-    fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        reply.statfs(1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 4096, 255, 4096);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, ffi::OsString, time::SystemTime};
 
+use crate::support::fuse_folder::index;
+
 /// Bytes that are written whole or not at all.
 const ATOM: usize = 512;
 /// What happened to a file since it was synced.
@@ -104,8 +106,4 @@ impl State {
         let nodes = self.nodes.iter().filter(|(ino, _)| names.values().any(|named| named == *ino));
         Self { nodes: nodes.map(|(ino, node)| (*ino, node.cut(dice))).collect(), folders: vec![names] }
     }
-}
-
-pub fn index(offset: u64) -> usize {
-    usize::try_from(offset).expect("a small file")
 }

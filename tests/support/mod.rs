@@ -18,6 +18,8 @@
 #![allow(clippy::unused_self)]
 
 pub mod fuse;
+pub mod fuse_folder;
+pub mod fuse_server;
 pub mod mounts;
 pub mod oracle;
 pub mod refusal;
