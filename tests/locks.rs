@@ -4,12 +4,12 @@ mod support;
 
 use std::{
     fs::File,
-    process::{Command, Stdio},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
-use support::{Lab, MIB, needs};
+use support::{Lab, MIB, needs, qemu_nbd::Holder};
 
 /// Takes a shared lock on one byte, as QEMU does for each permission; it lasts as long as the file is open.
 fn take(file: &File, byte: i64) {
@@ -48,16 +48,9 @@ fn gives_way_to_qemu() {
     }
     let lab = Lab::new();
     let [a, b, c] = lab.copies("disk.img", MIB);
-    let socket = lab.path("nbd.sock");
-    let mut server =
-        Command::new("qemu-nbd").args(["-f", "raw", "-t", "-k"]).args([&socket, &a]).stdin(Stdio::null()).spawn().expect("qemu-nbd starts");
-    let begun = Instant::now();
-    while !socket.exists() && begun.elapsed() < Duration::from_secs(10) {
-        thread::sleep(Duration::from_millis(20));
-    }
+    let holder = Holder::new(&lab, &["-f", "raw"], "disk-0.img");
     let output = lab.quorum_img(["check"]).args([&a, &b, &c]).exits(4);
-    server.kill().expect("it can be stopped");
-    server.wait().expect("it ends");
+    drop(holder);
     assert!(output.stderr().contains("qemu-nbd"), "the holder's command: {}", output.stderr());
     lab.quorum_img(["check"]).args([&a, &b, &c]).exits(0);
 }

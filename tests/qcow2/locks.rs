@@ -1,7 +1,6 @@
 //! QEMU's locks on images: who writes to a qcow2, or to anything below it, keeps us out; and we keep writers out of a whole chain.
 
 use std::{
-    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -10,33 +9,8 @@ use super::{
     have_qemu,
     making::follow,
     qemu_img,
-    support::{Lab, MIB, needs, noise},
+    support::{Lab, MIB, needs, noise, qemu_nbd::Holder},
 };
-
-/// qemu-nbd with an image open; it is stopped at the end.
-struct Server(Child);
-
-impl Server {
-    fn new(lab: &Lab, options: &[&str], image: &str) -> Self {
-        let socket = lab.path(format!("{image}.sock"));
-        let mut command = Command::new("qemu-nbd");
-        command.current_dir(lab.folder()).args(["-t", "-k"]).arg(&socket).args(options).arg(image).stdin(Stdio::null());
-        let server = Self(command.spawn().expect("qemu-nbd starts"));
-        let begun = Instant::now();
-        while !socket.exists() {
-            assert!(begun.elapsed() < Duration::from_secs(10), "qemu-nbd doesn't serve");
-            thread::sleep(Duration::from_millis(20));
-        }
-        server
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill(); // fails where it has ended
-        let _ = self.0.wait();
-    }
-}
 
 /// An image on another, and a raw copy of what it shows.
 fn chain() -> Lab {
@@ -62,7 +36,7 @@ fn an_image_that_is_open_for_writing_is_refused() {
     }
     let lab = chain();
     {
-        let _server = Server::new(&lab, &["-f", "qcow2"], "top.q");
+        let _server = Holder::new(&lab, &["-f", "qcow2"], "top.q");
         for command in [&["check"][..], &["repair", "-o", "out.img"]] {
             let run = lab.quorum_img(command).arg("--allow-references").args(MEMBERS).exits(4);
             run.complains("top.q").complains("qemu-nbd").complains("hint:").complains("-U");
@@ -83,7 +57,7 @@ fn an_image_that_is_open_for_reading_is_read() {
         return;
     }
     let lab = chain();
-    let _server = Server::new(&lab, &["-r", "-f", "qcow2"], "top.q");
+    let _server = Holder::new(&lab, &["-r", "-f", "qcow2"], "top.q");
     lab.quorum_img(["check", "--allow-references"]).args(MEMBERS).exits(0);
 }
 
@@ -94,7 +68,7 @@ fn a_backing_file_that_is_open_for_writing_is_refused() {
         return;
     }
     let lab = chain();
-    let _server = Server::new(&lab, &["-f", "qcow2"], "base.q");
+    let _server = Holder::new(&lab, &["-f", "qcow2"], "base.q");
     let run = lab.quorum_img(["check", "--allow-references"]).args(MEMBERS).exits(4);
     run.complains("base.q").complains("qemu-nbd").complains("hint:");
 }
@@ -112,7 +86,7 @@ fn a_data_file_that_is_open_for_writing_is_refused() {
         "img convert -f qcow2 -O raw top.q good-1.raw",
     ];
     follow(&lab, &lines);
-    let _server = Server::new(&lab, &["-f", "raw"], "data.raw");
+    let _server = Holder::new(&lab, &["-f", "raw"], "data.raw");
     let run = lab.quorum_img(["check", "--allow-references"]).args(MEMBERS).exits(4);
     run.complains("data.raw");
 }
@@ -157,7 +131,7 @@ fn info_of_an_image_in_use() {
         return;
     }
     let lab = chain();
-    let _server = Server::new(&lab, &["-f", "qcow2"], "top.q");
+    let _server = Holder::new(&lab, &["-f", "qcow2"], "top.q");
     let run = lab.quorum_img(["info", "qcow2:top.q"]).output();
     assert!(matches!(run.code(), Some(0 | 4)), "{run}");
 }

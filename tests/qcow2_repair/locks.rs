@@ -1,7 +1,6 @@
 //! Nobody else may write to a member or read it while it is rewritten, as QEMU's locks have it.
 
 use std::{
-    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -10,35 +9,9 @@ use super::{
     have_qemu, refuses,
     set::Set,
     signals::wait_for_handler,
-    support::{Lab, needs},
+    support::{needs, qemu_nbd::Holder},
     words,
 };
-
-/// qemu-nbd with an image open; it is stopped at the end.
-struct Server(Child);
-
-impl Server {
-    fn new(lab: &Lab, options: &[&str], image: &str) -> Self {
-        let socket = std::env::temp_dir().join(format!("quorum-img-{}-{:?}.sock", std::process::id(), thread::current().id()));
-        let mut command = Command::new("qemu-nbd");
-        command.current_dir(lab.folder()).args(["-t", "-k"]).arg(&socket).args(options).arg(image).stdin(Stdio::null());
-        let server = Self(command.spawn().expect("qemu-nbd starts"));
-        let begun = Instant::now();
-        while !socket.exists() {
-            assert!(begun.elapsed() < Duration::from_secs(10), "qemu-nbd doesn't serve");
-            thread::sleep(Duration::from_millis(20));
-        }
-        std::fs::remove_file(&socket).expect("it is there");
-        server
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill(); // fails where it has ended
-        let _ = self.0.wait();
-    }
-}
 
 fn chain() -> Set {
     let lines = ["copy was.raw base.raw", "img create -q -f qcow2 -o cluster_size=4k -b base.raw -F raw bad.q", "noise bad.q 300k 40000"];
@@ -53,14 +26,14 @@ fn an_image_that_is_open_elsewhere_is_refused() {
     }
     let set = chain();
     for options in [&["-f", "qcow2"][..], &["-r", "-f", "qcow2"]] {
-        let server = Server::new(&set.lab, options, "bad.q");
+        let server = Holder::new(&set.lab, options, "bad.q");
         refuses(&set.lab, set.repair(), 4, &["bad.q", "qemu-nbd"]);
         drop(server);
     }
     let run = set.repair().exits(0);
     set.assert_repaired(&run);
     {
-        let _server = Server::new(&set.lab, &["-r", "-f", "qcow2"], "bad.q");
+        let _server = Holder::new(&set.lab, &["-r", "-f", "qcow2"], "bad.q");
         refuses(&set.lab, set.undo(), 4, &["bad.q", "qemu-nbd"]);
     }
     let run = set.undo().exits(0);
@@ -75,10 +48,10 @@ fn what_is_below_is_only_read() {
     }
     let set = chain();
     {
-        let _server = Server::new(&set.lab, &["-f", "raw"], "base.raw");
+        let _server = Holder::new(&set.lab, &["-f", "raw"], "base.raw");
         refuses(&set.lab, set.repair(), 4, &["base.raw"]);
     }
-    let _server = Server::new(&set.lab, &["-r", "-f", "raw"], "base.raw");
+    let _server = Holder::new(&set.lab, &["-r", "-f", "raw"], "base.raw");
     let run = set.repair().exits(0);
     set.assert_repaired(&run);
 }
