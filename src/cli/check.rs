@@ -51,6 +51,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8> {
     let warnings = opened.warnings.iter().chain(&poll.warnings).cloned().collect();
     let mut report = make_report("check", &members, &question, &poll, checked, warnings);
     opened.mark_guesses(&mut report);
-    let look = Look { next: next::after_check(&report, &args.members, &args.vote), or: next::byte_for_byte(&report, &members) };
+    let next = next::after_check(&report, &args.members, &args.vote);
+    let look = Look { next, or: next::byte_for_byte(&report, &members), ..Look::default() };
     presenter.into_inner().expect("no panics").finish(report, &look)
 }

@@ -1,6 +1,7 @@
 //! `quorum-img repair --in-place`: rewrite the minority copies.
 
 use std::{
+    cell::Cell,
     ffi::OsString,
     io::{self, IsTerminal, Write},
     os::fd::AsFd,
@@ -25,7 +26,7 @@ use super::{
     warn,
 };
 use crate::{
-    member::{LockForce, MemberName, RawMember, escaped},
+    member::{LockForce, Member, MemberName, RawMember, escaped},
     repair::{Earlier, InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, admit},
     report::{InPlaceReport, Look, Report, human_size},
     scan::{Poll, Question, Watch, sizes},
@@ -112,6 +113,10 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     if let Some((folder, name)) = &place {
         warnings.extend(look_at_journal(folder, name, &opened)?);
     }
+    if own.dry_run {
+        let written = members.iter().enumerate().filter(|(index, _)| !spared.contains(index));
+        warnings.extend(written.filter_map(|(_, member)| unwritable(*member)));
+    }
     let earlier = args.from.as_deref().map(|path| Earlier::read(path, &members, &poll)).transpose()?;
     let journal = place.as_ref().map(|(folder, name)| JournalPlace {
         folder,
@@ -146,7 +151,9 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     warnings.extend(poll.warnings.iter().cloned());
     let begun = Instant::now();
     let phases = |what, bytes| control.begin(what, bytes);
+    let warned = Cell::new(false);
     let confirm = |proposal: &Proposal| {
+        warned.set(true);
         let speed = poll.range.length() as f64 * members.len() as f64 / begun.elapsed().as_secs_f64().max(1e-3);
         control.aside(|| agree(args, proposal, &estimate(proposal, members.len(), speed), &|| control.stopped()))
     };
@@ -166,7 +173,17 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     if let Some(done) = &report.in_place {
         tell(args, done, &report, wish.journal.as_ref());
     }
-    presenter.into_inner().expect("no panics").finish(report, &Look::default())
+    let look = Look { warned: warned.get(), ..Look::default() };
+    presenter.into_inner().expect("no panics").finish(report, &look)
+}
+
+/// What a plan doesn't meet, and the repair itself would.
+fn unwritable(member: &dyn Member) -> Option<String> {
+    let why = match member.nbd() {
+        Some(export) => export.export().read_only.then(|| "the export is read-only".to_owned())?,
+        None => member.files().first()?.refuses_writes()?.to_string(),
+    };
+    Some(format!("{}: it can't be written to ({why}): this repair would be refused; --no-write lets it vote only", member.name()))
 }
 
 /// What went wrong, and how to go on.
@@ -221,6 +238,7 @@ fn tell(args: &RepairArgs, done: &InPlaceReport, report: &Report, journal: Optio
 
 /// Shows what is going to be done, and asks where somebody is there to answer.
 fn agree(args: &RepairArgs, proposal: &Proposal, estimate: &str, stopped: &dyn Fn() -> bool) -> bool {
+    proposal.warnings.iter().for_each(|warning| warn_unless(args.show.progress.quiet, warning));
     if !args.show.progress.quiet {
         let mut to = anstream::stderr().lock();
         let mut say = |line: &str| drop(writeln!(to, "{line}")); // where standard error is gone, nobody listens

@@ -22,6 +22,14 @@ pub(super) fn after_check(report: &Report, members: &MemberArgs, vote: &VoteArgs
         words.push("repair".into());
     }
     words.extend(stated_format(report, members));
+    match members.allow_references {
+        None => {}
+        Some(Allowed::Own) => words.push("--allow-references".into()),
+        Some(Allowed::Any) => words.push("--allow-references=any".into()),
+    }
+    if let Some(snapshot) = &members.snapshot {
+        words.extend(["--snapshot".into(), MemberName::new(snapshot).quoted()]);
+    }
     if let Some(threshold) = vote.threshold {
         words.extend(["--threshold".into(), threshold.to_string()]);
     }
@@ -61,7 +69,8 @@ pub(super) fn byte_for_byte(report: &Report, members: &[&dyn Member]) -> Option<
     }
     let count = SAMPLES.min(length.div_ceil(SAMPLE_BYTES as u64));
     let places = (0..count).map(|place| (u128::from(length) * u128::from(place) / u128::from(count)) as u64);
-    let alike = places.filter(|&at| {
+    let mut strange = vec![0u64; files.len()];
+    for at in places {
         let samples: Vec<Option<Vec<u8>>> = files
             .iter()
             .map(|file| {
@@ -69,12 +78,13 @@ pub(super) fn byte_for_byte(report: &Report, members: &[&dyn Member]) -> Option<
                 file.read(at, &mut bytes, &mut None).is_ok().then_some(bytes)
             })
             .collect();
-        // One copy's damage is no other image.
-        let most = samples.iter().map(|one| samples.iter().filter(|other| *other == one).count()).max();
-        most >= Some(members.len() - 1)
-    });
-    // Images that were written to one by one have their clusters in another order.
-    if (alike.count() as u64) * 10 < count * 9 {
+        let seen_by = |one: &Option<Vec<u8>>| samples.iter().filter(|other| *other == one).count();
+        let usual = samples.iter().max_by_key(|one| seen_by(one))?;
+        let alone = seen_by(usual) == 1;
+        samples.iter().zip(&mut strange).for_each(|(one, strange)| *strange += u64::from(alone || one != usual));
+    }
+    // Images that were written to one by one have their clusters in another order; damage is seldom in every tenth place.
+    if strange.iter().any(|&strange| strange * 10 > count) {
         return None;
     }
     let names = files.iter().map(|file| MemberName::from(file.path()).quoted()).collect::<Vec<_>>().join(" ");
@@ -90,16 +100,7 @@ fn stated_format(report: &Report, members: &MemberArgs) -> Vec<String> {
         Format::Auto if guessed_qcow2 => "qcow2",
         Format::Auto => return Vec::new(),
     };
-    let mut words = vec!["-f".to_owned(), format.to_owned()];
-    match members.allow_references {
-        None => {}
-        Some(Allowed::Own) => words.push("--allow-references".into()),
-        Some(Allowed::Any) => words.push("--allow-references=any".into()),
-    }
-    if let Some(snapshot) = &members.snapshot {
-        words.extend(["--snapshot".into(), MemberName::new(snapshot).quoted()]);
-    }
-    words
+    vec!["-f".to_owned(), format.to_owned()]
 }
 
 /// What to run after a repair that made no image for want of a decision.

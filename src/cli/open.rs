@@ -81,13 +81,17 @@ impl Sources {
             return Err(anyhow!("{count} members are given, and at most {MEMBERS_MAX} can vote\nhint: leave some of them out"));
         }
         let given: Vec<Given> = args.members.iter().map(|given| Given::of(given)).collect();
-        refuse_same_export(&given)?;
         let mut warnings = Vec::new();
-        let mut sources = Vec::new();
+        let mut sources: Vec<Source> = Vec::new();
         for (index, (name, given)) in args.members.iter().zip(&given).enumerate() {
+            refuse_same_address(given, &sources)?;
             let rewritten = matches!(access, Access::Rewrite(spared, _) if !spared.contains(&index));
             sources.push(match given {
-                Given::Nbd(uri) => Source::Export(open_export(args, name, uri, rewritten, &mut warnings)?),
+                Given::Nbd(uri) => {
+                    let export = open_export(args, name, uri, rewritten, &mut warnings)?;
+                    refuse_same_export(&export, &sources)?;
+                    Source::Export(export)
+                }
                 Given::Path { path, .. } => Source::File(open_file(args, name, path, rewritten, &mut warnings)?),
             });
         }
@@ -121,6 +125,7 @@ impl Sources {
     pub(super) fn into_members(self, args: &MemberArgs, access: &Access) -> Result<Opened> {
         let Self { all: sources, stated, mut warnings } = self;
         let formats = settle_formats(&sources, &stated, !matches!(access, Access::Look(_)))?;
+        warnings.extend(without_snapshot(args, &sources, &formats)?);
         let guessed = sources.iter().zip(&stated).map(|(source, stated)| source.file().is_some() && stated.is_none()).collect();
         let caches = Arc::new(Caches::new(TABLE_BYTES_MAX, CLUSTER_BYTES_MAX));
         let mut members: Vec<Box<dyn Member>> = Vec::new();
@@ -155,7 +160,12 @@ impl Opened {
             ));
         }
         if members.iter().all(|member| member.size() == 0) {
-            return Err(anyhow!("all members are empty: there is nothing to vote on\nhint: is what holds the images mounted?"));
+            let failed = members.iter().filter_map(|member| Some(format!("\n{}: {}", member.name(), member.failure()?)));
+            return Err(anyhow!(
+                "all members {}are empty: there is nothing to vote on{}\nhint: is what holds the images mounted?",
+                if members.iter().any(|member| member.failure().is_some()) { "that can be read " } else { "" },
+                failed.collect::<String>()
+            ));
         }
         self.warnings.extend(locked);
         self.warnings.extend(dependent.iter().cloned());
@@ -176,6 +186,19 @@ pub(super) fn open_member(args: &MemberArgs, name: &OsString) -> Result<(Box<dyn
     let caches = Arc::new(Caches::new(TABLE_BYTES_MAX, CLUSTER_BYTES_MAX));
     let member = open_as(args, file, format, (stated.is_none(), References::Ignored), &caches, &mut warnings)?;
     Ok((member, warnings, stated.is_none()))
+}
+
+/// Members that `--snapshot` says nothing of, in words.
+fn without_snapshot(args: &MemberArgs, sources: &[Source], formats: &[Format]) -> Result<Vec<String>> {
+    let Some(snapshot) = &args.snapshot else { return Ok(Vec::new()) };
+    if !formats.contains(&Format::Qcow2) {
+        return Err(anyhow!(
+            "--snapshot {}: none of the members is a qcow2 image\nhint: leave it out, or say -f qcow2 or qcow2:MEMBER of what is one",
+            MemberName::new(snapshot)
+        ));
+    }
+    let others = sources.iter().zip(formats).filter(|(_, format)| **format != Format::Qcow2);
+    Ok(others.map(|(source, _)| format!("{}: --snapshot is for qcow2 members: this one votes as it stands", source.name())).collect())
 }
 
 /// What is rewritten can't lie under another member.
@@ -200,23 +223,48 @@ enum Source {
 }
 
 impl Source {
+    fn name(&self) -> &MemberName {
+        match self {
+            Self::File(file) => file.name(),
+            Self::Export(export) => export.name(),
+        }
+    }
+
     fn file(&self) -> Option<&RawMember> {
         match self {
             Self::File(file) => Some(file),
             Self::Export(_) => None,
         }
     }
-}
 
-/// Two addresses that read alike are one export; of others nobody can tell from here.
-fn refuse_same_export(given: &[Given]) -> Result<(), DependenceError> {
-    for (second, address) in given.iter().enumerate() {
-        if let (Given::Nbd(uri), true) = (address, given[..second].contains(address)) {
-            let name = MemberName::new(uri.as_ref());
-            return Err(DependenceError { first: name.clone(), second: name, how: "one address twice".into() });
+    fn export(&self) -> Option<&NbdMember> {
+        match self {
+            Self::Export(export) => Some(export),
+            Self::File(_) => None,
         }
     }
-    Ok(())
+}
+
+/// One address twice: its server may serve one client at a time, so it isn't even asked.
+fn refuse_same_address(given: &Given, earlier: &[Source]) -> Result<(), DependenceError> {
+    let Given::Nbd(uri) = given else { return Ok(()) };
+    match earlier.iter().filter_map(Source::export).find(|export| export.uri() == uri) {
+        Some(first) => {
+            Err(DependenceError { first: first.name().clone(), second: MemberName::new(uri.as_ref()), how: "one address twice".into() })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whatever it was called, an export has one vote. Of different exports nobody can tell from here.
+fn refuse_same_export(export: &NbdMember, earlier: &[Source]) -> Result<(), DependenceError> {
+    match earlier.iter().filter_map(Source::export).find(|first| first.is_same_export(export)) {
+        Some(first) => {
+            let how = "both addresses lead to one export of one server".into();
+            Err(DependenceError { first: first.name().clone(), second: export.name().clone(), how })
+        }
+        None => Ok(()),
+    }
 }
 
 fn open_export(args: &MemberArgs, name: &OsString, uri: &str, rewritten: bool, warnings: &mut Vec<String>) -> Result<NbdMember> {

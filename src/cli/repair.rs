@@ -277,7 +277,7 @@ fn write_image(args: &RepairArgs, output_file: &Path) -> Result<u8> {
         let what = format!("{}: not made, since {} sectors have no winner", repair.output, repair.unfilled_sectors);
         complain(&format!("{what}\nhint: --pick says who is right in a range, --undecided what to write there"));
     }
-    let look = Look { next: next::after_repair(&report, &args.members, &args.vote), or: None };
+    let look = Look { next: next::after_repair(&report, &args.members, &args.vote), ..Look::default() };
     presenter.into_inner().expect("no panics").finish(report, &look)
 }
 

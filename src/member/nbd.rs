@@ -14,6 +14,7 @@ use super::{Extent, Member, MemberName, ReadError, escaped};
 use crate::sys::{
     buffer::Buffer,
     libnbd::{Connection, Export, NbdError, Stop},
+    nbd_origin::Origin,
     storage::{PAGE_BYTES, Storage},
 };
 
@@ -47,6 +48,7 @@ pub struct NbdMember {
     name: MemberName,
     uri: String,
     export: Export,
+    origin: Option<Origin>,
     line: Mutex<Line>,
     stop: Stop,
     /// Bytes of a request.
@@ -90,11 +92,11 @@ impl NbdMember {
             let hint = match &error {
                 NbdError::Interrupted => "run it again",
                 NbdError::Library(_) => "install libnbd (the package libnbd0, or libnbd), or name a file",
-                _ => "is the server running, and is the name of the export right? nbdinfo shows what it exports; leave this copy out otherwise",
+                _ => "is the server running, and is the name of the export right? nbdinfo shows what it exports",
             };
             NbdOpenError { member: name.clone(), error, hint }
         })?;
-        let export = connection.export();
+        let (export, origin) = (connection.export(), connection.origin());
         if writes && export.read_only {
             let error = NbdError::Request { errno: libc::EROFS, words: "the export is read-only".into() };
             let hint = "--no-write lets it vote only; a server that exports it writable lets it be repaired";
@@ -106,6 +108,7 @@ impl NbdMember {
             name,
             uri: uri.to_owned(),
             export,
+            origin,
             line: Mutex::new(line),
             stop,
             piece: AtomicUsize::new(piece),
@@ -118,6 +121,12 @@ impl NbdMember {
     #[must_use]
     pub fn export(&self) -> Export {
         self.export
+    }
+
+    /// Whether both are the same export of one server, as far as can be told from here.
+    #[must_use]
+    pub fn is_same_export(&self, other: &Self) -> bool {
+        self.uri == other.uri || (self.origin.is_some() && self.origin == other.origin)
     }
 
     /// Its address.

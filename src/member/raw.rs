@@ -197,6 +197,12 @@ impl RawMember {
         &self.path
     }
 
+    /// Why this process may not write to it, where the system says so of its name.
+    #[must_use]
+    pub fn refuses_writes(&self) -> Option<io::Error> {
+        nix::unistd::eaccess(&self.path, nix::unistd::AccessFlags::W_OK).err().map(io::Error::from)
+    }
+
     /// Whether the file at `path` is this member.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::{
 
 use super::RepairError;
 use crate::{
-    member::{Member, MemberName},
+    member::{Member, MemberName, qcow2::Qcow2Member},
     report::{Reported, SCHEMA, read_reported, rfc3339},
     scan::Poll,
     vote::ByteRange,
@@ -40,6 +40,14 @@ impl Earlier {
         let reported = read_reported(file).map_err(|error| unusable(format!("is no report: {error}"), AGAIN))?;
         if let Some(what) = shortcoming(&reported, members.len(), poll) {
             return Err(unusable(what, AGAIN));
+        }
+        let otherwise = members.iter().zip(&reported.members).find_map(|(member, then)| {
+            let now = described(member.format(), member.qcow2().and_then(Qcow2Member::snapshot));
+            let then = described(&then.format, then.snapshot.as_deref());
+            (now != then).then(|| format!("{} was read as {then} then, and is now as {now}", member.name()))
+        });
+        if let Some(what) = otherwise {
+            return Err(unusable(what, "read them as they were read for it, or make a new one: quorum-img check --report FILE MEMBER..."));
         }
         let resized = members.iter().zip(&reported.members).find_map(|(member, then)| {
             let differs = member.size() != then.size;
@@ -102,6 +110,14 @@ impl Earlier {
             others.push(ByteRange::new(at, size));
         }
         others
+    }
+}
+
+/// What a member was read as, in words.
+fn described(format: &str, snapshot: Option<&str>) -> String {
+    match snapshot {
+        Some(snapshot) => format!("{format}'s snapshot {snapshot}"),
+        None => format.to_owned(),
     }
 }
 

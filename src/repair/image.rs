@@ -174,8 +174,9 @@ impl Repair<'_> {
             let owners: Vec<(u32, u32, u32)> = self
                 .members
                 .iter()
-                .filter_map(|member| member.plain_file()?.metadata().ok())
-                .map(|m| (m.uid(), m.gid(), m.mode()))
+                .filter_map(|member| member.files().first().map(|file| file.metadata()))
+                .filter(|meta| meta.is_file())
+                .map(|meta| (meta.uid(), meta.gid(), meta.mode()))
                 .collect();
             self.resemble(&new, &owners)?;
             new.file().sync().map_err(self.failed("can't be synced", "look at the storage that holds it"))?;

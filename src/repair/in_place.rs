@@ -83,6 +83,8 @@ pub struct Proposal<'a> {
     pub journal: Option<&'a MemberName>,
     /// Whether an unfinished repair is gone on with.
     pub resumed: bool,
+    /// What people should know before.
+    pub warnings: &'a [String],
 }
 
 /// An in-place repair: who votes, how, who is written to, and by which way.
@@ -188,7 +190,7 @@ impl InPlace<'_> {
                 section.completed = !self.wish.dry_run;
             } else if self.wish.dry_run {
                 code = code.max(1);
-            } else if self.agreed(&section, &plan, again_bytes) {
+            } else if self.agreed(&section, &plan, again_bytes, &report.warnings) {
                 let done = self.rewrite(&plan, &survey, unfinished, &again)?;
                 code = code.max(self.settle(&mut section, &plan, &done));
             } else {
@@ -254,7 +256,7 @@ impl InPlace<'_> {
         self.stores[index].map_or(PAGE_BYTES, Storage::block_bytes)
     }
 
-    fn agreed(&self, section: &InPlaceReport, plan: &Plan, again_bytes: u64) -> bool {
+    fn agreed(&self, section: &InPlaceReport, plan: &Plan, again_bytes: u64, warnings: &[String]) -> bool {
         (self.confirm)(&Proposal {
             members: &section.members,
             writes: plan.writes,
@@ -264,6 +266,7 @@ impl InPlace<'_> {
             journal_bytes: section.journal_bytes,
             journal: self.wish.journal.as_ref().map(|place| &place.shown),
             resumed: section.resumed,
+            warnings,
         })
     }
 

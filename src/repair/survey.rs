@@ -3,6 +3,8 @@
 use super::{Forced, RepairError, clusters::Clusters, plan::Duties};
 use crate::{
     member::{Member, qcow2::Qcow2Member},
+    report::human_size,
+    sys::storage::free_bytes,
     vote::{Run, members_of},
 };
 
@@ -131,11 +133,10 @@ fn judge_one(image: &Qcow2Member, needs: &Needs, forced: Forced, stopped: &dyn F
     if let Some(unsound) = &needs.unsound {
         return refuse(format!("its metadata is damaged: {unsound}"), rebuild);
     }
-    if let Err(unsound) = image.verify_books(stopped)
-        && !stopped()
-    {
-        return refuse(format!("its metadata is damaged: {unsound}"), rebuild);
-    }
+    let free = match image.verify_books(stopped) {
+        Err(unsound) if !stopped() => return refuse(format!("its metadata is damaged: {unsound}"), rebuild),
+        books => books.unwrap_or(0),
+    };
     if needs.new_clusters > 0 {
         let unable = match (header.extended_l2, header.compression) {
             (true, _) => Some("extended L2 entries"),
@@ -151,6 +152,18 @@ fn judge_one(image: &Qcow2Member, needs: &Needs, forced: Forced, stopped: &dyn F
         if let Err(error) = Clusters::probe(image) {
             return refuse(error, rebuild);
         }
+        let wanted = needs.new_clusters.saturating_sub(free).saturating_mul(header.cluster_bytes());
+        if wanted > room(image).unwrap_or(u64::MAX) && !forced.space {
+            return refuse(
+                format!("its new clusters take {} more, and there is no such room where it lies", human_size(wanted)),
+                "give it more room; --force space tries it all the same, --no-write lets it vote only",
+            );
+        }
     }
     Ok(())
+}
+
+/// Bytes by which its file can become longer, where the system tells.
+fn room(image: &Qcow2Member) -> Option<u64> {
+    if image.file().is_device() { Some(0) } else { free_bytes(image.file().path()) }
 }

@@ -18,6 +18,8 @@ pub struct Look {
     pub next: Option<String>,
     /// Another one that may serve them better.
     pub or: Option<String>,
+    /// The warnings were shown before.
+    pub warned: bool,
 }
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -204,7 +206,7 @@ fn members_table(report: &Report) -> String {
     let all: [Column; 10] = [
         ("#", |member| member.index.to_string(), CellAlignment::Right),
         ("MEMBER", |member| member.name.clone(), CellAlignment::Left),
-        ("FORMAT", |member| format!("{}{}", member.format, if member.format_guessed { " (guessed)" } else { "" }), CellAlignment::Left),
+        ("FORMAT", format, CellAlignment::Left),
         ("SIZE", |member| human_size(member.size), CellAlignment::Right),
         ("MODIFIED", |member| member.modified.as_deref().map_or_else(String::new, shown_time), CellAlignment::Left),
         ("STATUS", |member| status(member).into(), CellAlignment::Left),
@@ -246,6 +248,11 @@ fn status(member: &MemberReport) -> &'static str {
         Status::Ok => "ok",
         Status::Divergent => "divergent",
     }
+}
+
+fn format(member: &MemberReport) -> String {
+    let snapshot = member.snapshot.as_ref().map_or_else(String::new, |snapshot| format!(", {snapshot}"));
+    format!("{}{snapshot}{}", member.format, if member.format_guessed { " (guessed)" } else { "" })
 }
 
 fn counted(count: u64) -> String {

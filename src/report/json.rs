@@ -58,6 +58,12 @@ pub struct Reported {
 pub struct ReportedMember {
     /// Its name, escaped.
     pub name: String,
+    /// `raw`, `qcow2`, `nbd`.
+    #[serde(default)]
+    pub format: String,
+    /// The internal snapshot that voted.
+    #[serde(default)]
+    pub snapshot: Option<String>,
     /// Its size in bytes.
     pub size: u64,
     /// When it was last modified.

@@ -134,9 +134,12 @@ pub struct MemberReport {
     /// Set where nobody said so, and its first bytes decided.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub format_guessed: bool,
+    /// The internal snapshot that voted, control characters escaped; none for the active state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
     /// Its size in bytes.
     pub size: u64,
-    /// When it was last modified (RFC 3339).
+    /// When it was last modified, or what lies under it (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modified: Option<String>,
     /// `medium` where it was read past this machine's page cache, else `cache`: then the medium may hold something else.

@@ -4,7 +4,7 @@ use std::io;
 
 use super::{Findings, Job, Limits, Outcome, Poll, Question, ScanError, Watch, scan};
 use crate::{
-    member::{ImageError, Member, escaped},
+    member::{ImageError, Member, escaped, qcow2::Qcow2Member},
     report::{ImageErrorReport, MemberReport, Overall, ReadPattern, Report, SCHEMA, Sectors, Span, Status, rfc3339},
     vote::{ByteRange, Fill, Run, VirtualSize},
 };
@@ -39,6 +39,14 @@ pub fn check(
         listener(run, &findings)
     })?;
     Ok(Checked { outcome, findings })
+}
+
+fn status(failed: bool, divergent: bool) -> Status {
+    match (failed, divergent) {
+        (true, _) => Status::Failed,
+        (false, true) => Status::Divergent,
+        (false, false) => Status::Ok,
+    }
 }
 
 fn told(error: ImageError) -> ImageErrorReport {
@@ -88,14 +96,11 @@ pub fn make_report(
             name_hex: member.name().hex(),
             format: member.format(),
             format_guessed: false,
+            snapshot: member.qcow2().and_then(Qcow2Member::snapshot).map(str::to_owned),
             size: member.size(),
             modified: member.modified().and_then(rfc3339),
             read_from: if member.reads_medium() { "medium" } else { "cache" },
-            status: match (&error, flaws > 0 || (length_differs && !fifo) || tally.undecided > 0) {
-                (Some(_), _) => Status::Failed,
-                (None, true) => Status::Divergent,
-                (None, false) => Status::Ok,
-            },
+            status: status(error.is_some(), flaws > 0 || (length_differs && !fifo) || tally.undecided > 0),
             whole,
             dissenting_sectors: counted.dissenting,
             unreadable_sectors: counted.unreadable,

@@ -11,7 +11,10 @@ use std::{
     },
 };
 
-use super::nbd_functions::{Callback, Functions, Handle, NO_CALLBACK, functions};
+use super::{
+    nbd_functions::{Callback, Functions, Handle, NO_CALLBACK, functions},
+    nbd_origin::{self, Origin},
+};
 
 /// How long one look at the socket waits, in milliseconds.
 const TICK_MS: c_int = 200;
@@ -146,6 +149,8 @@ impl Connection {
             (functions.add_meta_context)(handle, META_CONTEXT.as_ptr()) != -1
                 // The user named the address, and with it the files for TLS.
                 && (functions.set_uri_allow_local_file)(handle, true) != -1
+                // Its own name for the export.
+                && (functions.set_full_info)(handle, true) != -1
                 && (functions.aio_connect_uri)(handle, address.as_ptr()) != -1
         };
         if !begun {
@@ -195,6 +200,12 @@ impl Connection {
     #[must_use]
     pub fn export(&self) -> Export {
         self.export
+    }
+
+    /// Where the export comes from; none where that can't be told.
+    #[must_use]
+    pub fn origin(&self) -> Option<Origin> {
+        nbd_origin::of(self.functions, self.handle)
     }
 
     /// Fills `bytes` from `offset` on, in requests of `piece` bytes that are in flight together.

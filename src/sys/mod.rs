@@ -16,6 +16,7 @@ pub mod libnbd;
 pub mod locks;
 pub mod mapping;
 mod nbd_functions;
+pub mod nbd_origin;
 pub mod new_file;
 pub mod overlay;
 pub mod prefetch;

@@ -192,10 +192,10 @@ pub fn place_of(path: &Path) -> Option<(&Path, &OsStr)> {
     Some((path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")), name))
 }
 
-/// Bytes that a user may still write to the file system that holds `folder`; none where it doesn't say.
+/// Bytes that a user may still write to the file system that holds `path`; none where it doesn't say.
 #[must_use]
-pub fn free_bytes(folder: &Path) -> Option<u64> {
-    let facts = nix::sys::statvfs::statvfs(folder).ok()?;
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let facts = nix::sys::statvfs::statvfs(path).ok()?;
     // Some network file systems report no blocks at all.
     (facts.blocks() > 0).then(|| facts.blocks_available().saturating_mul(facts.fragment_size()))
 }

@@ -38,8 +38,8 @@ fn an_export_votes_over_tls() {
     scene.repairs(&uri);
     let found = scene.lab.quorum_img(["info", "--output", "json", &uri]).exits(0).json();
     assert_eq!(found[0]["nbd"]["tls"], true, "{found}");
-    // Two users of one server are one disk, but two addresses: nobody can tell that from here.
-    scene.lab.quorum_img(["check", &uri, &server.uri_by_key("bob", &keys)]).exits(0);
+    // Two users of one server are two addresses, but one disk.
+    refused(&scene.lab, ["check", &uri, &server.uri_by_key("bob", &keys)]).complains("same storage");
 }
 
 #[test]

@@ -196,6 +196,10 @@ fn one_address_twice_is_one_vote() {
     scene.lab.quorum_img(["check", &one, &two, &raw(&third)]).exits(0);
     refused(&scene.lab, ["check", &one, &two, &one]).complains("same storage").complains(&one);
     refused(&scene.lab, ["repair", "-o", "out.img", &one, &one]).complains("same storage");
+    let link = scene.lab.path("link.sock");
+    std::os::unix::fs::symlink(server.socket(), &link).expect("our own folder");
+    let other = format!("nbd+unix:///good-0.img?socket={}", link.display());
+    refused(&scene.lab, ["check", &one, &two, &other]).complains("same storage").complains(&other);
 }
 
 #[test]
@@ -215,6 +219,9 @@ fn exports_are_found_over_tcp() {
         scene.lab.quorum_img(["check", "--output", "json"]).args([format!("nbd://127.0.0.1:{port}/"), raw(&scene.copies[1])]).exits(0);
     assert_eq!(run.json()["members"][0]["format"], "nbd", "{run}");
     scene.lab.quorum_img(["check", &format!("nbd://localhost:{port}/any"), &raw(&scene.copies[1])]).exits(0);
+    // Whatever its server is called, an export has one vote.
+    let [one, other] = [format!("nbd://localhost:{port}"), format!("nbd://127.0.0.1:{port}/")];
+    refused(&scene.lab, ["check", &one, &raw(&scene.copies[1]), &other]).complains("same storage").complains(&other);
 }
 
 /// One real file system, in three servers' hands.

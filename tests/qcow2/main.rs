@@ -18,6 +18,7 @@ mod matrix;
 mod mixed;
 mod references;
 mod safety;
+mod said;
 
 use std::{
     fs,

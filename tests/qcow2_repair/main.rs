@@ -14,6 +14,7 @@ mod big;
 mod choices;
 mod described;
 mod fills;
+mod foretold;
 mod in_place;
 mod kills;
 mod kinds;

@@ -62,9 +62,9 @@ pub enum Qcow2Error {
     /// Encrypted, or with features that aren't known here.
     #[error(
         "{member}: {error}\n\
-         hint: qemu-nbd reads it{}: export it with qemu-nbd -r, and name its nbd+unix:// address instead; \
+         hint: {}: export it with its qemu-nbd -r, and name the nbd+unix:// address instead; \
          where the other copies aren't so, its header is damaged: leave it out",
-        secret(.error)
+        who_reads(.error)
     )]
     Unsupported {
         /// Which one.
@@ -112,8 +112,8 @@ pub enum Qcow2Error {
     },
 }
 
-fn secret(error: &HeaderError) -> &'static str {
-    if matches!(error, HeaderError::Encrypted(_)) { " where it has the secret" } else { "" }
+fn who_reads(error: &HeaderError) -> &'static str {
+    if matches!(error, HeaderError::Encrypted(_)) { "QEMU reads it where it has the secret" } else { "a QEMU that knows them reads it" }
 }
 
 fn listed(snapshots: &[Snapshot]) -> String {
@@ -170,6 +170,7 @@ impl Qcow2Member {
         let mut warnings = Vec::new();
         let mut way = Way { files: vec![identity(&file)] };
         let mut image = opening.image(file, header, guessed, &mut way, &mut warnings)?;
+        let mut shown = None;
         if let Some(wanted) = opening.snapshot {
             let (snapshots, flaw) = read_snapshots(&image.file, &image.header);
             warnings.extend(flaw.map(|flaw| format!("{name}: {flaw}")));
@@ -178,8 +179,9 @@ impl Qcow2Member {
             };
             image.l1 = snapshot.l1;
             image.size = snapshot.size.unwrap_or(image.size);
+            shown = Some(escaped(&String::from_utf8_lossy(&snapshot.name)));
         }
-        Ok((Self { name, image, damages: Damages::default() }, warnings))
+        Ok((Self { name, image, snapshot: shown, damages: Damages::default() }, warnings))
     }
 }
 

@@ -1,12 +1,12 @@
 //! What holds each stretch of the guest's disk: L1, L2, and the backing file beneath.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, io, sync::Arc};
 
 use super::{
     entry::{self, Layout, Part, SUBCLUSTERS},
     header::Header,
     inflate::inflate,
-    tables::{AtHand, Caches, Number, Tables},
+    tables::{AtHand, Caches, Lost, Number, Tables},
 };
 use crate::{
     member::{Extent, Member, RawMember, ReadError},
@@ -288,6 +288,9 @@ impl Image {
         if let Some(cluster) = self.tables.cluster(at) {
             return Ok(Some(cluster));
         }
+        if let Some(why) = self.tables.lost(at, length) {
+            return as_before(why).map(|()| None);
+        }
         let mut cluster = vec![0; self.layout.cluster_bytes() as usize];
         if !self.inflate_to(at, length, &mut cluster, bounce)? {
             return Ok(None);
@@ -299,11 +302,33 @@ impl Image {
 
     /// The same to a place of the caller's, which has room for a cluster.
     pub(super) fn inflate_to(&self, at: u64, length: u64, cluster: &mut [u8], bounce: &mut Option<Buffer>) -> Result<bool, ReadError> {
+        if let Some(why) = self.tables.lost(at, length) {
+            return as_before(why).map(|()| false);
+        }
         // The last one's sector may end behind the file.
         let held = length.min(self.tables.end().saturating_sub(at));
         let mut compressed = vec![0; held as usize];
-        self.file.read(at, &mut compressed, bounce)?;
-        Ok(inflate(self.header.compression, &compressed, cluster))
+        self.file.read(at, &mut compressed, bounce).inspect_err(|error| {
+            if let ReadError::Medium(error) = error {
+                self.tables.remember_lost(at, length, Lost::Unreadable(error.raw_os_error()));
+            }
+        })?;
+        let inflates = inflate(self.header.compression, &compressed, cluster);
+        if !inflates {
+            self.tables.remember_lost(at, length, Lost::Garbage);
+        }
+        Ok(inflates)
+    }
+}
+
+/// What was found of a lost cluster is found once more.
+fn as_before(why: Lost) -> Result<(), ReadError> {
+    match why {
+        Lost::Garbage => Ok(()),
+        Lost::Unreadable(errno) => {
+            let error = errno.map_or_else(|| io::Error::other("its compressed bytes can't be read"), io::Error::from_raw_os_error);
+            Err(ReadError::Medium(error))
+        }
     }
 }
 

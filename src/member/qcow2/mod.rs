@@ -25,7 +25,7 @@ pub use tables::Caches;
 
 use self::{
     damages::Damages,
-    image::{DataFile, Image, Source, Stretch},
+    image::{Image, Source, Stretch},
     snapshots::read_snapshots,
 };
 use super::{Extent, ImageError, Member, MemberName, RawMember, ReadError};
@@ -45,6 +45,8 @@ const PREFETCHED_MAX: usize = 64;
 pub struct Qcow2Member {
     name: MemberName,
     image: Image,
+    /// The name of the snapshot that it shows.
+    snapshot: Option<String>,
     damages: Damages,
 }
 
@@ -59,6 +61,12 @@ impl Qcow2Member {
     #[must_use]
     pub fn snapshots(&self) -> (Vec<Snapshot>, Option<String>) {
         read_snapshots(&self.image.file, &self.image.header)
+    }
+
+    /// The internal snapshot that is read, control characters escaped; none for its active state.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<&str> {
+        self.snapshot.as_deref()
     }
 
     fn note(&self, image: &Image, damage: &Damage, range: ByteRange) {
@@ -150,11 +158,9 @@ impl Member for Qcow2Member {
         self.image.size
     }
 
+    /// Of all files that it consists of, the last one counts; none where one of them, a device, doesn't tell.
     fn modified(&self) -> Option<SystemTime> {
-        match &self.image.data {
-            DataFile::External(data) => data.modified().max(self.image.file.modified()),
-            _ => self.image.file.modified(),
-        }
+        self.image.files().iter().map(|file| file.modified()).collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
     fn extent(&self, offset: u64) -> Result<Extent, ReadError> {

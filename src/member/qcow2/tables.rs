@@ -15,6 +15,8 @@ use crate::{
 /// Bytes of a slice at most: a table's cluster is often as large.
 const SLICE_BYTES_MAX: u64 = 64 << 10;
 const SLICE_BYTES_MIN: u64 = 4 << 10;
+/// Lost clusters that are remembered.
+const LOST_MAX: usize = 16 << 10;
 /// What unreadable places are narrowed down to, in bytes.
 const SECTOR: u64 = 512;
 const _: () = assert!(SLICE_BYTES_MAX / SECTOR <= 128);
@@ -29,6 +31,16 @@ pub struct Caches {
     images: AtomicU32,
     slices: Mutex<Weighed<Slice>>,
     clusters: Mutex<Weighed<[u8]>>,
+    lost: Mutex<LruCache<(ImageId, u64, u64), Lost>>,
+}
+
+/// Why there is no cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// Its compressed bytes can't be read: the system's error, where it has a number.
+    Unreadable(Option<i32>),
+    /// They don't inflate to a whole one.
+    Garbage,
 }
 
 /// The least recently used ones go when there are too many bytes.
@@ -65,7 +77,12 @@ impl Caches {
     /// Caches that keep at most so many bytes of tables, and of inflated clusters.
     #[must_use]
     pub fn new(table_bytes: usize, cluster_bytes: usize) -> Self {
-        Self { images: AtomicU32::new(0), slices: Mutex::new(Weighed::new(table_bytes)), clusters: Mutex::new(Weighed::new(cluster_bytes)) }
+        Self {
+            images: AtomicU32::new(0),
+            slices: Mutex::new(Weighed::new(table_bytes)),
+            clusters: Mutex::new(Weighed::new(cluster_bytes)),
+            lost: Mutex::new(LruCache::unbounded()),
+        }
     }
 
     fn new_image(&self) -> u32 {
@@ -146,6 +163,20 @@ impl Tables {
     pub(super) fn keep_cluster(&self, at: u64, bytes: Arc<[u8]>) {
         let length = bytes.len();
         self.caches.clusters.lock().expect("no panics").put((self.image(), at), bytes, length);
+    }
+
+    /// Why a cluster of so many compressed bytes is lost, where that is known: a place that can't be read is narrowed down sector by
+    /// sector, and each of them asks for the same cluster.
+    pub(super) fn lost(&self, at: u64, length: u64) -> Option<Lost> {
+        self.caches.lost.lock().expect("no panics").get(&(self.image(), at, length)).copied()
+    }
+
+    pub(super) fn remember_lost(&self, at: u64, length: u64, why: Lost) {
+        let mut lost = self.caches.lost.lock().expect("no panics");
+        lost.put((self.image(), at, length), why);
+        if lost.len() > LOST_MAX {
+            lost.pop_lru();
+        }
     }
 
     /// The number at `offset` bytes of `file`, a multiple of 8.

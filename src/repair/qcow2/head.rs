@@ -43,7 +43,8 @@ impl Default for Options {
 pub enum OptionsError {
     /// Too many clusters.
     #[error(
-        "a disk of {size} bytes needs larger clusters than {cluster_bytes} bytes\nhint: --output-options cluster_size=64k, or up to 2M"
+        "a disk of {size} bytes needs larger clusters than {cluster_bytes} bytes\nhint: {}",
+        large_enough(*size)
     )]
     TooLarge {
         /// The disk's bytes.
@@ -71,11 +72,22 @@ impl Options {
         if self.compression == Compression::Zstd && self.compat == Compat::V2 {
             return Err(OptionsError::OldZstd);
         }
-        let entries = size.div_ceil(1 << (2 * self.cluster_bits - 3));
+        let entries = l1_entries(size, self.cluster_bits);
         if entries * 8 > L1_BYTES_MAX {
             return Err(OptionsError::TooLarge { size, cluster_bytes: self.cluster_bytes() });
         }
         Ok(entries)
+    }
+}
+
+fn l1_entries(size: u64, cluster_bits: u32) -> u64 {
+    size.div_ceil(1 << (2 * cluster_bits - 3))
+}
+
+fn large_enough(size: u64) -> String {
+    match (9..=21).find(|&bits| l1_entries(size, bits) * 8 <= L1_BYTES_MAX) {
+        Some(bits) => format!("--output-options cluster_size={}", 1u64 << bits),
+        None => "no qcow2 image is so large; without -O qcow2 a raw one is written".into(),
     }
 }
 

@@ -1,0 +1,84 @@
+//! What people must know before anything is written, and what can't go well.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, chown},
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    have_qemu, refuses,
+    set::{Set, follow},
+    state,
+    support::{Lab, is_root, mounts::Mounted, skip},
+    words,
+};
+
+const PLAIN: &str = "img convert -f raw -O qcow2 -o cluster_size=4k was.raw bad.q";
+
+/// Warnings come before the plan, and once.
+#[test]
+fn warnings_come_before_the_first_write() {
+    if !have_qemu() {
+        return;
+    }
+    let set = Set::new(&[PLAIN]);
+    let later = SystemTime::now() + Duration::from_hours(1);
+    fs::File::options().write(true).open(set.bad()).and_then(|file| file.set_modified(later)).expect("our own file");
+    let run = set.repair().args(words("--force newer")).exits(0);
+    let said = run.stderr();
+    let warning = said.find("warning: qcow2:bad.q").unwrap_or_else(|| panic!("no warning\n{run}"));
+    assert!(warning < said.find("About to write").expect("a plan"), "{run}");
+    assert_eq!(said.matches("warning: qcow2:bad.q").count(), 1, "{run}");
+}
+
+/// Whoever may only read can look at the plan, and is told that it is no more than that.
+#[test]
+fn a_plan_says_what_the_repair_would_be_refused_for() {
+    if !have_qemu() {
+        return;
+    }
+    if !is_root() {
+        skip("only root can become another user");
+        return;
+    }
+    let set = Set::new(&[PLAIN]);
+    fs::set_permissions(set.lab.folder(), fs::Permissions::from_mode(0o755)).expect("our own folder");
+    let own = set.lab.path("own");
+    fs::create_dir(&own).and_then(|()| chown(&own, Some(65534), Some(65534))).expect("root can");
+    let repair = || set.repair().args(["--journal", "own/journal"]).by_user(65534);
+    let plan = refuses(&set.lab, repair().arg("--dry-run"), 1, &["bad.q", "Permission denied", "--no-write"]);
+    assert_eq!(plan.json()["repair"]["dry-run"], true, "{plan}");
+    refuses(&set.lab, repair(), 3, &["Permission denied"]);
+}
+
+/// An image that can't grow where it lies is refused before anything is written.
+#[test]
+fn new_clusters_need_room() {
+    if !have_qemu() {
+        return;
+    }
+    if !is_root() {
+        skip("only root can mount a small disk");
+        return;
+    }
+    let lab = Lab::new();
+    let good = super::some_disk(17, super::set::SIZE);
+    lab.file("good.raw", &good);
+    follow(&lab, &["img create -q -f qcow2 -o cluster_size=4k bad.q 2097664", "io bad.q write -q -P 1 0 4k"]);
+    let small = Mounted::tmpfs(lab.folder(), 600 << 10).expect("root can mount");
+    let image = small.path().join("bad.q");
+    fs::copy(lab.path("bad.q"), &image).expect("it fits");
+    fs::remove_file(lab.path("bad.q")).and_then(|()| std::os::unix::fs::symlink(&image, lab.path("bad.q"))).expect("our own folder");
+    let set = Set::with(lab, good).options("--force stale");
+    for dry in [None, Some("--dry-run")] {
+        refuses(&set.lab, set.repair().args(dry), 3, &["bad.q", "room", "--force space"]);
+    }
+    // Who knows better may try, and gets the very file back.
+    let others = state(&set.lab).len();
+    let run = set.repair().args(words("--force space")).exits(3);
+    run.complains("bad.q");
+    assert_eq!(state(&set.lab).len(), others + 1, "a journal\n{run}");
+    let run = set.undo().exits(0);
+    set.assert_as_before(&run);
+}
