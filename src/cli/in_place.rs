@@ -113,6 +113,8 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     if let Some((folder, name)) = &place {
         warnings.extend(look_at_journal(folder, name, &opened)?);
     }
+    let failed = members.iter().filter_map(|member| Some((member.name(), member.failure()?)));
+    warnings.extend(failed.map(|(name, why)| format!("{name}: {why}; it neither votes nor is rewritten: rebuild it with repair -o")));
     if own.dry_run {
         let written = members.iter().enumerate().filter(|(index, _)| !spared.contains(index));
         warnings.extend(written.filter_map(|(_, member)| unwritable(*member)));

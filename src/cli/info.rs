@@ -1,6 +1,10 @@
 //! `quorum-img info`: what members are, without any vote.
 
-use std::{ffi::OsString, io::Write};
+use std::{
+    ffi::{OsStr, OsString},
+    io::Write,
+    os::unix::ffi::OsStrExt,
+};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -8,12 +12,13 @@ use clap::{Args, ValueEnum};
 use super::{Output, args::MemberArgs, in_place::shown, open::open_member, texts, undo::open_journal, warn};
 use crate::{
     member::{
-        FileSystem, Member, NbdMember, RawMember, escaped, find_file_system, looks_like_journal, qcow2::Qcow2Member, read_partitions,
+        FileSystem, Member, MemberName, NbdMember, RawMember, escaped, find_file_system, looks_like_journal, qcow2::Qcow2Member,
+        read_partitions,
     },
     repair::journal::{Journal, VERSION},
     report::{
-        DeviceInfo, FileSystemInfo, Info, JournalFacts, JournalInfo, JournalMember, NbdInfo, PartitionInfo, ProcessInfo, Qcow2Info,
-        SnapshotInfo, TableInfo, Told, render_infos, rfc3339,
+        DeviceInfo, FileSystemInfo, Info, JournalFacts, JournalInfo, JournalMember, LinkInfo, NbdInfo, PartitionInfo, ProcessInfo,
+        Qcow2Info, SnapshotInfo, TableInfo, Told, render_infos, rfc3339,
     },
     sys::{
         device::{self, Sysfs},
@@ -71,7 +76,7 @@ fn told(args: &InfoArgs, given: &OsString) -> Result<Told> {
     if let Some(why) = member.failure() {
         bail!("{}: {why}\nhint: -f raw looks at the file byte for byte", member.name());
     }
-    Ok(Told::Image(Box::new(info(member, guessed))))
+    Ok(Told::Image(Box::new(info(member, guessed, args.members.allow_references.is_some()))))
 }
 
 fn journal_info(journal: &Journal) -> Result<JournalInfo> {
@@ -101,7 +106,7 @@ fn journal_info(journal: &Journal) -> Result<JournalInfo> {
     })
 }
 
-fn info(member: &dyn Member, guessed: bool) -> Info {
+fn info(member: &dyn Member, guessed: bool, followed: bool) -> Info {
     use std::os::unix::fs::MetadataExt;
     let file = member.files().into_iter().next();
     let system = |start| find_file_system(member, start).map(file_system);
@@ -131,7 +136,7 @@ fn info(member: &dyn Member, guessed: bool) -> Info {
         actual_size: file.filter(|file| !file.is_device()).map(|file| file.metadata().blocks() * 512),
         modified: member.modified().and_then(rfc3339),
         device: file.filter(|file| file.is_device()).map(device_info),
-        qcow2: member.qcow2().map(qcow2_info),
+        qcow2: member.qcow2().map(|image| qcow2_info(image, followed)),
         nbd: member.nbd().map(nbd_info),
         in_use_by: file.map_or_else(Vec::new, |file| {
             holders(file.file()).into_iter().map(|holder| ProcessInfo { pid: holder.pid, command: escaped(&holder.command) }).collect()
@@ -155,9 +160,10 @@ fn nbd_info(member: &NbdMember) -> NbdInfo {
     }
 }
 
-fn qcow2_info(member: &Qcow2Member) -> Qcow2Info {
+fn qcow2_info(member: &Qcow2Member, followed: bool) -> Qcow2Info {
     let header = member.header();
     let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| escaped(&String::from_utf8_lossy(bytes)));
+    let hex = |bytes: &Option<Vec<u8>>| MemberName::new(OsStr::from_bytes(bytes.as_ref()?)).hex();
     let (snapshots, flaw) = member.snapshots();
     if let Some(flaw) = flaw {
         warn(&format!("{}: {flaw}", member.name()));
@@ -168,6 +174,7 @@ fn qcow2_info(member: &Qcow2Member) -> Qcow2Info {
         virtual_size: snapshot.size.unwrap_or(header.size),
         date: jiff::Timestamp::from_second(i64::from(snapshot.seconds)).ok().map(|time| time.to_string()),
     });
+    let (chain, broken) = member.chain();
     Qcow2Info {
         version: header.version,
         cluster_size: header.cluster_bytes(),
@@ -180,8 +187,12 @@ fn qcow2_info(member: &Qcow2Member) -> Qcow2Info {
         snapshots: snapshots.collect(),
         bitmaps: (header.bitmaps > 0).then_some(header.bitmaps),
         backing_file: text(&header.backing),
+        backing_file_hex: hex(&header.backing),
         backing_format: text(&header.backing_format),
         data_file: text(&header.data_file),
+        data_file_hex: hex(&header.data_file),
+        chain: chain.iter().map(|link| LinkInfo { name: link.name.to_string(), format: link.format, virtual_size: link.size }).collect(),
+        chain_error: broken.filter(|_| followed).map(str::to_owned),
     }
 }
 

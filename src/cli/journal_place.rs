@@ -87,9 +87,12 @@ pub(super) fn shown_path(args: &RepairArgs, folder: &Path, name: &OsString) -> P
 pub(super) fn look_at_journal(folder: &Path, name: &OsString, opened: &Opened) -> Result<Vec<String>> {
     let path = folder.join(name);
     let shown = MemberName::from(path.as_path());
-    for member in opened.members.iter().flat_map(|member| member.files()) {
-        let same = path.exists() && member.is_at(&path).with_context(|| format!("--journal {shown}"))?;
-        ensure!(!same, "--journal {shown}: this is the member {}\nhint: choose another name", member.name());
+    for member in &opened.members {
+        for (depth, file) in member.files().into_iter().enumerate() {
+            let same = path.exists() && file.is_at(&path).with_context(|| format!("--journal {shown}"))?;
+            let how = if depth == 0 { "is" } else { "lies under" };
+            ensure!(!same, "--journal {shown}: this {how} the member {}\nhint: choose another name", member.name());
+        }
     }
     let inside = file_system_conflict(folder, &opened.listed(), &Sysfs::default())
         .with_context(|| format!("--journal {shown}: its folder can't be looked at\nhint: make the folder first, or choose another"))?;

@@ -73,9 +73,8 @@ impl Sources {
     pub(super) fn open(args: &MemberArgs, access: &Access) -> Result<Self> {
         let count = args.members.len();
         if count < MEMBERS_MIN {
-            return Err(anyhow!(
-                "one copy alone can't vote\nhint: name at least {MEMBERS_MIN} members; quorum-img info looks at a single one"
-            ));
+            let few = if count == 0 { "no copy is named" } else { "one copy alone can't vote" };
+            return Err(anyhow!("{few}\nhint: name at least {MEMBERS_MIN} members; quorum-img info looks at a single one"));
         }
         if count > MEMBERS_MAX {
             return Err(anyhow!("{count} members are given, and at most {MEMBERS_MAX} can vote\nhint: leave some of them out"));
@@ -174,7 +173,7 @@ impl Opened {
     }
 }
 
-/// Opens one member for reading, and nothing that it refers to; says what to warn about, and whether its format was guessed.
+/// Opens one member for reading, and what it refers to only where that is wanted; says what to warn about, and whether its format was guessed.
 pub(super) fn open_member(args: &MemberArgs, name: &OsString) -> Result<(Box<dyn Member>, Vec<String>, bool)> {
     let (given, mut warnings) = (Given::of(name), Vec::new());
     let file = match &given {
@@ -184,7 +183,8 @@ pub(super) fn open_member(args: &MemberArgs, name: &OsString) -> Result<(Box<dyn
     let stated = args.stated(&given);
     let format = stated.unwrap_or_else(|| guess_format(&file));
     let caches = Arc::new(Caches::new(TABLE_BYTES_MAX, CLUSTER_BYTES_MAX));
-    let member = open_as(args, file, format, (stated.is_none(), References::Ignored), &caches, &mut warnings)?;
+    let references = if args.allow_references.is_some() { args.references() } else { References::Ignored };
+    let member = open_as(args, file, format, (stated.is_none(), references), &caches, &mut warnings)?;
     Ok((member, warnings, stated.is_none()))
 }
 

@@ -107,8 +107,9 @@ impl ReportFile {
         let there = fs::metadata(&target).ok().map(|there| (there.dev(), there.ino()));
         if there.is_some() {
             for member in members {
-                for file in member.files() {
-                    ensure!(!file.is_at(&target)?, "this is the member {}\nhint: choose another name", member.name());
+                for (depth, file) in member.files().into_iter().enumerate() {
+                    let how = if depth == 0 { "is" } else { "lies under" };
+                    ensure!(!file.is_at(&target)?, "this {how} the member {}\nhint: choose another name", member.name());
                 }
             }
             ensure!(is_report(&target)?, "there is something else than a report under that name\nhint: remove it, or choose another name");

@@ -26,7 +26,8 @@ use super::{
 };
 use crate::{
     member::{
-        Cache, Given, LockForce, Member, MemberName, NbdMember, OpenError, RawMember, busy_device, check_independence, lock_all_for_writing,
+        Cache, Given, LockForce, Member, MemberName, NbdMember, NbdOpenError, OpenError, RawMember, busy_device, check_independence,
+        lock_all_for_writing,
     },
     repair::{
         journal::{Identity, Journal, State},
@@ -36,11 +37,15 @@ use crate::{
     scan::Watch,
     sys::{
         device::Sysfs,
+        libnbd::NbdError,
         locks::Claim,
         storage::{Storage, untrusted},
     },
 };
 
+/// The way out where an export can't be had.
+const SERVE_AGAIN: &str =
+    "what was written to it is put back over the same way: let its server export it, writable; --map OLD=NEW says where it is now";
 /// Kept ranges that are listed.
 const KEPT_LISTED_MAX: usize = 20;
 
@@ -233,16 +238,18 @@ fn open_targets(map: &[(&OsStr, &OsStr)], journal: &Journal) -> Result<Vec<Opene
             continue;
         }
         if let Given::Nbd(uri) = Given::of(given) {
-            let member = NbdMember::open_to_rewrite(MemberName::new(given), &uri, stop_flag()?)?;
+            let member = NbdMember::open_to_rewrite(MemberName::new(given), &uri, stop_flag()?).map_err(|error| match error.error {
+                NbdError::Lost(_) | NbdError::Silent | NbdError::Request { .. } => NbdOpenError { hint: SERVE_AGAIN, ..error },
+                NbdError::Library(_) | NbdError::Interrupted => error,
+            })?;
             opened.push(Opened { index, member: Box::new(member) });
             continue;
         }
         let member = match RawMember::open_to_rewrite(MemberName::new(given), path, Cache::Writeback) {
             Err(OpenError::Busy { member, rdev }) => return Err(busy_device(&member, rdev).into()),
-            Err(error @ OpenError::Open { .. }) if !path.exists() => {
-                return Err(
-                    anyhow::Error::new(error).context("a member of the journal is missing\nhint: name where it is now with --map OLD=NEW")
-                );
+            Err(OpenError::Open { member, error, .. }) if !path.exists() => {
+                let hint = "it is a member of the journal; --map OLD=NEW says where it is now";
+                return Err(OpenError::Open { member, error, hint }.into());
             }
             other => other?,
         };

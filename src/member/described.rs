@@ -59,7 +59,7 @@ pub fn of_json(text: &[u8]) -> Result<Options, String> {
     let value: Value = serde_json::from_slice(text).map_err(|error| format!("its JSON can't be read: {error}"))?;
     let mut options = Options::new();
     flatten("", value.as_object().ok_or("its JSON is no object")?, &mut options);
-    Ok(options)
+    once_each(options)
 }
 
 fn flatten(prefix: &str, object: &Map<String, Value>, options: &mut Options) {
@@ -94,7 +94,17 @@ pub fn of_image_opts(text: &str) -> Result<Options, String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err(format!("{} isn't KEY=VALUE", super::escaped(&part))),
     };
-    parts.into_iter().filter(|part| !part.is_empty()).map(pair).collect()
+    once_each(parts.into_iter().filter(|part| !part.is_empty()).map(pair).collect::<Result<_, _>>()?)
+}
+
+/// What is said twice is said by mistake.
+fn once_each(options: Options) -> Result<Options, String> {
+    let mut keys: Vec<&str> = options.iter().map(|(key, _)| key.as_str()).collect();
+    keys.sort_unstable();
+    match keys.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(format!("{} is given twice", super::escaped(pair[0]))),
+        None => Ok(options),
+    }
 }
 
 /// Takes a description apart.
@@ -213,6 +223,9 @@ pub fn file(options: &Options) -> Result<FileDescribed, String> {
     };
     if let Some(other) = protocol.filter(|driver| !["file", "host_device"].contains(driver)) {
         return refused(other);
+    }
+    if get(options, "file").is_some() {
+        return Err("file names a node of a running QEMU, which isn't known here".into());
     }
     for (key, _) in options {
         let own = key.strip_prefix("file.").unwrap_or(key);

@@ -43,12 +43,17 @@ pub enum Given {
 /// What NBD addresses begin with (NBD's doc/uri.md, "NBD URI components").
 const NBD_SCHEMES: [&str; 6] = ["nbd://", "nbds://", "nbd+unix://", "nbds+unix://", "nbd+vsock://", "nbds+vsock://"];
 
+/// Schemes are the same in capitals (RFC 3986, 3.1).
+fn is_nbd(text: &str) -> bool {
+    NBD_SCHEMES.iter().any(|scheme| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
+}
+
 impl Given {
     /// Takes a name apart; `./` keeps a file that is really called so.
     #[must_use]
     pub fn of(given: &OsStr) -> Self {
         let bytes = given.as_bytes();
-        if let Some(uri) = given.to_str().filter(|text| NBD_SCHEMES.iter().any(|scheme| text.starts_with(scheme))) {
+        if let Some(uri) = given.to_str().filter(|text| is_nbd(text)) {
             return Self::Nbd(uri.to_owned());
         }
         for (prefix, format) in [(&b"raw:"[..], Format::Raw), (b"qcow2:", Format::Qcow2)] {

@@ -91,6 +91,10 @@ impl NbdMember {
         let connection = Connection::open(uri, &stop).map_err(|error| {
             let hint = match &error {
                 NbdError::Interrupted => "run it again",
+                NbdError::Lost(words) if words.contains("TLS") => {
+                    "the server and the address must agree on TLS: nbds:// and nbds+unix:// ask for it, and tls-psk-file= or tls-certificates= \
+                     say where the keys are (nbd_connect_uri(3))"
+                }
                 NbdError::Library(_) => "install libnbd (the package libnbd0, or libnbd), or name a file",
                 _ => "is the server running, and is the name of the export right? nbdinfo shows what it exports",
             };

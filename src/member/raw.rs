@@ -225,6 +225,9 @@ impl RawMember {
 
 fn failed_to_open(name: &MemberName, error: io::Error, writes: bool) -> OpenError {
     let hint = match error.kind() {
+        io::ErrorKind::NotFound if name.to_string().starts_with("nbd:") => {
+            "an export is named nbd://HOST:PORT/NAME, or nbd+unix:///NAME?socket=PATH"
+        }
         io::ErrorKind::NotFound => "check the spelling; a copy that is lost is left out, and the threshold is set for those that are left",
         io::ErrorKind::PermissionDenied if writes => READ_ONLY,
         io::ErrorKind::PermissionDenied => "run it as a user who may read the image",

@@ -58,7 +58,7 @@ impl<'a> Clusters<'a> {
         for op in ops {
             let mut at = op.range.start;
             while at < op.range.end.min(self.member.size()) {
-                let (host, end) = self.member.owned(at)?;
+                let (host, end) = self.member.owned(at).map_err(|unsound| unsound.to_string())?;
                 let piece = ByteRange::new(at, end.min(op.range.end));
                 let piece_of = op.piece(piece);
                 let whole = |host: u64| {

@@ -2,7 +2,10 @@
 
 use super::{Forced, RepairError, clusters::Clusters, plan::Duties};
 use crate::{
-    member::{Member, qcow2::Qcow2Member},
+    member::{
+        Member,
+        qcow2::{Qcow2Member, Unsound},
+    },
     report::human_size,
     sys::storage::free_bytes,
     vote::{Run, members_of},
@@ -11,6 +14,9 @@ use crate::{
 /// Room in a file beyond what new clusters and tables take, in bytes.
 const SLACK_BYTES: u64 = 1 << 20;
 
+/// L2 entries of 8 bytes in a sector; of extended ones there are half as many.
+const ENTRIES_IN_SECTOR: u64 = 32;
+
 /// What rewriting one member takes.
 #[derive(Default)]
 struct Needs {
@@ -18,8 +24,11 @@ struct Needs {
     new_clusters: u64,
     /// The last of them, so that none counts twice.
     last: Option<u64>,
+    /// Sectors of L2 tables that tell of them, and the last of those.
+    table_sectors: u64,
+    last_sector: Option<u64>,
     /// What stands in the way.
-    unsound: Option<String>,
+    unsound: Option<Unsound>,
 }
 
 /// Looks at every divergence once, in ascending order.
@@ -51,6 +60,9 @@ impl<'a> Survey<'a> {
                         if needs.last != Some(cluster) {
                             needs.new_clusters += 1;
                             needs.last = Some(cluster);
+                            let sector = cluster / ENTRIES_IN_SECTOR;
+                            needs.table_sectors += u64::from(needs.last_sector != Some(sector));
+                            needs.last_sector = Some(sector);
                         }
                         at = end;
                     }
@@ -74,7 +86,9 @@ impl<'a> Survey<'a> {
     pub(super) fn record_bytes(&self) -> u64 {
         let of = |(needs, image): (&Needs, Option<&Qcow2Member>)| {
             let cluster_bytes = image.map_or(0, |image| image.header().cluster_bytes());
-            needs.new_clusters.saturating_mul(cluster_bytes / 32 + 8192)
+            // A sector of a table brings along those of the counts, and tables above it.
+            let tables = needs.table_sectors.saturating_mul(8192);
+            needs.new_clusters.saturating_mul(cluster_bytes / 32 + 128).saturating_add(tables)
         };
         self.needs.iter().zip(self.images.iter().copied()).map(of).fold(0, u64::saturating_add)
     }
@@ -123,18 +137,22 @@ fn judge_one(image: &Qcow2Member, needs: &Needs, forced: Forced, stopped: &dyn F
     }
     if header.bitmaps > 0 && !forced.bitmaps {
         return refuse(
-            format!("it has {} persistent bitmaps, which would become stale", header.bitmaps),
+            format!("it has persistent bitmaps ({}), which would become stale", header.bitmaps),
             "--force bitmaps gives them up; --no-write lets it vote only",
         );
     }
     if let Some(error) = image.image_errors().0.first() {
+        if error.table == "backing" {
+            let hint = "bring that back, or rebuild the image with repair -o; --no-write lets it vote only";
+            return refuse(format!("what lies under it can't be read: {}", error.what), hint);
+        }
         return refuse(format!("its metadata is damaged: {}", error.what), rebuild);
     }
     if let Some(unsound) = &needs.unsound {
-        return refuse(format!("its metadata is damaged: {unsound}"), rebuild);
+        return refuse(unsound.to_string(), rebuild);
     }
     let free = match image.verify_books(stopped) {
-        Err(unsound) if !stopped() => return refuse(format!("its metadata is damaged: {unsound}"), rebuild),
+        Err(unsound) if !stopped() => return refuse(unsound.to_string(), rebuild),
         books => books.unwrap_or(0),
     };
     if needs.new_clusters > 0 {

@@ -91,12 +91,36 @@ pub struct Qcow2Info {
     /// What it stands on, as its header names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backing_file: Option<String>,
+    /// The bytes of that name where it isn't UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backing_file_hex: Option<String>,
     /// The format of that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backing_format: Option<String>,
     /// Where its data lies, as its header names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_file: Option<String>,
+    /// The bytes of that name where it isn't UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_file_hex: Option<String>,
+    /// The backing files, from the top down, where they were followed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub chain: Vec<LinkInfo>,
+    /// Why the chain can't be followed to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chain_error: Option<String>,
+}
+
+/// A file of a backing chain.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LinkInfo {
+    /// Its name, control characters escaped.
+    pub name: String,
+    /// `raw` or `qcow2`.
+    pub format: &'static str,
+    /// Bytes that a guest would see of it.
+    pub virtual_size: u64,
 }
 
 /// What an NBD server says of an export.
@@ -261,6 +285,12 @@ fn render_info(info: &Info, to: &mut dyn Write) -> io::Result<()> {
         if let Some(backing) = &qcow2.backing_file {
             let format = qcow2.backing_format.as_ref().map_or_else(|| "its format isn't recorded".to_owned(), Clone::clone);
             line("backing file:", &format!("{backing} ({format})"))?;
+        }
+        for link in &qcow2.chain {
+            line("  on:", &format!("{} ({}, {})", link.name, link.format, human_size(link.virtual_size)))?;
+        }
+        if let Some(why) = &qcow2.chain_error {
+            line("  broken:", why)?;
         }
         if let Some(data) = &qcow2.data_file {
             line("data file:", data)?;

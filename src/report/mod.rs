@@ -17,7 +17,7 @@ pub use events::{Event, events_of, last_events};
 pub use human::{Look, render};
 pub use in_place::{InPlaceMember, InPlaceReport, MemberSpan, Planned};
 pub use info::{
-    DeviceInfo, FileSystemInfo, Info, NbdInfo, PartitionInfo, ProcessInfo, Qcow2Info, SnapshotInfo, TableInfo, Told, render_infos,
+    DeviceInfo, FileSystemInfo, Info, LinkInfo, NbdInfo, PartitionInfo, ProcessInfo, Qcow2Info, SnapshotInfo, TableInfo, Told, render_infos,
 };
 pub use journal::{JournalFacts, JournalInfo, JournalMember};
 pub use json::{Reported, read_reported, write};

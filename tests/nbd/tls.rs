@@ -52,7 +52,7 @@ fn tls_that_is_demanded_is_not_gone_without() {
     let by_key = format!("--tls-psk={}", keys.display());
     let server = Server::nbdkit(&scene.lab, "server", ["--tls=require", &by_key, "file", "good-0.img"]);
     let [_, copy] = scene.raw_copies();
-    refused(&scene.lab, ["check", &server.uri(), &copy]).complains(&server.uri()).complains("TLS").complains("hint:");
+    refused(&scene.lab, ["check", &server.uri(), &copy]).complains(&server.uri()).complains("nbds+unix://").complains("hint:");
 
     // A wrong key, an unknown user, no file of keys.
     let wrong = scene.lab.file("wrong.psk", "alice:ffffffffffffffffffffffffffffffff\n");

@@ -1,12 +1,14 @@
 //! `quorum-img info` of qcow2 images, against what `qemu-img info` says of them.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use super::{
     have_qemu,
     making::follow,
     qemu_img, qemu_io,
-    support::{Lab, mounts::run, needs, refusal::assert_clean, report::keys},
+    support::{Lab, mounts::run, needs, noise, refusal::assert_clean, report::keys},
 };
 
 fn info(lab: &Lab, member: &str) -> Value {
@@ -139,7 +141,7 @@ fn references_are_shown() {
     assert_eq!((&found["qcow2"]["backing-file"], &found["qcow2"]["backing-format"]), (&json!("nowhere.raw"), &json!("raw")), "{found}");
     assert_eq!(found["virtual-size"], 1_000_448, "{found}");
     assert_eq!(info(&lab, "top.q")["qcow2"]["backing-file"], "nowhere.raw", "a guess shows it as well");
-    std::fs::remove_file(lab.path("data.raw")).expect("our own file");
+    fs::remove_file(lab.path("data.raw")).expect("our own file");
     let found = info(&lab, "qcow2:with-data.q");
     assert_eq!(found["qcow2"]["data-file"], "data.raw", "{found}");
     assert_eq!(found["qcow2"].get("backing-file"), None, "{found}");
@@ -197,4 +199,30 @@ fn people_are_shown_the_facts() {
     qemu_io(&lab, "qcow2", "top.q", ["write -q -P 1 0 1k"]);
     let all = lab.quorum_img(["info", "--output", "json", "qcow2:top.q", "raw:disk.raw", "top.q"]).exits(0).json();
     assert_eq!(all.as_array().map(Vec::len), Some(3), "{all}");
+}
+
+/// What an image stands on, down to the bottom, where that may be followed.
+#[test]
+fn the_backing_chain() {
+    if !have_qemu() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.file("base.raw", noise(4, 1 << 20));
+    qemu_img(&lab, "create -q -f qcow2 -b base.raw -F raw middle.q 3M");
+    qemu_img(&lab, "create -q -f qcow2 -b middle.q -F qcow2 top.q");
+    let told = |options: &[&str]| lab.quorum_img(["info", "-f", "qcow2", "top.q"]).args(options).exits(0);
+    let facts = told(&["--allow-references", "--output", "json"]).json();
+    let chain = json!([
+        { "name": "./middle.q", "format": "qcow2", "virtual-size": 3 << 20 },
+        { "name": "./base.raw", "format": "raw", "virtual-size": 1 << 20 },
+    ]);
+    assert_eq!(facts[0]["qcow2"]["chain"], chain);
+    told(&["--allow-references"]).says("middle.q (qcow2, 3 MiB)").says("base.raw (raw, 1 MiB)");
+    assert_eq!(told(&["--output", "json"]).json()[0]["qcow2"].get("chain"), None, "nobody allowed it");
+
+    fs::remove_file(lab.path("base.raw")).expect("it is there");
+    let facts = told(&["--allow-references", "--output", "json"]).json();
+    assert_eq!(facts[0]["qcow2"]["chain"].as_array().map(Vec::len), Some(1));
+    assert!(facts[0]["qcow2"]["chain-error"].as_str().is_some_and(|why| why.contains("base.raw")), "{facts}");
 }

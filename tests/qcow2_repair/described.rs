@@ -65,6 +65,9 @@ fn what_would_change_the_bytes_is_refused() {
     ] {
         lab.quorum_img(["check", description]).exits(3).complains(word).complains("hint:");
     }
+    // QEMU takes the last one of two: nobody wants to guess which was meant.
+    let twice = "driver=raw,file.filename=disk-0.img,file.filename=disk-1.img";
+    lab.quorum_img(["check", "--image-opts", twice, "driver=raw,file.filename=disk-2.img"]).exits(3).complains("twice");
     let quorum = format!(r#"json:{{"driver":"quorum","children":{CHILDREN}}}"#);
     lab.quorum_img(["check", &quorum, "disk-0.img"]).exits(3).complains("beside other members");
     lab.quorum_img(["info", &quorum]).exits(3).complains("no single image");

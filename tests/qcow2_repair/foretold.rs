@@ -82,3 +82,20 @@ fn new_clusters_need_room() {
     let run = set.undo().exits(0);
     set.assert_as_before(&run);
 }
+
+/// A member whose header is gone isn't passed over in silence.
+#[test]
+fn a_failed_member_is_told_before_the_others_are_written() {
+    if !have_qemu() {
+        return;
+    }
+    let set = Set::new(&["img convert -f raw -O qcow2 was.raw bad.q"]);
+    set.lab.damage(&set.bad(), 0..4);
+    set.lab.file("d.raw", &set.good);
+    set.lab.damage(&set.lab.path("d.raw"), 512..1024);
+    let run = set.repair().args(words("raw:d.raw --threshold 2 --force minority")).exits(3);
+    let said = run.stderr();
+    let told = said.find("bad.q: its qcow2 header can't be read").unwrap_or_else(|| panic!("it isn't told\n{run}"));
+    assert!(told < said.find("About to write").expect("a plan") && said.contains("rebuild it with repair -o"), "{run}");
+    set.lab.assert_same_bytes(&set.lab.path("d.raw"), &set.lab.path("a.raw"));
+}

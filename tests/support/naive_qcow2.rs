@@ -49,7 +49,7 @@ impl<'a> Image<'a> {
         let (mut features, mut order, mut length) = (0, 4, 72);
         if version == 3 {
             (features, order, length) = (u64_at(bytes, 72)?, u32_at(bytes, 96)?, u64::from(u32_at(bytes, 100)?));
-            if bytes.len() < 104 || !(104..=end).contains(&length) || !length.is_multiple_of(8) {
+            if bytes.len() < 104 || !(104..=end).contains(&length) {
                 return None;
             }
         }
@@ -70,7 +70,7 @@ impl<'a> Image<'a> {
             if at + 8 + size > end {
                 return None;
             }
-            at = (at + 8 + size).next_multiple_of(8);
+            at += 8 + size.next_multiple_of(8);
         }
         let kind = if length > 104 { bytes[104] } else { 0 };
         let zstd = match (kind, features >> 3 & 1) {

@@ -250,7 +250,7 @@ impl Opening<'_> {
         if format.is_none() {
             warnings.push(format!(
                 "{above}: it doesn't record the format of its backing file {shown}, which is guessed to be {guess}; \
-                 qemu-img rebase -u -F {guess} -b records it"
+                 qemu-img rebase -u -F {guess} -b BACKING IMAGE records it"
             ));
         }
         match format.unwrap_or(guess) {
@@ -296,7 +296,7 @@ impl Opening<'_> {
         if guessed {
             return Err(refused(
                 "a format that was only guessed is not trusted with opening other files".into(),
-                "say -f qcow2 (or qcow2:PATH) where it is one; for a backing file, qemu-img rebase -u -F qcow2 -b records its format",
+                "say -f qcow2 (or qcow2:PATH) where it is one; for a backing file, qemu-img rebase -u -F qcow2 -b BACKING IMAGE records its format",
             ));
         }
         let unread = "export the image with qemu-nbd -r, and name its nbd+unix:// address instead";

@@ -9,7 +9,7 @@ use super::{
     tables::{AtHand, Caches, Lost, Number, Tables},
 };
 use crate::{
-    member::{Extent, Member, RawMember, ReadError},
+    member::{Extent, Member, MemberName, RawMember, ReadError},
     sys::buffer::Buffer,
     vote::ByteRange,
 };
@@ -55,6 +55,17 @@ pub(super) struct Image {
     pub size: u64,
     pub(super) layout: Layout,
     pub(super) tables: Tables,
+}
+
+/// A file under an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its name.
+    pub name: MemberName,
+    /// `raw` or `qcow2`.
+    pub format: &'static str,
+    /// What a guest would see of it, in bytes.
+    pub size: u64,
 }
 
 /// Something wrong with an image, for a part of the guest's disk.
@@ -120,6 +131,25 @@ impl Image {
             Backing::None | Backing::Broken(_) => {}
         }
         files
+    }
+
+    /// What is under it, from the top down; last, why the chain ends too early, if it does.
+    pub(super) fn chain(&self) -> (Vec<Link>, Option<&str>) {
+        let (mut links, mut image) = (Vec::new(), self);
+        loop {
+            match &image.backing {
+                Backing::None => return (links, None),
+                Backing::Broken(why) => return (links, Some(why)),
+                Backing::Raw(raw) => {
+                    links.push(Link { name: raw.name().clone(), format: "raw", size: raw.size() });
+                    return (links, None);
+                }
+                Backing::Qcow2(next) => {
+                    links.push(Link { name: next.file.name().clone(), format: "qcow2", size: next.size });
+                    image = next;
+                }
+            }
+        }
     }
 
     /// Memory in bytes that inflating a cluster takes: its compressed bytes, which may be told to be twice as many, and the cluster.

@@ -18,8 +18,9 @@ use std::time::SystemTime;
 
 pub use chain::{Opening, Qcow2Error, References, read_header};
 pub use header::{Compression, HEAD_BYTES, Header, HeaderError, MAGIC, header_bytes};
-pub use image::Damage;
+pub use image::{Damage, Link};
 pub use inflate::inflate;
+pub use ownership::Unsound;
 pub use snapshots::Snapshot;
 pub use tables::Caches;
 
@@ -61,6 +62,12 @@ impl Qcow2Member {
     #[must_use]
     pub fn snapshots(&self) -> (Vec<Snapshot>, Option<String>) {
         read_snapshots(&self.image.file, &self.image.header)
+    }
+
+    /// The backing files that it was opened with, from the top down, and why the chain ends too early, where it does.
+    #[must_use]
+    pub fn chain(&self) -> (Vec<Link>, Option<&str>) {
+        self.image.chain()
     }
 
     /// The internal snapshot that is read, control characters escaped; none for its active state.

@@ -1,5 +1,7 @@
 //! Which clusters a guest's bytes may be overwritten in, as they lie.
 
+use std::fmt;
+
 use super::{
     Qcow2Member,
     entry::{self, COPIED, Part, SUBCLUSTERS},
@@ -12,7 +14,34 @@ use crate::member::{RawMember, ReadError};
 const BLOCK: u64 = !0x1ff;
 
 /// What stands in the way of rewriting, in words.
-pub type Unsound = String;
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unsound {
+    /// Its tables are wrong.
+    Damaged(String),
+    /// They are more than are looked through.
+    TooMuch(&'static str),
+}
+
+impl fmt::Display for Unsound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged(what) => write!(f, "its metadata is damaged: {what}"),
+            Self::TooMuch(what) => f.write_str(what),
+        }
+    }
+}
+
+impl From<String> for Unsound {
+    fn from(what: String) -> Self {
+        Self::Damaged(what)
+    }
+}
+
+impl From<&str> for Unsound {
+    fn from(what: &str) -> Self {
+        Self::Damaged(what.to_owned())
+    }
+}
 
 impl Qcow2Member {
     /// Where its file holds the guest's bytes from `offset` on (in bytes), where it alone refers to them; none where writing there takes
@@ -43,7 +72,7 @@ impl Qcow2Member {
         match entry::part(l2_entry, bitmap, offset % cluster_bytes / unit, guest, layout) {
             Part::Stored { cluster } if l2_entry & COPIED != 0 => match self.count(cluster / cluster_bytes)? {
                 1 => Ok((Some(cluster + offset % cluster_bytes), end)),
-                count => Err(format!("the cluster at {cluster:#x} is said to be used once, and {count} times")),
+                count => Err(format!("the cluster at {cluster:#x} is said to be used once, and {count} times").into()),
             },
             Part::Bad(flaw) => Err(flaw.into()),
             _ => not_owned,
@@ -67,7 +96,7 @@ impl Qcow2Member {
             return Ok(0);
         }
         if !block.is_multiple_of(header.cluster_bytes()) {
-            return Err(format!("entry {index} of its refcount table leads to a place that is no cluster's start"));
+            return Err(format!("entry {index} of its refcount table leads to a place that is no cluster's start").into());
         }
         let bit = cluster % per_block * bits;
         let byte = bit / 8;
@@ -84,11 +113,11 @@ impl Qcow2Member {
     pub(super) fn number(&self, offset: u64, at_hand: &mut AtHand) -> Result<u64, Unsound> {
         match self.image.tables.number(&self.image.file, offset, at_hand) {
             Ok(Number::Is(number)) => Ok(number),
-            Ok(Number::Missing) => Err(format!("its tables lead to offset {offset:#x}, beyond the end of the file")),
+            Ok(Number::Missing) => Err(format!("its tables lead to offset {offset:#x}, beyond the end of the file").into()),
             Ok(Number::Unreadable) | Err(ReadError::Medium(_) | ReadError::Ended) => {
-                Err(format!("its tables can't be read at offset {offset:#x}"))
+                Err(format!("its tables can't be read at offset {offset:#x}").into())
             }
-            Err(ReadError::Member(error)) => Err(error.to_string()),
+            Err(ReadError::Member(error)) => Err(error.to_string().into()),
         }
     }
 

@@ -62,12 +62,12 @@ impl Qcow2Member {
     pub fn verify_books(&self, stopped: &dyn Fn() -> bool) -> Result<u64, Unsound> {
         let clusters = self.image().tables.end().div_ceil(self.header().cluster_bytes());
         if clusters.div_ceil(COUNTED_MAX) > PASSES_MAX {
-            return Err("its file has too many clusters to be looked through".into());
+            return Err(Unsound::TooMuch("its file has too many clusters to be looked through"));
         }
         let header = self.header();
         let (snapshots, flaw) = read_snapshots(self.file(), header);
         if let Some(flaw) = flaw {
-            return Err(flaw);
+            return Err(flaw.into());
         }
         let snapshots_end = snapshots.last().map_or(header.snapshots_offset, |last| last.end);
         let mut tables: Vec<L1> = snapshots.iter().map(|snapshot| (snapshot.l1.0, snapshot.l1.1, false)).collect();
@@ -86,7 +86,7 @@ impl Qcow2Member {
         let header = self.header();
         let starts = [("refcount table", header.refcount_table_offset), ("snapshot table", header.snapshots_offset)];
         if let Some((what, at)) = starts.iter().find(|(_, at)| !at.is_multiple_of(header.cluster_bytes())) {
-            return Err(format!("its {what} would lie at {at:#x}, which is no cluster's start"));
+            return Err(format!("its {what} would lie at {at:#x}, which is no cluster's start").into());
         }
         self.meet(met, 0, 1, 1, Use::Any, "the header")?;
         let table_bytes = u64::from(header.refcount_table_clusters) * header.cluster_bytes();
@@ -118,7 +118,7 @@ impl Qcow2Member {
             let count = self.count(cluster)?;
             if u64::from(uses) > count {
                 let at = cluster * header.cluster_bytes();
-                return Err(format!("the cluster at {at:#x} is used {uses} times, and counted {count} times"));
+                return Err(format!("the cluster at {at:#x} is used {uses} times, and counted {count} times").into());
             }
         }
         Ok(())
@@ -176,7 +176,7 @@ impl Qcow2Member {
             let part =
                 (0..parts).map(|number| entry::part(entry, bitmap, number, host, layout)).find(|part| !matches!(part, Part::Unallocated));
             match part {
-                Some(Part::Bad(flaw)) => return Err(format!("{flaw} (entry at {place:#x})")),
+                Some(Part::Bad(flaw)) => return Err(format!("{flaw} (entry at {place:#x})").into()),
                 Some(Part::Compressed { .. }) if entry & COPIED != 0 => refuse_reserved(COPIED, "L2", place)?,
                 Some(Part::Compressed { at, length }) => self.meet(met, at, length, times, Use::Any, "a compressed cluster")?,
                 _ if host == 0 && !layout.external_data => refuse_reserved(entry & (L2_RESERVED | COPIED), "L2", place)?,
@@ -199,7 +199,7 @@ impl Qcow2Member {
         let last = at.checked_add(length - 1).ok_or("its tables lead beyond all files")? / cluster_bytes;
         for cluster in at / cluster_bytes..=last {
             if cluster >= met.clusters {
-                return Err(format!("{what} lies at {at:#x}, beyond the end of the file"));
+                return Err(format!("{what} lies at {at:#x}, beyond the end of the file").into());
             }
             if !met.part.contains(&cluster) {
                 continue;
@@ -214,7 +214,7 @@ impl Qcow2Member {
             };
             if wrong {
                 let said = if uses == Use::Told(false) { "more than once" } else { "once" };
-                return Err(format!("{what} at {at:#x} is said to be used {said}, and isn't"));
+                return Err(format!("{what} at {at:#x} is said to be used {said}, and isn't").into());
             }
         }
         Ok(())
@@ -231,10 +231,10 @@ fn refuse_odd_tables(tables: &mut Vec<L1>) -> Result<(), Unsound> {
     tables.retain(|(_, entries, _)| *entries > 0);
     tables.sort_unstable();
     if let Some(pair) = tables.windows(2).find(|pair| pair[0].0.saturating_add(u64::from(pair[0].1) * 8) > pair[1].0) {
-        return Err(format!("its L1 tables at {:#x} and {:#x} lie on each other", pair[0].0, pair[1].0));
+        return Err(format!("its L1 tables at {:#x} and {:#x} lie on each other", pair[0].0, pair[1].0).into());
     }
     if tables.iter().map(|(_, entries, _)| u64::from(*entries)).sum::<u64>() > L1_ENTRIES_MAX {
-        return Err("its snapshots have too many tables to be looked through".into());
+        return Err(Unsound::TooMuch("its snapshots have too many tables to be looked through"));
     }
     Ok(())
 }
@@ -248,5 +248,9 @@ fn told(active: bool, entry: u64) -> Use {
 }
 
 fn refuse_reserved(bits: u64, table: &str, at: u64) -> Result<(), Unsound> {
-    if bits == 0 { Ok(()) } else { Err(format!("the entry at {at:#x} of its {table} table has bits set that must be 0 ({bits:#x})")) }
+    if bits == 0 {
+        Ok(())
+    } else {
+        Err(format!("the entry at {at:#x} of its {table} table has bits set that must be 0 ({bits:#x})").into())
+    }
 }
