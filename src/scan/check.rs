@@ -116,7 +116,7 @@ pub fn make_report(
         });
         let newer = findings.newer()[index];
         if newer > 0 {
-            let places = if newer == 1 { "divergence".to_owned() } else { format!("{newer} divergences") };
+            let places = if newer == 1 { "1 divergence".to_owned() } else { format!("{newer} divergences") };
             warnings.push(format!(
                 "{}: it dissents, but was modified later than every member that outvotes it ({places}): \
                  it may hold the latest writes, and the majority may be stale",

@@ -69,6 +69,10 @@ impl Qcow2Member {
         if let Some(flaw) = flaw {
             return Err(flaw.into());
         }
+        // Version 3 demands what tells its size ("Snapshot table entry").
+        if let Some(number) = snapshots.iter().position(|snapshot| snapshot.size.is_none()).filter(|_| header.version >= 3) {
+            return Err(format!("entry {number} of its snapshot table is incomplete").into());
+        }
         let snapshots_end = snapshots.last().map_or(header.snapshots_offset, |last| last.end);
         let mut tables: Vec<L1> = snapshots.iter().map(|snapshot| (snapshot.l1.0, snapshot.l1.1, false)).collect();
         tables.push((header.l1_offset, header.l1_entries, true));
