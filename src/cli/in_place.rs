@@ -171,7 +171,8 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     };
     let report = repair.run(warnings, &mut |run, findings| presenter.lock().expect("no panics").divergence(run, findings));
     control.end();
-    let report = report?;
+    let mut report = report?;
+    opened.mark_guesses(&mut report);
     if let Some(done) = &report.in_place {
         tell(args, done, &report, wish.journal.as_ref());
     }

@@ -108,6 +108,11 @@ fn nothing_is_written_on_a_guess() {
     // Guessed raw is what it was before there was anything to guess.
     let [a, b, c] = lab.copies_of("plain.img", &noise(4, 8192));
     lab.quorum_img(["repair", "-o", "plain.out"]).args([&a, &b, &c]).exits(0);
+    // Each command says so.
+    for line in [&["check"][..], &["repair", "-o", "another.out"], &["repair", "--in-place", "--dry-run"], &["repair", "--in-place"]] {
+        let run = lab.quorum_img(line).args(["--output", "json"]).args([&a, &b, &c]).exits(0);
+        assert_eq!(formats(&run), told("raw", true, 3), "{run}");
+    }
 }
 
 /// `-f raw` is about the files: headers, tables and all.
