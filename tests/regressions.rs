@@ -2,7 +2,12 @@
 
 mod support;
 
-use std::{fs, os::unix::fs::FileExt, thread, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::FileExt,
+    thread,
+    time::{Duration, SystemTime},
+};
 
 use support::{
     Lab, MIB,
@@ -26,6 +31,27 @@ fn a_device_is_not_touched_where_something_has_no_filling() {
     let run = lab.quorum_img(["repair", "--undecided", "bytes", "--force", "device", "-o"]).arg(device.path());
     run.args(&members).exits(2).says("nothing was written");
     assert!(fs::read(device.path()).expect("it can be read").iter().all(|&byte| byte == 0), "the device was written to");
+}
+
+/// Warnings came when the device was overwritten already, or not at all where that failed.
+#[test]
+fn a_newer_member_is_pointed_out_before_a_device_is_overwritten() {
+    let lab = Lab::new();
+    let members: [_; 3] = lab.copies("disk.img", 4 * MIB);
+    lab.damage(&members[1], sectors(9..10));
+    let later = SystemTime::now() + Duration::from_hours(1);
+    fs::File::options().write(true).open(&members[1]).and_then(|file| file.set_modified(later)).expect("our own file");
+    let Some(small) = Mounted::tmpfs(lab.folder(), MIB) else { return };
+    fs::File::create(small.join("backing")).and_then(|file| file.set_len(4 * MIB)).expect("a hole fits");
+    let Some(device) = LoopDevice::new(&small.join("backing")) else { return };
+    let run = lab.quorum_img(["repair", "--force", "device", "-o"]).arg(device.path()).args(&members).exits(3);
+    run.complains("the device holds a part of the new image").complains("modified later than every member that outvotes it");
+    drop(device);
+
+    let backing = lab.sparse("backing", 4 * MIB);
+    let Some(device) = LoopDevice::new(&backing) else { return };
+    let run = lab.quorum_img(["repair", "--force", "device", "-o"]).arg(device.path()).args(&members).exits(0);
+    assert_eq!(run.stderr().matches("modified later").count(), 1, "{run}");
 }
 
 /// A device has no modification time, and "none" equalled "none": what was written since the report was copied without a vote.

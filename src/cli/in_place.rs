@@ -1,7 +1,7 @@
 //! `quorum-img repair --in-place`: rewrite the minority copies.
 
 use std::{
-    cell::Cell,
+    cell::RefCell,
     ffi::OsString,
     io::{self, IsTerminal, Write},
     os::fd::AsFd,
@@ -153,9 +153,9 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     warnings.extend(poll.warnings.iter().cloned());
     let begun = Instant::now();
     let phases = |what, bytes| control.begin(what, bytes);
-    let warned = Cell::new(false);
+    let warned = RefCell::new(Vec::new());
     let confirm = |proposal: &Proposal| {
-        warned.set(true);
+        warned.borrow_mut().extend_from_slice(proposal.warnings);
         let speed = poll.range.length() as f64 * members.len() as f64 / begun.elapsed().as_secs_f64().max(1e-3);
         control.aside(|| agree(args, proposal, &estimate(proposal, members.len(), speed), &|| control.stopped()))
     };
@@ -176,7 +176,7 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     if let Some(done) = &report.in_place {
         tell(args, done, &report, wish.journal.as_ref());
     }
-    let look = Look { warned: warned.get(), ..Look::default() };
+    let look = Look { warned: warned.into_inner(), ..Look::default() };
     presenter.into_inner().expect("no panics").finish(report, &look)
 }
 

@@ -66,7 +66,7 @@ impl<'a> Presenter<'a> {
 
     /// Shows the report and returns its exit code.
     pub(super) fn finish(mut self, mut report: Report, look: &Look) -> Result<u8> {
-        for warning in report.warnings.iter().filter(|_| !self.show.progress.quiet && !look.warned) {
+        for warning in report.warnings.iter().filter(|warning| !self.show.progress.quiet && !look.warned.contains(warning)) {
             warn(warning);
         }
         if !self.show.progress.quiet {

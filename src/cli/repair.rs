@@ -1,6 +1,7 @@
 //! `quorum-img repair`: write a repaired image, or rewrite members in place.
 
 use std::{
+    cell::RefCell,
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
@@ -13,7 +14,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use super::{
     args::{LockArgs, MemberArgs, ShowArgs, VoteArgs, find_member, parse_pick, parse_size},
     complain,
-    in_place::InPlaceArgs,
+    in_place::{InPlaceArgs, warn_unless},
     next,
     open::{Access, open_voters},
     present::Presenter,
@@ -266,7 +267,12 @@ fn write_image(args: &RepairArgs, output_file: &Path) -> Result<u8> {
     let mut control = Control::new(&args.show.progress)?;
     let warnings = opened.warnings.iter().chain(&poll.warnings).cloned().collect();
     let phases = |what, bytes| control.begin(what, bytes);
-    let repair = Repair { members: &members, question: &question, poll, wish: &wish, watch: &control, phases: &phases };
+    let warned = RefCell::new(Vec::new());
+    let before = |warnings: &[String]| {
+        warned.borrow_mut().extend_from_slice(warnings);
+        control.aside(|| warnings.iter().for_each(|warning| warn_unless(args.show.progress.quiet, warning)));
+    };
+    let repair = Repair { members: &members, question: &question, poll, wish: &wish, watch: &control, phases: &phases, before: &before };
     let report = repair.run(warnings, &mut |run, findings| presenter.lock().expect("no panics").divergence(run, findings));
     control.end();
     let mut report = report?;
@@ -277,7 +283,8 @@ fn write_image(args: &RepairArgs, output_file: &Path) -> Result<u8> {
         let what = format!("{}: not made, since {} sectors have no winner", repair.output, repair.unfilled_sectors);
         complain(&format!("{what}\nhint: --pick says who is right in a range, --undecided what to write there"));
     }
-    let look = Look { next: next::after_repair(&report, &args.members, &args.vote), ..Look::default() };
+    let next = next::after_repair(&report, &args.members, &args.vote);
+    let look = Look { next, warned: warned.into_inner(), ..Look::default() };
     presenter.into_inner().expect("no panics").finish(report, &look)
 }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     member::{Member, MemberName},
     report::{Picked, ReadPattern, RepairReport, Report, Span},
-    scan::{Checked, Limits, Listener, Poll, Question, Watch, majority, make_report},
+    scan::{Checked, Limits, Listener, Poll, Question, Watch, majority, make_report, newer_warnings},
     sys::{
         holes,
         new_file::NewFile,
@@ -62,6 +62,8 @@ pub struct Repair<'a> {
     pub watch: &'a dyn Watch,
     /// Who hears of the phases.
     pub phases: Phases<'a>,
+    /// Who hears what people should know before a device is overwritten.
+    pub before: &'a dyn Fn(&[String]),
 }
 
 /// What was written, before it is judged.
@@ -117,7 +119,7 @@ impl Repair<'_> {
         }
         let written = match &self.wish.target {
             Target::File { folder, name, replace } => self.to_file(folder, name, *replace, listener)?,
-            Target::Device(file) => self.to_device(file, listener)?,
+            Target::Device(file) => self.to_device(file, &warnings, listener)?,
         };
         let mut report = self.report(written, warnings);
         report.range = asked;
@@ -219,12 +221,13 @@ impl Repair<'_> {
     }
 
     /// A device can't appear complete: all is voted on, and every filling found, before the first byte is written.
-    fn to_device(&self, file: &File, listener: Listener) -> Result<Written, RepairError> {
+    fn to_device(&self, file: &File, warnings: &[String], listener: Listener) -> Result<Written, RepairError> {
         let (checked, uncopied) = self.rehearse(listener)?;
         let unfilled = uncopied.max(checked.outcome.unfilled_sectors);
         if !checked.outcome.complete || unfilled > 0 || self.any_changed() {
             return Ok(Written::nothing(checked, unfilled));
         }
+        (self.before)(&[warnings, &newer_warnings(self.members, &checked.findings)].concat());
         let writer = Writer::new(file, Ground::Anything, self.watch);
         let (copied, ranges) = (self.copy_unlisted(&writer)?, self.ranges());
         (self.phases)("writing", ranges.iter().map(|range| range.length()).sum());

@@ -41,6 +41,21 @@ pub fn check(
     Ok(Checked { outcome, findings })
 }
 
+/// What is to be said of members that dissent though they were modified later than all who outvote them.
+#[must_use]
+pub fn newer_warnings(members: &[&dyn Member], findings: &Findings) -> Vec<String> {
+    let newer = members.iter().zip(findings.newer()).filter(|(_, newer)| **newer > 0);
+    let told = newer.map(|(member, newer)| {
+        let places = if *newer == 1 { "1 divergence".to_owned() } else { format!("{newer} divergences") };
+        format!(
+            "{}: it dissents, but was modified later than every member that outvotes it ({places}): \
+             it may hold the latest writes, and the majority may be stale",
+            member.name()
+        )
+    });
+    told.collect()
+}
+
 fn status(failed: bool, divergent: bool) -> Status {
     match (failed, divergent) {
         (true, _) => Status::Failed,
@@ -114,16 +129,8 @@ pub fn make_report(
             dissent_partitions: findings.touched(index),
             shell_name: member.name().quoted(),
         });
-        let newer = findings.newer()[index];
-        if newer > 0 {
-            let places = if newer == 1 { "1 divergence".to_owned() } else { format!("{newer} divergences") };
-            warnings.push(format!(
-                "{}: it dissents, but was modified later than every member that outvotes it ({places}): \
-                 it may hold the latest writes, and the majority may be stale",
-                member.name()
-            ));
-        }
     }
+    warnings.extend(newer_warnings(members, &findings));
     let undecided = tally.undecided > 0 || matches!(poll.size_vote, VirtualSize::Undecided { .. });
     let differs = reports.iter().any(|member| member.status != Status::Ok || (member.size != poll.size && !fifo));
     let verdict = match (undecided, differs || tally.decided > 0) {

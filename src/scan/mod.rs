@@ -24,7 +24,7 @@ use std::{
     },
 };
 
-pub use check::{Checked, Listener, check, make_report};
+pub use check::{Checked, Listener, check, make_report, newer_warnings};
 pub use findings::{Findings, Limits};
 pub use poll::{Poll, Question, QuestionError, majority};
 pub use tally::{MemberTally, Tally};
