@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::json;
 use support::{
-    GIB, KIB, Lab, MIB, SECTOR,
+    GIB, KIB, Lab, MIB, SECTOR, noise,
     report::{divergence, divergences},
     sectors,
 };
@@ -29,6 +29,18 @@ fn big_lab(bytes: u64) -> Lab {
 /// What a run may allocate (not: map of files) is bounded by the shell.
 fn bounded() -> [String; 4] {
     ["sh".into(), "-c".into(), format!("ulimit -d {MEMORY_KIB} && exec \"$@\""), "sh".into()]
+}
+
+/// The usual limit on open files is too low for many members on long backing chains; it is raised as far as the system lets us.
+#[test]
+fn many_members_need_no_higher_limit_of_open_files() {
+    let lab = Lab::new();
+    let members = lab.many_copies_of("disk.img", &noise(1, 4096), 40);
+    let few = ["sh", "-c", "ulimit -Sn 20 && exec \"$@\"", "sh"];
+    lab.quorum_img(["check"]).args(&members).under(few).exits(0);
+    // A hard limit is a limit.
+    let hard = ["sh", "-c", "ulimit -n 20 && exec \"$@\"", "sh"];
+    lab.quorum_img(["check"]).args(&members).under(hard).exits(3).complains("disk-").complains("ulimit -n");
 }
 
 /// Damage to every other sector of a GiB: a million divergences, each of which is reported, in order, in bounded memory.

@@ -27,7 +27,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind}
 use crate::{
     member::{LockError, NbdOpenError, escaped},
     repair::{RepairError, undo::UndoError},
-    sys::libnbd::NbdError,
+    sys::{libnbd::NbdError, open_files},
 };
 
 /// What everything that could not be done ends with.
@@ -85,6 +85,7 @@ fn parse_and_run(args: impl IntoIterator<Item = OsString>) -> u8 {
             };
         }
     };
+    open_files::allow_many();
     run_command(cli.command).unwrap_or_else(|error| {
         complain(&explained(&error));
         exit_code(&error)

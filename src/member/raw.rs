@@ -225,6 +225,7 @@ impl RawMember {
 
 fn failed_to_open(name: &MemberName, error: io::Error, writes: bool) -> OpenError {
     let hint = match error.kind() {
+        _ if error.raw_os_error() == Some(libc::EMFILE) => "raise the limit of open files (ulimit -n), or name fewer members",
         io::ErrorKind::NotFound if name.to_string().starts_with("nbd:") => {
             "an export is named nbd://HOST:PORT/NAME, or nbd+unix:///NAME?socket=PATH"
         }

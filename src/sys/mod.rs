@@ -18,6 +18,7 @@ pub mod mapping;
 mod nbd_functions;
 pub mod nbd_origin;
 pub mod new_file;
+pub mod open_files;
 pub mod overlay;
 pub mod prefetch;
 pub mod storage;
