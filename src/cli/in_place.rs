@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     ffi::OsString,
     io::{self, IsTerminal, Write},
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::fs::MetadataExt},
     path::PathBuf,
     sync::Mutex,
     time::{Instant, SystemTime, UNIX_EPOCH},
@@ -30,7 +30,7 @@ use crate::{
     repair::{Earlier, InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, admit},
     report::{InPlaceReport, Look, Report, human_size},
     scan::{Poll, Question, Watch, sizes},
-    sys::{new_file::random_bytes, storage::Storage},
+    sys::{device::Sysfs, new_file::random_bytes, storage::Storage},
 };
 
 /// How often a signal is looked for while a question waits, in milliseconds.
@@ -184,9 +184,14 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
 fn unwritable(member: &dyn Member) -> Option<String> {
     let why = match member.nbd() {
         Some(export) => export.export().read_only.then(|| "the export is read-only".to_owned())?,
-        None => member.files().first()?.refuses_writes()?.to_string(),
+        None => file_refuses(member.files().first()?)?,
     };
     Some(format!("{}: it can't be written to ({why}): this repair would be refused; --no-write lets it vote only", member.name()))
+}
+
+fn file_refuses(file: &RawMember) -> Option<String> {
+    let fixed = file.is_device() && Sysfs::default().fact(file.metadata().rdev(), "ro").is_some_and(|text| text.trim() == "1");
+    if fixed { Some("the device is read-only".into()) } else { Some(file.refuses_writes()?.to_string()) }
 }
 
 /// What went wrong, and how to go on.

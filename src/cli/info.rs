@@ -70,7 +70,8 @@ fn told(args: &InfoArgs, given: &OsString) -> Result<Told> {
     if let (true, Some(file)) = (guessed && looks_like_journal(member), member.files().first()) {
         return Ok(Told::Journal(journal_info(&open_journal(file.path(), false)?)?));
     }
-    for warning in &warnings {
+    let broken = member.qcow2().and_then(|image| image.chain().1).filter(|_| args.members.allow_references.is_some());
+    for warning in warnings.iter().filter(|warning| !broken.is_some_and(|why| warning.contains(why))) {
         warn(warning);
     }
     if let Some(why) = member.failure() {

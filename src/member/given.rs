@@ -43,9 +43,11 @@ pub enum Given {
 /// What NBD addresses begin with (NBD's doc/uri.md, "NBD URI components").
 const NBD_SCHEMES: [&str; 6] = ["nbd://", "nbds://", "nbd+unix://", "nbds+unix://", "nbd+vsock://", "nbds+vsock://"];
 
-/// Schemes are the same in capitals (RFC 3986, 3.1).
-fn is_nbd(text: &str) -> bool {
-    NBD_SCHEMES.iter().any(|scheme| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
+/// An address, with its scheme in small letters: libnbd takes no others, and they mean the same (RFC 3986, 3.1).
+fn nbd_address(text: &str) -> Option<String> {
+    let starts = |scheme: &&str| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    let scheme = NBD_SCHEMES.into_iter().find(|scheme| starts(scheme))?;
+    Some(format!("{scheme}{}", &text[scheme.len()..]))
 }
 
 impl Given {
@@ -53,8 +55,8 @@ impl Given {
     #[must_use]
     pub fn of(given: &OsStr) -> Self {
         let bytes = given.as_bytes();
-        if let Some(uri) = given.to_str().filter(|text| is_nbd(text)) {
-            return Self::Nbd(uri.to_owned());
+        if let Some(uri) = given.to_str().and_then(nbd_address) {
+            return Self::Nbd(uri);
         }
         for (prefix, format) in [(&b"raw:"[..], Format::Raw), (b"qcow2:", Format::Qcow2)] {
             if let Some(path) = bytes.strip_prefix(prefix) {

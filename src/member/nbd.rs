@@ -100,7 +100,7 @@ impl NbdMember {
             };
             NbdOpenError { member: name.clone(), error, hint }
         })?;
-        let (export, origin) = (connection.export(), connection.origin());
+        let (export, origin) = (connection.export(), connection.origin(uri));
         if writes && export.read_only {
             let error = NbdError::Request { errno: libc::EROFS, words: "the export is read-only".into() };
             let hint = "--no-write lets it vote only; a server that exports it writable lets it be repaired";

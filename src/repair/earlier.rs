@@ -7,7 +7,7 @@ use std::{
 
 use super::RepairError;
 use crate::{
-    member::{Member, MemberName, qcow2::Qcow2Member},
+    member::{Member, MemberName, escaped, qcow2::Qcow2Member},
     report::{Reported, SCHEMA, read_reported, rfc3339},
     scan::Poll,
     vote::ByteRange,
@@ -43,7 +43,7 @@ impl Earlier {
         }
         let otherwise = members.iter().zip(&reported.members).find_map(|(member, then)| {
             let now = described(member.format(), member.qcow2().and_then(Qcow2Member::snapshot));
-            let then = described(&then.format, then.snapshot.as_deref());
+            let then = escaped(&described(&then.format, then.snapshot.as_deref()));
             (now != then).then(|| format!("{} was read as {then} then, and is now as {now}", member.name()))
         });
         if let Some(what) = otherwise {
@@ -51,7 +51,8 @@ impl Earlier {
         }
         let resized = members.iter().zip(&reported.members).find_map(|(member, then)| {
             let differs = member.size() != then.size;
-            differs.then(|| format!("{} had {} bytes then ({}), and has {} now", member.name(), then.size, then.name, member.size()))
+            differs
+                .then(|| format!("{} had {} bytes then ({}), and has {} now", member.name(), then.size, escaped(&then.name), member.size()))
         });
         let stale = members.iter().zip(&reported.members).find_map(|(member, then)| {
             let now = member.modified().and_then(rfc3339);

@@ -1,5 +1,7 @@
 //! Whether qcow2 members can be rewritten, and what that takes: looked at while the vote goes on, and before anything is written.
 
+use std::{collections::HashMap, os::unix::fs::MetadataExt};
+
 use super::{Forced, RepairError, clusters::Clusters, plan::Duties};
 use crate::{
     member::{
@@ -104,10 +106,23 @@ impl<'a> Survey<'a> {
         forced: Forced,
         stopped: &dyn Fn() -> bool,
     ) -> Result<(), RepairError> {
+        // Bytes that are wanted of each file system, by its number, and of each device.
+        let mut taken = HashMap::new();
         for (index, image) in self.images.iter().enumerate().filter(|&(index, _)| rewritten(index)) {
             let Some(image) = image else { continue };
-            judge_one(image, &self.needs[index], forced, stopped)?;
-            if self.needs[index].new_clusters > 0 && !journalled {
+            let needs = &self.needs[index];
+            let wanted = judge_one(image, needs, forced, stopped)?;
+            let (meta, device) = (image.file().metadata(), image.file().is_device());
+            let on_it = taken.entry((device, if device { meta.rdev() } else { meta.dev() })).or_insert(0u64);
+            *on_it = on_it.saturating_add(wanted);
+            if *on_it > room(image).unwrap_or(u64::MAX) && !forced.space {
+                return Err(RepairError::Image {
+                    member: image.name().clone(),
+                    what: format!("new clusters take {} more, and there is no such room where it lies", human_size(*on_it)),
+                    hint: "give it more room; --force space tries it all the same, --no-write lets it vote only",
+                });
+            }
+            if needs.new_clusters > 0 && !journalled {
                 return Err(RepairError::Image {
                     member: image.name().clone(),
                     what: "it needs new clusters, and cut off in the middle of that it could only be mended by its journal".into(),
@@ -119,7 +134,8 @@ impl<'a> Survey<'a> {
     }
 }
 
-fn judge_one(image: &Qcow2Member, needs: &Needs, forced: Forced, stopped: &dyn Fn() -> bool) -> Result<(), RepairError> {
+/// Refuses it, or tells how many bytes longer its file becomes at least.
+fn judge_one(image: &Qcow2Member, needs: &Needs, forced: Forced, stopped: &dyn Fn() -> bool) -> Result<u64, RepairError> {
     let refuse = |what: String, hint: &'static str| Err(RepairError::Image { member: image.name().clone(), what, hint });
     let rebuild = "rebuild it with repair -o; --no-write lets it vote only";
     let header = image.header();
@@ -151,7 +167,7 @@ fn judge_one(image: &Qcow2Member, needs: &Needs, forced: Forced, stopped: &dyn F
     if let Some(unsound) = &needs.unsound {
         return refuse(unsound.to_string(), rebuild);
     }
-    let free = match image.verify_books(stopped) {
+    let free = match image.verify_books(needs.new_clusters, stopped) {
         Err(unsound) if !stopped() => return refuse(unsound.to_string(), rebuild),
         books => books.unwrap_or(0),
     };
@@ -170,15 +186,8 @@ fn judge_one(image: &Qcow2Member, needs: &Needs, forced: Forced, stopped: &dyn F
         if let Err(error) = Clusters::probe(image) {
             return refuse(error, rebuild);
         }
-        let wanted = needs.new_clusters.saturating_sub(free).saturating_mul(header.cluster_bytes());
-        if wanted > room(image).unwrap_or(u64::MAX) && !forced.space {
-            return refuse(
-                format!("its new clusters take {} more, and there is no such room where it lies", human_size(wanted)),
-                "give it more room; --force space tries it all the same, --no-write lets it vote only",
-            );
-        }
     }
-    Ok(())
+    Ok(needs.new_clusters.saturating_sub(free).saturating_mul(header.cluster_bytes()))
 }
 
 /// Bytes by which its file can become longer, where the system tells.

@@ -202,10 +202,10 @@ impl Connection {
         self.export
     }
 
-    /// Where the export comes from; none where that can't be told.
+    /// Where the export comes from that was connected to by `uri`; none where that can't be told.
     #[must_use]
-    pub fn origin(&self) -> Option<Origin> {
-        nbd_origin::of(self.functions, self.handle)
+    pub fn origin(&self, uri: &str) -> Option<Origin> {
+        nbd_origin::of(self.functions, self.handle, uri)
     }
 
     /// Fills `bytes` from `offset` on, in requests of `piece` bytes that are in flight together.

@@ -2,11 +2,12 @@
 
 use std::{
     ffi::CStr,
+    ffi::OsString,
     fs,
-    net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream},
     os::{
-        fd::{BorrowedFd, OwnedFd},
-        unix::{fs::MetadataExt, net::UnixStream},
+        fd::BorrowedFd,
+        unix::{ffi::OsStringExt, fs::MetadataExt},
     },
 };
 
@@ -23,12 +24,24 @@ pub struct Origin {
 enum Server {
     /// A socket in the file system: device and inode.
     Socket(u64, u64),
-    /// Over the network; this machine is one, by whatever address.
+    /// Over the network. That two addresses are of one machine isn't known.
     Peer(SocketAddr),
 }
 
-/// Where the export of a live, connected handle comes from; none where the system doesn't tell.
-pub(super) fn of(functions: &Functions, handle: Handle) -> Option<Origin> {
+/// Where the export of a live handle comes from that is connected to `uri`; none where the system doesn't tell.
+pub(super) fn of(functions: &Functions, handle: Handle, uri: &str) -> Option<Origin> {
+    let server = match socket_path(uri) {
+        Some(path) => {
+            let meta = fs::metadata(path).ok()?;
+            Server::Socket(meta.dev(), meta.ino())
+        }
+        None => Server::Peer(peer(functions, handle)?),
+    };
+    Some(Origin { server, export: export_name(functions, handle)? })
+}
+
+/// Whom a live, connected handle is connected to.
+fn peer(functions: &Functions, handle: Handle) -> Option<SocketAddr> {
     // SAFETY: the caller's handle is live.
     let number = unsafe { (functions.aio_get_fd)(handle) };
     if number < 0 {
@@ -36,7 +49,8 @@ pub(super) fn of(functions: &Functions, handle: Handle) -> Option<Origin> {
     }
     // SAFETY: the handle is connected: its socket stays open at least as long as the caller lends the handle.
     let socket = unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned().ok()?;
-    Some(Origin { server: server(socket)?, export: export_name(functions, handle)? })
+    let peer = TcpStream::from(socket).peer_addr().ok()?;
+    Some(SocketAddr::new(peer.ip().to_canonical(), peer.port()))
 }
 
 /// The name as the server has it, or else as it was asked for.
@@ -55,47 +69,29 @@ fn export_name(functions: &Functions, handle: Handle) -> Option<Vec<u8>> {
     }
 }
 
-fn server(socket: OwnedFd) -> Option<Server> {
-    let socket = UnixStream::from(socket);
-    if let Ok(address) = socket.peer_addr() {
-        let meta = fs::metadata(address.as_pathname()?).ok()?;
-        return Some(Server::Socket(meta.dev(), meta.ino()));
+/// The socket that an address names: `socket=PATH`, with `%XX` for bytes (NBD's doc/uri.md, "NBD URI query parameters").
+fn socket_path(uri: &str) -> Option<OsString> {
+    let (_, query) = uri.split_once('?')?;
+    let value = query.split('&').find_map(|pair| pair.strip_prefix("socket="))?;
+    let (mut bytes, mut rest) = (Vec::new(), value.as_bytes());
+    while let [first, after @ ..] = rest {
+        let code = after.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = code.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &after[2..] } else { after };
     }
-    let peer = TcpStream::from(OwnedFd::from(socket)).peer_addr().ok()?;
-    let ip = peer.ip().to_canonical();
-    let ip = if ip.is_loopback() { IpAddr::V6(Ipv6Addr::LOCALHOST) } else { ip };
-    Some(Server::Peer(SocketAddr::new(ip, peer.port())))
+    Some(OsString::from_vec(bytes))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        net::{TcpListener, TcpStream},
-        os::unix::{
-            fs::symlink,
-            net::{UnixListener, UnixStream},
-        },
-    };
-
-    use super::server;
+    use super::socket_path;
 
     #[test]
-    fn a_server_is_known_by_any_of_its_addresses() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let [path, link, other] = ["socket", "link", "other"].map(|name| folder.path().join(name));
-        let _listener = UnixListener::bind(&path).expect("binds");
-        let _stranger = UnixListener::bind(&other).expect("binds");
-        symlink(&path, &link).expect("links");
-        let unix = |path| server(UnixStream::connect(path).expect("connects").into());
-        assert!(unix(&path).is_some());
-        assert_eq!(unix(&path), unix(&link));
-        assert_ne!(unix(&path), unix(&other));
-
-        let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
-        let stranger = TcpListener::bind("127.0.0.1:0").expect("binds");
-        let port = listener.local_addr().expect("an address").port();
-        let tcp = |host: &str, port| server(TcpStream::connect((host, port)).expect("connects").into());
-        assert_eq!(tcp("127.0.0.1", port), tcp("localhost", port));
-        assert_ne!(tcp("127.0.0.1", port), tcp("127.0.0.1", stranger.local_addr().expect("an address").port()));
+    fn the_socket_is_the_one_that_the_address_names() {
+        let path = |uri| socket_path(uri).map(|path| path.into_string().expect("UTF-8"));
+        assert_eq!(path("nbd+unix:///x?socket=/run/a%20b.sock&tls-psk-file=/k"), Some("/run/a b.sock".into()));
+        assert_eq!(path("nbd+unix://?tls-psk-file=/k&socket=/run/100%"), Some("/run/100%".into()));
+        assert_eq!(path("nbd://host/socket=x"), None);
     }
 }

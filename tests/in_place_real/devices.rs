@@ -177,6 +177,7 @@ fn a_read_only_device_is_named() {
     let journal = set.lab.path("journal");
     let again = || repair(&set.lab, &members).arg("--journal").arg(&journal);
     set.refuses(again(), 3, &[&name, "--no-write"]);
+    again().arg("--dry-run").exits(1).complains(&name).complains("read-only").complains("--no-write");
     let run = again().args(["--no-write", &name]).exits(1);
     super::assert_holds(&set.members[0], &set.original, &run);
     super::assert_holds(&set.members[1], &set.damaged[1], &run);

@@ -196,6 +196,14 @@ fn one_address_twice_is_one_vote() {
     scene.lab.quorum_img(["check", &one, &two, &raw(&third)]).exits(0);
     refused(&scene.lab, ["check", &one, &two, &one]).complains("same storage").complains(&one);
     refused(&scene.lab, ["repair", "-o", "out.img", &one, &one]).complains("same storage");
+    // A socket that was moved is the one that it was, and another one in its old place another.
+    let moved = scene.lab.path("moved.sock");
+    std::fs::rename(server.socket(), &moved).expect("our own folder");
+    let second = Server::nbdkit(&scene.lab, "folder", ["file", "dir=."]);
+    let first = format!("nbd+unix:///good-0.img?socket={}", moved.display());
+    scene.lab.quorum_img(["check", &first, &second.export("good-0.img"), &raw(&third)]).exits(0);
+    std::fs::rename(&moved, server.socket()).expect("our own folder");
+
     let link = scene.lab.path("link.sock");
     std::os::unix::fs::symlink(server.socket(), &link).expect("our own folder");
     let other = format!("nbd+unix:///good-0.img?socket={}", link.display());
@@ -219,6 +227,15 @@ fn exports_are_found_over_tcp() {
         scene.lab.quorum_img(["check", "--output", "json"]).args([format!("nbd://127.0.0.1:{port}/"), raw(&scene.copies[1])]).exits(0);
     assert_eq!(run.json()["members"][0]["format"], "nbd", "{run}");
     scene.lab.quorum_img(["check", &format!("nbd://localhost:{port}/any"), &raw(&scene.copies[1])]).exits(0);
+    let capitals = format!("NBD://127.0.0.1:{port}/");
+    scene.lab.quorum_img(["check", &capitals, &raw(&scene.copies[1])]).exits(0);
+    // Another server on the same port, at another address.
+    let mut other = scene.lab.program("nbdkit").args(["-f", "-i", "127.0.0.2", "-p", &port.to_string(), "file", "good-1.img"]).start();
+    while std::net::TcpStream::connect(("127.0.0.2", port)).is_err() {
+        assert!(other.runs() && begun.elapsed().as_secs() < 20, "nbdkit isn't there");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    scene.lab.quorum_img(["check", &format!("nbd://127.0.0.1:{port}"), &format!("nbd://127.0.0.2:{port}")]).exits(0);
     // Whatever its server is called, an export has one vote.
     let [one, other] = [format!("nbd://localhost:{port}"), format!("nbd://127.0.0.1:{port}/")];
     refused(&scene.lab, ["check", &one, &raw(&scene.copies[1]), &other]).complains("same storage").complains(&other);

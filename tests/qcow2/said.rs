@@ -95,6 +95,13 @@ fn a_report_of_another_state_is_refused() {
     check(&[]);
     repair(&["--allow-references", "--snapshot", "s1"]).exits(3).complains("snapshot s1").complains("hint:");
 
+    // Whoever wrote the report doesn't write on the terminal.
+    let report = fs::read_to_string(lab.path("found.json")).expect("a report");
+    fs::write(lab.path("found.json"), report.replacen("\"qcow2\"", r#""\u001b[31mqcow2""#, 1)).expect("our own file");
+    let run = repair(&["--allow-references"]).exits(3);
+    assert!(run.stderr().contains("[31mqcow2") && !run.stderr().contains('\u{1b}'), "{run}");
+    fs::write(lab.path("found.json"), report).expect("our own file");
+
     // What lies under an image is a part of it.
     lab.damage(&lab.path("c.raw"), 3_500_000..3_500_512);
     repair(&["--allow-references"]).exits(3).complains("c.q").complains("modified");

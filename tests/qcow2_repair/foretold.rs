@@ -7,10 +7,12 @@ use std::{
 };
 
 use super::{
-    have_qemu, refuses,
+    have_qemu,
+    layout::Layout,
+    refuses,
     set::{Set, follow},
     state,
-    support::{Lab, is_root, mounts::Mounted, skip},
+    support::{Lab, MIB, is_root, mounts::Mounted, skip},
     words,
 };
 
@@ -81,6 +83,43 @@ fn new_clusters_need_room() {
     assert_eq!(state(&set.lab).len(), others + 1, "a journal\n{run}");
     let run = set.undo().exits(0);
     set.assert_as_before(&run);
+}
+
+/// Clusters that are lost, counted and not used, are no room; and two images on one file system share what there is.
+#[test]
+fn room_is_what_can_be_had() {
+    if !have_qemu() {
+        return;
+    }
+    if !is_root() {
+        skip("only root can mount a small disk");
+        return;
+    }
+    let lab = Lab::new();
+    let disk = super::some_disk(18, 3 * MIB);
+    for name in ["a", "b", "x"] {
+        lab.file(format!("{name}.raw"), &disk);
+    }
+    follow(&lab, &["img create -q -f qcow2 leaky.q 3M", "io leaky.q write -q -P 1 0 3M", "img create -q -f qcow2 empty.q 3M"]);
+    let layout = Layout::of(&lab, &lab.path("leaky.q"));
+    lab.write(&lab.path("leaky.q"), layout.l2_table(0), &[0; 512]);
+    let small = Mounted::tmpfs(lab.folder(), 6 << 20).expect("root can mount");
+    let put = |name: &str, to: &str| fs::copy(lab.path(name), small.join(to)).expect("it fits");
+    let repair = |members: &[&str]| {
+        let images = members.iter().map(|name| format!("qcow2:{}", small.join(name).display()));
+        let line = "repair --in-place --force stale,newer --max-damage 100 --journal journal --dry-run raw:a.raw raw:b.raw raw:x.raw";
+        lab.quorum_img(words(line)).args(images)
+    };
+    put("leaky.q", "leaky.q");
+    refuses(&lab, repair(&["leaky.q"]), 3, &["leaky.q", "room"]);
+    fs::remove_file(small.join("leaky.q")).expect("it is there");
+    // Each would fit.
+    put("empty.q", "c.q");
+    repair(&["c.q"]).exits(1);
+    put("empty.q", "d.q");
+    let both = ["c.q", "d.q"];
+    refuses(&lab, repair(&both), 3, &["room"]);
+    repair(&both).args(words("--force space")).exits(1);
 }
 
 /// A member whose header is gone isn't passed over in silence.

@@ -64,7 +64,7 @@ pub fn compare(file: &File, bytes: &[u8]) {
     }
     let expected = expected.expect("the naive reader refuses it");
     assert_eq!(member.size(), expected.len() as u64 * 512);
-    let _ = member.verify_books(&|| false);
+    let _ = member.verify_books(8, &|| false);
     let mut zero_to = 0;
     for (sector, expected) in (0u64..).zip(&expected) {
         let at = sector * 512;

@@ -1,6 +1,6 @@
 //! Whether an image's books are right, so that it may be written to: every cluster that is in use must be counted, or a new one would be
-//! taken where data lies; and a cluster that is said to be used once must not be met twice. Each table is gone through once, however
-//! many snapshots share it: the time is bounded by the length of the file.
+//! taken where data lies; and a cluster that is said to be used once must not be met twice. Each L2 table is gone through once in a pass,
+//! however many snapshots share it, and holes aren't gone through at all: the time is bounded by what the file holds.
 
 use std::ops::Range;
 
@@ -11,14 +11,18 @@ use super::{
     snapshots::read_snapshots,
     tables::AtHand,
 };
+use crate::member::{Extent, Member};
 
-/// Clusters of the file whose uses are counted at a time, in two bytes each, and L2 tables among them in four; for more of them the
-/// tables are gone through again.
-const COUNTED_MAX: u64 = 16 << 20;
+/// Clusters of the file whose uses are counted at a time, in two bytes each; for more of them the L2 tables are gone through again.
+const COUNTED_MAX: u64 = 32 << 20;
 /// How often they are gone through at most: 16 TiB of file at clusters of 64 KiB.
-const PASSES_MAX: u64 = 16;
-/// Entries of all L1 tables together: those of 2000 snapshots of 64 TiB in clusters of 64 KiB.
-const L1_ENTRIES_MAX: u64 = 256 << 20;
+const PASSES_MAX: u64 = 8;
+/// Entries of all L1 tables together: those of 500 snapshots of 64 TiB in clusters of 64 KiB.
+const L1_ENTRIES_MAX: u64 = 64 << 20;
+/// L2 tables: those of 2 PiB in clusters of 64 KiB.
+const L2_TABLES_MAX: usize = 4 << 20;
+/// Mentions of L2 tables that are gathered before they are put together.
+const MENTIONS_MAX: usize = 2 << 20;
 /// Entries between two looks at whether to stop.
 const ENTRIES_AT_ONCE: u64 = 4096;
 
@@ -42,8 +46,13 @@ enum Use {
 /// An L1 table: where it lies, its entries, and whether it is the active one.
 type L1 = (u64, u32, bool);
 
-/// L2 tables in a part of the file: how many L1 entries lead there, and whether one of them is of the active table.
+/// An L2 table by its cluster's number, and how many L1 entries lead there, with these bits.
+type L2 = (u32, u32);
+/// One of them is of the active table.
 const OF_ACTIVE: u32 = 1 << 31;
+/// And says that there is no other.
+const ONCE: u32 = 1 << 30;
+const BITS: u32 = OF_ACTIVE | ONCE;
 
 /// How often clusters were met, of a part of the file.
 struct Met {
@@ -54,12 +63,18 @@ struct Met {
     uses: Vec<u16>,
 }
 
+impl Met {
+    fn unused(&self) -> impl Iterator<Item = u64> {
+        self.part.clone().zip(&self.uses).filter(|(_, uses)| **uses == 0).map(|(cluster, _)| cluster)
+    }
+}
+
 impl Qcow2Member {
-    /// Looks through all tables; writes nothing. How many clusters of its file are free.
+    /// Looks through all tables; writes nothing. How many clusters of its file are free, up to `wanted`.
     ///
     /// # Errors
     /// What is wrong, or where it was stopped.
-    pub fn verify_books(&self, stopped: &dyn Fn() -> bool) -> Result<u64, Unsound> {
+    pub fn verify_books(&self, wanted: u64, stopped: &dyn Fn() -> bool) -> Result<u64, Unsound> {
         let clusters = self.image().tables.end().div_ceil(self.header().cluster_bytes());
         if clusters.div_ceil(COUNTED_MAX) > PASSES_MAX {
             return Err(Unsound::TooMuch("its file has too many clusters to be looked through"));
@@ -77,16 +92,30 @@ impl Qcow2Member {
         let mut tables: Vec<L1> = snapshots.iter().map(|snapshot| (snapshot.l1.0, snapshot.l1.1, false)).collect();
         tables.push((header.l1_offset, header.l1_entries, true));
         refuse_odd_tables(&mut tables)?;
+        let l2_tables = self.l2_tables(&tables, clusters, stopped)?;
         let mut free = 0;
-        for part in parts(clusters) {
+        for start in (0..clusters).step_by(COUNTED_MAX as usize) {
+            let part = start..(start + COUNTED_MAX).min(clusters);
             let mut met = Met { uses: vec![0; (part.end - part.start) as usize], part, clusters };
-            self.verify_part(&mut met, &tables, snapshots_end, stopped)?;
-            free += met.uses.iter().filter(|uses| **uses == 0).count() as u64;
+            self.verify_part(&mut met, (&tables, &l2_tables), snapshots_end, stopped)?;
+            for cluster in met.unused() {
+                if free == wanted {
+                    break;
+                }
+                // What is counted and not used is lost, and not free.
+                free += u64::from(self.count(cluster)? == 0);
+            }
         }
         Ok(free)
     }
 
-    fn verify_part(&self, met: &mut Met, tables: &[L1], snapshots_end: u64, stopped: &dyn Fn() -> bool) -> Result<(), Unsound> {
+    fn verify_part(
+        &self,
+        met: &mut Met,
+        (l1_tables, l2_tables): (&[L1], &[L2]),
+        snapshots_end: u64,
+        stopped: &dyn Fn() -> bool,
+    ) -> Result<(), Unsound> {
         let header = self.header();
         let starts = [("refcount table", header.refcount_table_offset), ("snapshot table", header.snapshots_offset)];
         if let Some((what, at)) = starts.iter().find(|(_, at)| !at.is_multiple_of(header.cluster_bytes())) {
@@ -105,17 +134,13 @@ impl Qcow2Member {
         }
         let length = snapshots_end.saturating_sub(header.snapshots_offset);
         self.meet(met, header.snapshots_offset, length, 1, Use::Only, "the snapshot table")?;
-        for &table in tables {
-            self.verify_l1(met, table, stopped)?;
+        for &(offset, entries, _) in l1_tables {
+            self.meet(met, offset, u64::from(entries) * 8, 1, Use::Any, "an L1 table")?;
         }
-        for part in parts(met.clusters) {
-            let mut uses = vec![0u32; (part.end - part.start) as usize];
-            for &table in tables {
-                self.count_l2(&mut uses, &part, table, stopped)?;
-            }
-            for (cluster, &uses) in part.zip(&uses).filter(|(_, uses)| **uses > 0) {
-                self.verify_l2(met, cluster * header.cluster_bytes(), uses, stopped)?;
-            }
+        for &(cluster, uses) in l2_tables {
+            let table = u64::from(cluster) * header.cluster_bytes();
+            self.meet(met, table, header.cluster_bytes(), uses & !BITS, Use::Any, "an L2 table")?;
+            self.verify_l2(met, table, uses, stopped)?;
         }
         // Used more often than counted: it would be given away while something still lies there. Counted more often: that only wastes it.
         for (cluster, &uses) in met.part.clone().zip(&met.uses).filter(|(_, uses)| **uses > 0) {
@@ -128,46 +153,66 @@ impl Qcow2Member {
         Ok(())
     }
 
-    /// The entries of an L1 table. In the active one a bit tells which L2 tables are used once ("L1 table entry").
-    fn verify_l1(&self, met: &mut Met, (offset, entries, active): L1, stopped: &dyn Fn() -> bool) -> Result<(), Unsound> {
+    /// All L2 tables, in the order of the file. In the active L1 table a bit tells which of them are used once ("L1 table entry").
+    fn l2_tables(&self, l1_tables: &[L1], clusters: u64, stopped: &dyn Fn() -> bool) -> Result<Vec<L2>, Unsound> {
         let layout = self.image().layout;
-        self.meet(met, offset, u64::from(entries) * 8, 1, Use::Any, "an L1 table")?;
-        let mut at_hand = AtHand::default();
-        for index in 0..u64::from(entries) {
-            refuse_interrupted(index, stopped)?;
-            let entry = self.number(offset + index * 8, &mut at_hand)?;
-            refuse_reserved(entry & L1_RESERVED, "L1", offset + index * 8)?;
-            if entry & entry::OFFSET == 0 {
-                refuse_reserved(entry & COPIED, "L1", offset + index * 8)?;
-            }
-            if let Some(table) = entry::l2_table(entry, layout)? {
-                self.meet(met, table, layout.cluster_bytes(), 1, told(active, entry), "an L2 table")?;
+        let (mut tables, mut mentions) = (Vec::new(), Vec::new());
+        for &(offset, entries, active) in l1_tables {
+            let (mut at_hand, mut index) = (AtHand::default(), 0);
+            while index < u64::from(entries) {
+                refuse_interrupted(index, stopped)?;
+                let place = offset + index * 8;
+                if index.is_multiple_of(ENTRIES_AT_ONCE)
+                    && let Some(end) = self.hole_at(place)
+                {
+                    index += (end - place) / 8 / ENTRIES_AT_ONCE * ENTRIES_AT_ONCE;
+                    if end - place >= ENTRIES_AT_ONCE * 8 {
+                        continue;
+                    }
+                }
+                let entry = self.number(place, &mut at_hand)?;
+                index += 1;
+                refuse_reserved(entry & L1_RESERVED, "L1", place)?;
+                let Some(table) = entry::l2_table(entry, layout)? else {
+                    refuse_reserved(entry & COPIED, "L1", place)?;
+                    continue;
+                };
+                let cluster = table / layout.cluster_bytes();
+                if cluster >= clusters {
+                    return Err(format!("an L2 table lies at {table:#x}, beyond the end of the file").into());
+                }
+                let once = active && entry & COPIED != 0;
+                if active && once != (self.count(cluster)? == 1) {
+                    return Err(not_as_said(Use::Told(once), "an L2 table", table));
+                }
+                mentions.push((cluster as u32, 1 | if active { OF_ACTIVE } else { 0 } | if once { ONCE } else { 0 }));
+                if mentions.len() == MENTIONS_MAX {
+                    put_together(&mut tables, &mut mentions)?;
+                }
             }
         }
-        Ok(())
+        put_together(&mut tables, &mut mentions)?;
+        match tables.iter().find(|(_, uses)| uses & ONCE != 0 && uses & !BITS > 1) {
+            Some(&(cluster, _)) => Err(not_as_said(Use::Told(true), "an L2 table", u64::from(cluster) * layout.cluster_bytes())),
+            None => Ok(tables),
+        }
     }
 
-    /// Counts how often an L1 table leads to L2 tables in a part of the file.
-    fn count_l2(&self, uses: &mut [u32], part: &Range<u64>, l1: L1, stopped: &dyn Fn() -> bool) -> Result<(), Unsound> {
-        let (offset, entries, active) = l1;
-        let layout = self.image().layout;
-        let mut at_hand = AtHand::default();
-        for index in 0..u64::from(entries) {
-            refuse_interrupted(index, stopped)?;
-            let table = entry::l2_table(self.number(offset + index * 8, &mut at_hand)?, layout)?;
-            let Some(cluster) = table.map(|table| table / layout.cluster_bytes()).filter(|cluster| part.contains(cluster)) else {
-                continue;
-            };
-            let uses = &mut uses[(cluster - part.start) as usize];
-            *uses = (*uses + 1) | if active { OF_ACTIVE } else { 0 };
+    /// Where the hole of its file ends that lies at `offset`, if there is one.
+    fn hole_at(&self, offset: u64) -> Option<u64> {
+        match self.file().extent(offset) {
+            Ok(Extent::Zero(end)) if end > offset => Some(end),
+            _ => None,
         }
-        Ok(())
     }
 
     /// The entries of the L2 table at `table`, to which so many L1 entries lead (see [`OF_ACTIVE`]).
     fn verify_l2(&self, met: &mut Met, table: u64, uses: u32, stopped: &dyn Fn() -> bool) -> Result<(), Unsound> {
         let layout = self.image().layout;
-        let (active, times) = (uses & OF_ACTIVE != 0, uses & !OF_ACTIVE);
+        if self.hole_at(table).is_some_and(|end| end >= table + layout.cluster_bytes()) {
+            return Ok(());
+        }
+        let (active, times) = (uses & OF_ACTIVE != 0, uses & !BITS);
         let mut at_hand = AtHand::default();
         let parts = if layout.extended_l2 { SUBCLUSTERS } else { 1 };
         for index in 0..layout.cluster_bytes() / layout.entry_bytes() {
@@ -217,17 +262,30 @@ impl Qcow2Member {
                 Use::Told(once) => (once && *count > 1) || once != (self.count(cluster)? == 1),
             };
             if wrong {
-                let said = if uses == Use::Told(false) { "more than once" } else { "once" };
-                return Err(format!("{what} at {at:#x} is said to be used {said}, and isn't").into());
+                return Err(not_as_said(uses, what, at));
             }
         }
         Ok(())
     }
 }
 
-/// All clusters of a file, in parts of which the uses are counted.
-fn parts(clusters: u64) -> impl Iterator<Item = Range<u64>> {
-    (0..clusters).step_by(COUNTED_MAX as usize).map(move |start| start..(start + COUNTED_MAX).min(clusters))
+fn not_as_said(uses: Use, what: &str, at: u64) -> Unsound {
+    let said = if uses == Use::Told(false) { "more than once" } else { "once" };
+    format!("{what} at {at:#x} is said to be used {said}, and isn't").into()
+}
+
+/// Adds the mentions to the tables: each of them once, in the order of the file.
+fn put_together(tables: &mut Vec<L2>, mentions: &mut Vec<L2>) -> Result<(), Unsound> {
+    tables.append(mentions);
+    tables.sort_unstable();
+    tables.dedup_by(|next, first| {
+        let same = next.0 == first.0;
+        if same {
+            first.1 = ((first.1 & !BITS) + (next.1 & !BITS)) | (first.1 | next.1) & BITS;
+        }
+        same
+    });
+    if tables.len() > L2_TABLES_MAX { Err(Unsound::TooMuch("it has too many tables to be looked through")) } else { Ok(()) }
 }
 
 /// L1 tables that lie on each other, or would take too long; puts them in the order of the file.
