@@ -51,7 +51,6 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8> {
     let warnings = opened.warnings.iter().chain(&poll.warnings).cloned().collect();
     let mut report = make_report("check", &members, &question, &poll, checked, warnings);
     opened.mark_guesses(&mut report);
-    let next = next::after_check(&report, &args.members, &args.vote);
-    let look = Look { next, or: next::byte_for_byte(&report, &members), ..Look::default() };
+    let look = Look { next: next::after_check(&report, &args.members, &args.vote), or: next::byte_for_byte(&report, &members) };
     presenter.into_inner().expect("no panics").finish(report, &look)
 }

@@ -1,7 +1,6 @@
 //! `quorum-img repair --in-place`: rewrite the minority copies.
 
 use std::{
-    cell::RefCell,
     ffi::OsString,
     io::{self, IsTerminal, Write},
     os::{fd::AsFd, unix::fs::MetadataExt},
@@ -153,11 +152,12 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     warnings.extend(poll.warnings.iter().cloned());
     let begun = Instant::now();
     let phases = |what, bytes| control.begin(what, bytes);
-    let warned = RefCell::new(Vec::new());
     let confirm = |proposal: &Proposal| {
-        warned.borrow_mut().extend_from_slice(proposal.warnings);
         let speed = poll.range.length() as f64 * members.len() as f64 / begun.elapsed().as_secs_f64().max(1e-3);
-        control.aside(|| agree(args, proposal, &estimate(proposal, members.len(), speed), &|| control.stopped()))
+        control.aside(|| {
+            presenter.lock().expect("no panics").warn_ahead(proposal.warnings);
+            agree(args, proposal, &estimate(proposal, members.len(), speed), &|| control.stopped())
+        })
     };
     let repair = InPlace {
         members: &members,
@@ -176,22 +176,19 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     if let Some(done) = &report.in_place {
         tell(args, done, &report, wish.journal.as_ref());
     }
-    let look = Look { warned: warned.into_inner(), ..Look::default() };
-    presenter.into_inner().expect("no panics").finish(report, &look)
+    presenter.into_inner().expect("no panics").finish(report, &Look::default())
 }
 
 /// What a plan doesn't meet, and the repair itself would.
 fn unwritable(member: &dyn Member) -> Option<String> {
-    let why = match member.nbd() {
-        Some(export) => export.export().read_only.then(|| "the export is read-only".to_owned())?,
-        None => file_refuses(member.files().first()?)?,
+    let why = match (member.nbd(), member.files().first()) {
+        (Some(export), _) => export.export().read_only.then(|| "the export is read-only".to_owned())?,
+        (None, Some(file)) if file.is_device() && Sysfs::default().flag(file.metadata().rdev(), "ro") == Some(true) => {
+            "the device is read-only".to_owned()
+        }
+        (None, file) => file?.refuses_writes()?.to_string(),
     };
     Some(format!("{}: it can't be written to ({why}): this repair would be refused; --no-write lets it vote only", member.name()))
-}
-
-fn file_refuses(file: &RawMember) -> Option<String> {
-    let fixed = file.is_device() && Sysfs::default().fact(file.metadata().rdev(), "ro").is_some_and(|text| text.trim() == "1");
-    if fixed { Some("the device is read-only".into()) } else { Some(file.refuses_writes()?.to_string()) }
 }
 
 /// What went wrong, and how to go on.
@@ -246,7 +243,6 @@ fn tell(args: &RepairArgs, done: &InPlaceReport, report: &Report, journal: Optio
 
 /// Shows what is going to be done, and asks where somebody is there to answer.
 fn agree(args: &RepairArgs, proposal: &Proposal, estimate: &str, stopped: &dyn Fn() -> bool) -> bool {
-    proposal.warnings.iter().for_each(|warning| warn_unless(args.show.progress.quiet, warning));
     if !args.show.progress.quiet {
         let mut to = anstream::stderr().lock();
         let mut say = |line: &str| drop(writeln!(to, "{line}")); // where standard error is gone, nobody listens

@@ -207,7 +207,7 @@ fn device_info(member: &RawMember) -> DeviceInfo {
     let (file, rdev) = (member.file(), member.metadata().rdev());
     let sysfs = Sysfs::default();
     let fact = |name| sysfs.fact(rdev, name).map(|text| escaped(text.trim()));
-    let flag = |name| fact(name).map(|text| text == "1");
+    let flag = |name| sysfs.flag(rdev, name);
     DeviceInfo {
         logical_block_size: device::logical_block_bytes(file).ok(),
         physical_block_size: device::physical_block_bytes(file).ok(),

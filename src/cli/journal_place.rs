@@ -83,16 +83,23 @@ pub(super) fn shown_path(args: &RepairArgs, folder: &Path, name: &OsString) -> P
     if member.is_symlink() { folder.join(name) } else { beside }
 }
 
+/// Refuses to take a place that holds a member, or a file that one consists of.
+pub(super) fn refuse_member_at(path: &Path, members: &[&dyn Member]) -> Result<()> {
+    for member in members {
+        for (depth, file) in member.files().into_iter().enumerate() {
+            let how = if depth == 0 { "is" } else { "lies under" };
+            ensure!(!file.is_at(path)?, "this {how} the member {}\nhint: choose another name", member.name());
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a journal that can't be what is named; returns what to warn about.
 pub(super) fn look_at_journal(folder: &Path, name: &OsString, opened: &Opened) -> Result<Vec<String>> {
     let path = folder.join(name);
     let shown = MemberName::from(path.as_path());
-    for member in &opened.members {
-        for (depth, file) in member.files().into_iter().enumerate() {
-            let same = path.exists() && file.is_at(&path).with_context(|| format!("--journal {shown}"))?;
-            let how = if depth == 0 { "is" } else { "lies under" };
-            ensure!(!same, "--journal {shown}: this {how} the member {}\nhint: choose another name", member.name());
-        }
+    if path.exists() {
+        refuse_member_at(&path, &opened.listed()).with_context(|| format!("--journal {shown}"))?;
     }
     let inside = file_system_conflict(folder, &opened.listed(), &Sysfs::default())
         .with_context(|| format!("--journal {shown}: its folder can't be looked at\nhint: make the folder first, or choose another"))?;

@@ -80,10 +80,10 @@ impl Sources {
             return Err(anyhow!("{count} members are given, and at most {MEMBERS_MAX} can vote\nhint: leave some of them out"));
         }
         let given: Vec<Given> = args.members.iter().map(|given| Given::of(given)).collect();
+        refuse_same_address(&given)?;
         let mut warnings = Vec::new();
         let mut sources: Vec<Source> = Vec::new();
         for (index, (name, given)) in args.members.iter().zip(&given).enumerate() {
-            refuse_same_address(given, &sources)?;
             let rewritten = matches!(access, Access::Rewrite(spared, _) if !spared.contains(&index));
             sources.push(match given {
                 Given::Nbd(uri) => {
@@ -151,19 +151,18 @@ impl Opened {
         let shares = matches!(access, Access::Look(locks) | Access::Read(locks) if locks.force_share);
         let locked = if shares { Vec::new() } else { lock_all_for_reading(&beneath)? };
         let dependent = shared_storage(&members, &Sysfs::default());
-        if members.iter().all(|member| member.failure().is_some()) {
-            let each = members.iter().map(|member| format!("{}: {}", member.name(), member.failure().unwrap_or_default()));
+        let failed: Vec<String> = members.iter().filter_map(|member| Some(format!("\n{}: {}", member.name(), member.failure()?))).collect();
+        if failed.len() == members.len() {
             return Err(anyhow!(
-                "no member can be read as what it is\n{}\nhint: -f raw votes on the files themselves, byte for byte",
-                each.collect::<Vec<_>>().join("\n")
+                "no member can be read as what it is{}\nhint: -f raw votes on the files themselves, byte for byte",
+                failed.concat()
             ));
         }
         if members.iter().all(|member| member.size() == 0) {
-            let failed = members.iter().filter_map(|member| Some(format!("\n{}: {}", member.name(), member.failure()?)));
             return Err(anyhow!(
                 "all members {}are empty: there is nothing to vote on{}\nhint: is what holds the images mounted?",
-                if members.iter().any(|member| member.failure().is_some()) { "that can be read " } else { "" },
-                failed.collect::<String>()
+                if failed.is_empty() { "" } else { "that can be read " },
+                failed.concat()
             ));
         }
         self.warnings.extend(locked);
@@ -173,7 +172,8 @@ impl Opened {
     }
 }
 
-/// Opens one member for reading, and what it refers to only where that is wanted; says what to warn about, and whether its format was guessed.
+/// Opens one member for reading, and what it refers to only where that is wanted; says what to warn about, and whether its format was
+/// guessed.
 pub(super) fn open_member(args: &MemberArgs, name: &OsString) -> Result<(Box<dyn Member>, Vec<String>, bool)> {
     let (given, mut warnings) = (Given::of(name), Vec::new());
     let file = match &given {
@@ -246,14 +246,14 @@ impl Source {
 }
 
 /// One address twice: its server may serve one client at a time, so it isn't even asked.
-fn refuse_same_address(given: &Given, earlier: &[Source]) -> Result<(), DependenceError> {
-    let Given::Nbd(uri) = given else { return Ok(()) };
-    match earlier.iter().filter_map(Source::export).find(|export| export.uri() == uri) {
-        Some(first) => {
-            Err(DependenceError { first: first.name().clone(), second: MemberName::new(uri.as_ref()), how: "one address twice".into() })
+fn refuse_same_address(given: &[Given]) -> Result<(), DependenceError> {
+    for (second, address) in given.iter().enumerate() {
+        if let (Given::Nbd(uri), true) = (address, given[..second].contains(address)) {
+            let name = MemberName::new(uri.as_ref());
+            return Err(DependenceError { first: name.clone(), second: name, how: "one address twice".into() });
         }
-        None => Ok(()),
     }
+    Ok(())
 }
 
 /// Whatever it was called, an export has one vote. Of different exports nobody can tell from here.

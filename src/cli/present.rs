@@ -13,7 +13,8 @@ use anyhow::{Context, Result, bail, ensure};
 use super::{
     Output,
     args::{OutputFormat, ShowArgs},
-    warn,
+    in_place::warn_unless,
+    journal_place::refuse_member_at,
 };
 use crate::{
     member::{Member, MemberName, file_system_conflict},
@@ -29,6 +30,8 @@ pub(super) struct Presenter<'a> {
     names: Vec<String>,
     file: Option<ReportFile>,
     events: Output,
+    /// Warnings that were shown before the report.
+    warned: Vec<String>,
 }
 
 /// A report file in the making.
@@ -46,7 +49,7 @@ impl<'a> Presenter<'a> {
         let file = show.report.as_deref().map(|target| ReportFile::new(target, members)).transpose();
         let file = file.with_context(|| format!("--report {}", shown(show.report.as_deref())))?;
         let names = members.iter().map(|member| member.name().to_string()).collect();
-        Ok(Self { show, names, file, events: Output::new() })
+        Ok(Self { show, names, file, events: Output::new(), warned: Vec::new() })
     }
 
     /// Takes a divergence.
@@ -64,10 +67,18 @@ impl<'a> Presenter<'a> {
         Ok(())
     }
 
+    /// Shows warnings that can't wait for the report, which won't repeat them.
+    pub(super) fn warn_ahead(&mut self, warnings: &[String]) {
+        for warning in warnings {
+            warn_unless(self.show.progress.quiet, warning);
+        }
+        self.warned.extend_from_slice(warnings);
+    }
+
     /// Shows the report and returns its exit code.
     pub(super) fn finish(mut self, mut report: Report, look: &Look) -> Result<u8> {
-        for warning in report.warnings.iter().filter(|warning| !self.show.progress.quiet && !look.warned.contains(warning)) {
-            warn(warning);
+        for warning in report.warnings.iter().filter(|warning| !self.warned.contains(warning)) {
+            warn_unless(self.show.progress.quiet, warning);
         }
         if !self.show.progress.quiet {
             let printed = match self.show.format {
@@ -106,12 +117,7 @@ impl ReportFile {
         let target = if target.is_symlink() { fs::canonicalize(target)? } else { target.to_owned() };
         let there = fs::metadata(&target).ok().map(|there| (there.dev(), there.ino()));
         if there.is_some() {
-            for member in members {
-                for (depth, file) in member.files().into_iter().enumerate() {
-                    let how = if depth == 0 { "is" } else { "lies under" };
-                    ensure!(!file.is_at(&target)?, "this {how} the member {}\nhint: choose another name", member.name());
-                }
-            }
+            refuse_member_at(&target, members)?;
             ensure!(is_report(&target)?, "there is something else than a report under that name\nhint: remove it, or choose another name");
         }
         let (folder, _) = place_of(&target).context("this is no file's name\nhint: name a file")?;

@@ -1,7 +1,6 @@
 //! `quorum-img repair`: write a repaired image, or rewrite members in place.
 
 use std::{
-    cell::RefCell,
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
@@ -14,7 +13,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use super::{
     args::{LockArgs, MemberArgs, ShowArgs, VoteArgs, find_member, parse_pick, parse_size},
     complain,
-    in_place::{InPlaceArgs, warn_unless},
+    in_place::InPlaceArgs,
     next,
     open::{Access, open_voters},
     present::Presenter,
@@ -267,11 +266,7 @@ fn write_image(args: &RepairArgs, output_file: &Path) -> Result<u8> {
     let mut control = Control::new(&args.show.progress)?;
     let warnings = opened.warnings.iter().chain(&poll.warnings).cloned().collect();
     let phases = |what, bytes| control.begin(what, bytes);
-    let warned = RefCell::new(Vec::new());
-    let before = |warnings: &[String]| {
-        warned.borrow_mut().extend_from_slice(warnings);
-        control.aside(|| warnings.iter().for_each(|warning| warn_unless(args.show.progress.quiet, warning)));
-    };
+    let before = |warnings: &[String]| control.aside(|| presenter.lock().expect("no panics").warn_ahead(warnings));
     let repair = Repair { members: &members, question: &question, poll, wish: &wish, watch: &control, phases: &phases, before: &before };
     let report = repair.run(warnings, &mut |run, findings| presenter.lock().expect("no panics").divergence(run, findings));
     control.end();
@@ -283,8 +278,7 @@ fn write_image(args: &RepairArgs, output_file: &Path) -> Result<u8> {
         let what = format!("{}: not made, since {} sectors have no winner", repair.output, repair.unfilled_sectors);
         complain(&format!("{what}\nhint: --pick says who is right in a range, --undecided what to write there"));
     }
-    let next = next::after_repair(&report, &args.members, &args.vote);
-    let look = Look { next, warned: warned.into_inner(), ..Look::default() };
+    let look = Look { next: next::after_repair(&report, &args.members, &args.vote), or: None };
     presenter.into_inner().expect("no panics").finish(report, &look)
 }
 

@@ -130,7 +130,7 @@ impl NbdMember {
     /// Whether both are the same export of one server, as far as can be told from here.
     #[must_use]
     pub fn is_same_export(&self, other: &Self) -> bool {
-        self.uri == other.uri || (self.origin.is_some() && self.origin == other.origin)
+        self.origin.is_some() && self.origin == other.origin
     }
 
     /// Its address.

@@ -26,9 +26,8 @@ struct Needs {
     new_clusters: u64,
     /// The last of them, so that none counts twice.
     last: Option<u64>,
-    /// Sectors of L2 tables that tell of them, and the last of those.
+    /// Sectors of L2 tables that tell of them.
     table_sectors: u64,
-    last_sector: Option<u64>,
     /// What stands in the way.
     unsound: Option<Unsound>,
 }
@@ -61,10 +60,9 @@ impl<'a> Survey<'a> {
                         let cluster = at / cluster_bytes;
                         if needs.last != Some(cluster) {
                             needs.new_clusters += 1;
+                            let sector = |cluster| cluster / ENTRIES_IN_SECTOR;
+                            needs.table_sectors += u64::from(needs.last.map(sector) != Some(sector(cluster)));
                             needs.last = Some(cluster);
-                            let sector = cluster / ENTRIES_IN_SECTOR;
-                            needs.table_sectors += u64::from(needs.last_sector != Some(sector));
-                            needs.last_sector = Some(sector);
                         }
                         at = end;
                     }

@@ -18,8 +18,6 @@ pub struct Look {
     pub next: Option<String>,
     /// Another one that may serve them better.
     pub or: Option<String>,
-    /// Warnings that were shown before.
-    pub warned: Vec<String>,
 }
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();

@@ -144,6 +144,12 @@ impl Sysfs {
         (!text.is_empty()).then_some(text)
     }
 
+    /// A fact that is yes or no.
+    #[must_use]
+    pub fn flag(&self, rdev: u64, name: &str) -> Option<bool> {
+        self.fact(rdev, name).map(|text| text.trim() == "1")
+    }
+
     /// What the device rests on, one step down; empty for a disk.
     #[must_use]
     pub fn beneath(&self, rdev: u64) -> Vec<Beneath> {

@@ -1,8 +1,7 @@
 //! Where an export comes from, whatever address it was named by.
 
 use std::{
-    ffi::CStr,
-    ffi::OsString,
+    ffi::{CStr, OsString},
     fs,
     net::{SocketAddr, TcpStream},
     os::{

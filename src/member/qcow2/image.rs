@@ -318,9 +318,6 @@ impl Image {
         if let Some(cluster) = self.tables.cluster(at) {
             return Ok(Some(cluster));
         }
-        if let Some(why) = self.tables.lost(at, length) {
-            return as_before(why).map(|()| None);
-        }
         let mut cluster = vec![0; self.layout.cluster_bytes() as usize];
         if !self.inflate_to(at, length, &mut cluster, bounce)? {
             return Ok(None);

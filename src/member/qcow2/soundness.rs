@@ -46,13 +46,10 @@ enum Use {
 /// An L1 table: where it lies, its entries, and whether it is the active one.
 type L1 = (u64, u32, bool);
 
-/// An L2 table by its cluster's number, and how many L1 entries lead there, with these bits.
+/// An L2 table by its cluster's number, and how many L1 entries lead there, with this bit.
 type L2 = (u32, u32);
 /// One of them is of the active table.
 const OF_ACTIVE: u32 = 1 << 31;
-/// And says that there is no other.
-const ONCE: u32 = 1 << 30;
-const BITS: u32 = OF_ACTIVE | ONCE;
 
 /// How often clusters were met, of a part of the file.
 struct Met {
@@ -139,7 +136,7 @@ impl Qcow2Member {
         }
         for &(cluster, uses) in l2_tables {
             let table = u64::from(cluster) * header.cluster_bytes();
-            self.meet(met, table, header.cluster_bytes(), uses & !BITS, Use::Any, "an L2 table")?;
+            self.meet(met, table, header.cluster_bytes(), uses & !OF_ACTIVE, Use::Any, "an L2 table")?;
             self.verify_l2(met, table, uses, stopped)?;
         }
         // Used more often than counted: it would be given away while something still lies there. Counted more often: that only wastes it.
@@ -181,21 +178,18 @@ impl Qcow2Member {
                 if cluster >= clusters {
                     return Err(format!("an L2 table lies at {table:#x}, beyond the end of the file").into());
                 }
-                let once = active && entry & COPIED != 0;
-                if active && once != (self.count(cluster)? == 1) {
-                    return Err(not_as_said(Use::Told(once), "an L2 table", table));
+                // One that is said to be used once is counted once, then; and if it is met twice, more often than counted.
+                if active && (entry & COPIED != 0) != (self.count(cluster)? == 1) {
+                    return Err(not_as_said(told(active, entry), "an L2 table", table));
                 }
-                mentions.push((cluster as u32, 1 | if active { OF_ACTIVE } else { 0 } | if once { ONCE } else { 0 }));
+                mentions.push((cluster as u32, 1 | if active { OF_ACTIVE } else { 0 }));
                 if mentions.len() == MENTIONS_MAX {
                     put_together(&mut tables, &mut mentions)?;
                 }
             }
         }
         put_together(&mut tables, &mut mentions)?;
-        match tables.iter().find(|(_, uses)| uses & ONCE != 0 && uses & !BITS > 1) {
-            Some(&(cluster, _)) => Err(not_as_said(Use::Told(true), "an L2 table", u64::from(cluster) * layout.cluster_bytes())),
-            None => Ok(tables),
-        }
+        Ok(tables)
     }
 
     /// Where the hole of its file ends that lies at `offset`, if there is one.
@@ -212,7 +206,7 @@ impl Qcow2Member {
         if self.hole_at(table).is_some_and(|end| end >= table + layout.cluster_bytes()) {
             return Ok(());
         }
-        let (active, times) = (uses & OF_ACTIVE != 0, uses & !BITS);
+        let (active, times) = (uses & OF_ACTIVE != 0, uses & !OF_ACTIVE);
         let mut at_hand = AtHand::default();
         let parts = if layout.extended_l2 { SUBCLUSTERS } else { 1 };
         for index in 0..layout.cluster_bytes() / layout.entry_bytes() {
@@ -281,7 +275,7 @@ fn put_together(tables: &mut Vec<L2>, mentions: &mut Vec<L2>) -> Result<(), Unso
     tables.dedup_by(|next, first| {
         let same = next.0 == first.0;
         if same {
-            first.1 = ((first.1 & !BITS) + (next.1 & !BITS)) | (first.1 | next.1) & BITS;
+            first.1 = ((first.1 & !OF_ACTIVE) + (next.1 & !OF_ACTIVE)) | (first.1 | next.1) & OF_ACTIVE;
         }
         same
     });
