@@ -23,7 +23,11 @@ use std::{
 
 use serde_json::Value;
 
-use support::{Lab, MIB, Output, Run, needs, noise, skip};
+use support::{
+    Lab, MIB, Output, Run, needs, noise,
+    qemu::{self, qemu_img},
+    skip,
+};
 
 /// Whether libnbd is here; says aloud where not.
 fn have_libnbd() -> bool {
@@ -34,12 +38,7 @@ fn have_libnbd() -> bool {
 
 /// Whether libnbd and QEMU's tools are here; says aloud where not.
 fn have_qemu() -> bool {
-    have_libnbd() && needs("qemu-nbd") && needs("qemu-img") && needs("qemu-io")
-}
-
-/// Runs `qemu-img` with the words of `line`; it must succeed.
-fn qemu_img(lab: &Lab, line: &str) -> String {
-    lab.program("qemu-img").args(line.split_whitespace()).exits(0).stdout()
+    have_libnbd() && needs("qemu-nbd") && qemu::have_qemu()
 }
 
 /// A disk, and two files that hold it: what an export is measured against.

@@ -9,7 +9,8 @@ use super::{
     damage::Scene,
     have_qemu,
     layout::Layout,
-    making::{Dice, be64, follow, some_disk},
+    layout::be64,
+    making::{Dice, follow, some_disk},
     support::{Lab, MIB, Output},
 };
 

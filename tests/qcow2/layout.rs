@@ -3,10 +3,16 @@
 
 use std::path::Path;
 
-use super::{
-    making::{be32, be64},
-    support::Lab,
-};
+use super::support::Lab;
+
+/// Big-endian numbers, as qcow2 has them.
+pub fn be64(bytes: &[u8], at: usize) -> u64 {
+    u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+pub fn be32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
 
 /// A file's tables, as they were when it was looked at.
 pub struct Layout {

@@ -27,30 +27,10 @@ use std::{
 
 use serde_json::Value;
 
-use support::{Lab, needs};
-
-/// Whether QEMU's tools are here; says aloud where not.
-fn have_qemu() -> bool {
-    needs("qemu-img") && needs("qemu-io")
-}
-
-/// Runs `qemu-img` with the words of `line`; it must succeed.
-fn qemu_img(lab: &Lab, line: &str) -> String {
-    lab.program("qemu-img").args(line.split_whitespace()).exits(0).stdout()
-}
-
-/// Runs these commands of `qemu-io` on an image, discards and all.
-fn qemu_io<I>(lab: &Lab, format: &str, image: &str, commands: I)
-where
-    I: IntoIterator,
-    I::Item: AsRef<str>,
-{
-    let mut run = lab.program("qemu-io").args(["-f", format, "-d", "unmap"]);
-    for command in commands {
-        run = run.args(["-c", command.as_ref()]);
-    }
-    run.arg(image).exits(0);
-}
+use support::{
+    Lab,
+    qemu::{have_qemu, qemu_img, qemu_io},
+};
 
 /// The image as QEMU reads it, in a raw file.
 fn converted(lab: &Lab, image: &str, raw: &str) -> PathBuf {

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::{
+    layout::{be32, be64},
     qemu_img, qemu_io, reads_as_qemu,
     support::{KIB, Lab, noise},
 };
@@ -28,15 +29,6 @@ impl Dice {
     pub fn pick<T: Copy>(&mut self, among: &[T]) -> T {
         among[usize::try_from(self.below(among.len() as u64)).expect("an index")]
     }
-}
-
-/// Big-endian numbers, as qcow2 has them.
-pub fn be64(bytes: &[u8], at: usize) -> u64 {
-    u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
-}
-
-pub fn be32(bytes: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
 /// What `qemu-io` is told to do to a disk of `size` bytes in clusters of `cluster`: a dozen writes, zeros and discards, some of them

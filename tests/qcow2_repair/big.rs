@@ -11,7 +11,7 @@ use super::{
     qemu_img,
     signals::wait_for_handler,
     state,
-    support::{GIB, Lab, MIB, is_root, mounts, noise, refusal::assert_clean, sectors, skip},
+    support::{GIB, Lab, MIB, mounts, noise, refusal::assert_clean, sectors},
     words,
 };
 
@@ -95,8 +95,7 @@ fn interrupted_in_the_middle_no_file_appears() {
 /// A disk that is full: an error that names the file, and nothing is left behind.
 #[test]
 fn a_full_disk_is_an_error() {
-    if !is_root() {
-        skip("only root can mount a small disk");
+    if !mounts::is_root("mounting a small disk") {
         return;
     }
     let set = Copies::new();

@@ -4,13 +4,11 @@ use std::fs;
 
 use super::{
     assert_equal, assert_guest, assert_image, guest_bytes, have_qemu, qemu_img, refuses,
-    set::{SIZE, Set, follow},
+    set::{PLAIN, SIZE, Set, follow},
     some_disk, state,
     support::{Lab, Run, sectors},
     words,
 };
-
-const PLAIN: &str = "img convert -f raw -O qcow2 -o cluster_size=4k was.raw bad.q";
 
 fn plain() -> Set {
     Set::new(&[PLAIN])
@@ -62,10 +60,7 @@ fn one_member_is_trusted() {
         return;
     }
     let set = plain();
-    let run = set.repair().args(["--trust", "#2"]).exits(0);
-    set.assert_repaired(&run);
-    let run = set.undo().exits(0);
-    set.assert_as_before(&run);
+    set.is_mended_and_undone(set.repair().args(["--trust", "#2"]));
 
     let set = plain();
     let was = guest_bytes(&set.lab, "bad.q", None);
@@ -171,10 +166,7 @@ fn sectors_of_any_size() {
         for options in ["-o cluster_size=512", "-o cluster_size=4k", "-c -o cluster_size=2M"] {
             let set =
                 Set::new(&[&format!("img convert -f raw -O qcow2 {options} was.raw bad.q")]).options(&format!("--sector-size {sector}"));
-            let run = set.repair().args(words("--force stale")).exits(0);
-            set.assert_repaired(&run);
-            let run = set.undo().exits(0);
-            set.assert_as_before(&run);
+            set.is_mended_and_undone(set.repair().args(words("--force stale")));
         }
     }
 }
@@ -188,10 +180,7 @@ fn from_a_report() {
     let set = plain();
     let members = ["raw:a.raw", "qcow2:bad.q", "raw:c.raw"];
     set.lab.quorum_img(words("check --report all.json")).args(members).exits(1);
-    let run = set.repair().args(["--from", "all.json"]).exits(0);
-    set.assert_repaired(&run);
-    let run = set.undo().exits(0);
-    set.assert_as_before(&run);
+    set.is_mended_and_undone(set.repair().args(["--from", "all.json"]));
 }
 
 /// The journal goes where it is told to, and never over anything.

@@ -10,13 +10,14 @@ use super::{
     have_qemu,
     layout::Layout,
     refuses,
-    set::{Set, follow},
+    set::{PLAIN, Set, follow},
     state,
-    support::{Lab, MIB, is_root, mounts::Mounted, skip},
+    support::{
+        Lab, MIB,
+        mounts::{Mounted, is_root},
+    },
     words,
 };
-
-const PLAIN: &str = "img convert -f raw -O qcow2 -o cluster_size=4k was.raw bad.q";
 
 /// Warnings come before the plan, and once.
 #[test]
@@ -37,11 +38,7 @@ fn warnings_come_before_the_first_write() {
 /// Whoever may only read can look at the plan, and is told that it is no more than that.
 #[test]
 fn a_plan_says_what_the_repair_would_be_refused_for() {
-    if !have_qemu() {
-        return;
-    }
-    if !is_root() {
-        skip("only root can become another user");
+    if !have_qemu() || !is_root("becoming another user") {
         return;
     }
     let set = Set::new(&[PLAIN]);
@@ -57,11 +54,7 @@ fn a_plan_says_what_the_repair_would_be_refused_for() {
 /// An image that can't grow where it lies is refused before anything is written.
 #[test]
 fn new_clusters_need_room() {
-    if !have_qemu() {
-        return;
-    }
-    if !is_root() {
-        skip("only root can mount a small disk");
+    if !have_qemu() || !is_root("mounting a small disk") {
         return;
     }
     let lab = Lab::new();
@@ -88,11 +81,7 @@ fn new_clusters_need_room() {
 /// Clusters that are lost, counted and not used, are no room; and two images on one file system share what there is.
 #[test]
 fn room_is_what_can_be_had() {
-    if !have_qemu() {
-        return;
-    }
-    if !is_root() {
-        skip("only root can mount a small disk");
+    if !have_qemu() || !is_root("mounting a small disk") {
         return;
     }
     let lab = Lab::new();

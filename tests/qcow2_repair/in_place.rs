@@ -221,10 +221,7 @@ fn scattered_damage_in_images_of_all_kinds() {
         }
         let set =
             Set::of(good.clone(), &was, &[&format!("img convert -f raw -O qcow2 {options} was.raw bad.q"), "img snapshot -c s1 bad.q"]);
-        let run = set.repair().args(words("-j 8 --force stale")).exits(0);
-        set.assert_repaired(&run);
-        let run = set.undo().exits(0);
-        set.assert_as_before(&run);
+        set.is_mended_and_undone(set.repair().args(words("-j 8 --force stale")));
     }
 }
 

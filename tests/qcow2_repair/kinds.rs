@@ -179,10 +179,7 @@ fn a_file_with_something_behind_it() {
         set.lab.write(&set.bad(), length, &vec![0xee; usize::try_from(more).expect("small")]);
         let Set { lab, good, .. } = set;
         let set = Set::with(lab, good);
-        let run = set.repair().exits(0);
-        set.assert_repaired(&run);
-        let run = set.undo().exits(0);
-        set.assert_as_before(&run);
+        set.is_mended_and_undone(set.repair());
     }
 }
 

@@ -35,28 +35,10 @@ use std::{
 
 use serde_json::Value;
 
-use support::{Lab, Output, Run, needs, noise};
-
-/// Big-endian numbers, as qcow2 has them; by the name under which [`layout`] knows them.
-mod making {
-    pub fn be64(bytes: &[u8], at: usize) -> u64 {
-        u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
-    }
-
-    pub fn be32(bytes: &[u8], at: usize) -> u32 {
-        u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
-    }
-}
-
-/// Whether QEMU's tools are here; says aloud where not.
-fn have_qemu() -> bool {
-    needs("qemu-img") && needs("qemu-io")
-}
-
-/// Runs `qemu-img` with the words of `line`; it must succeed.
-fn qemu_img(lab: &Lab, line: &str) -> String {
-    lab.program("qemu-img").args(line.split_whitespace()).exits(0).stdout()
-}
+use support::{
+    Lab, Output, Run, noise,
+    qemu::{have_qemu, qemu_img},
+};
 
 /// Runs these commands of `qemu-io` on a qcow2 image, discards and all.
 fn qemu_io<I>(lab: &Lab, image: &str, commands: I)
@@ -64,11 +46,7 @@ where
     I: IntoIterator,
     I::Item: AsRef<str>,
 {
-    let mut run = lab.program("qemu-io").args(["-f", "qcow2", "-d", "unmap"]);
-    for command in commands {
-        run = run.args(["-c", command.as_ref()]);
-    }
-    run.arg(image).exits(0);
+    support::qemu::qemu_io(lab, "qcow2", image, commands);
 }
 
 /// What a guest sees of the image, by QEMU.

@@ -2,7 +2,7 @@
 
 use super::{
     assert_equal, assert_guest, have_qemu,
-    layout::Layout,
+    layout::{Layout, be64},
     qemu_img, refuses,
     set::Set,
     support::{Lab, Output, Run},
@@ -215,8 +215,8 @@ fn snapshots_that_are_damaged() {
     }
     let three = Three::new(&[PLAIN, "img snapshot -c s1 bad.q", "noise bad.q 100k 5000"]);
     let bytes = three.set.damaged.clone();
-    let table = super::making::be64(&bytes, 64);
-    let l1 = super::making::be64(&bytes, usize::try_from(table).expect("small"));
+    let table = be64(&bytes, 64);
+    let l1 = be64(&bytes, usize::try_from(table).expect("small"));
     // An entry that ends too early, too: its size is missing (offset 36 of it is the length of what tells that).
     for (at, value) in [(table, l1 | 1 << 40), (table, l1 | 0x200), (l1, 1 << 63 | 1 << 40), (64, table | 1 << 40), (table + 32, 0)] {
         let three = Three::of(Set::new(&[PLAIN, "img snapshot -c s1 bad.q", "noise bad.q 100k 5000"])).patched(at, &value.to_be_bytes());

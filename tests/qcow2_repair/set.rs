@@ -12,6 +12,8 @@ use super::{
 
 /// The guest's disk: not a whole number of clusters, and more than one L2 table of small ones.
 pub const SIZE: u64 = 2 * MIB + 512;
+/// Makes the image as most tests want it.
+pub const PLAIN: &str = "img convert -f raw -O qcow2 -o cluster_size=4k was.raw bad.q";
 
 /// The image `bad.q` between two raw files with what is right, `a.raw` and `c.raw`; nobody touches `good.raw`, which holds the same.
 pub struct Set {
@@ -101,6 +103,14 @@ impl Set {
     /// The image's file is the one that it was.
     pub fn assert_as_before(&self, run: &Output) {
         assert_equal("bad.q", &self.lab.bytes(&self.bad()), &self.damaged, run);
+    }
+
+    /// That run repairs it, and undo takes it back.
+    pub fn is_mended_and_undone(&self, run: Run) {
+        let run = run.exits(0);
+        self.assert_repaired(&run);
+        let run = self.undo().exits(0);
+        self.assert_as_before(&run);
     }
 
     /// What `info` calls the journal's state.

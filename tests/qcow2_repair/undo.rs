@@ -2,9 +2,11 @@
 
 use std::fs;
 
-use super::{assert_equal, have_qemu, qemu_img, qemu_io, refuses, set::Set, state, words};
-
-const PLAIN: &str = "img convert -f raw -O qcow2 -o cluster_size=4k was.raw bad.q";
+use super::{
+    assert_equal, have_qemu, qemu_img, qemu_io, refuses,
+    set::{PLAIN, Set},
+    state, words,
+};
 
 fn repaired() -> Set {
     let set = Set::new(&[PLAIN, "img snapshot -c s1 bad.q"]);

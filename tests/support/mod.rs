@@ -22,6 +22,7 @@ pub mod fuse_folder;
 pub mod fuse_server;
 pub mod mounts;
 pub mod oracle;
+pub mod qemu;
 pub mod qemu_nbd;
 pub mod refusal;
 pub mod report;
