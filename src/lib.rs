@@ -4,35 +4,38 @@
 //! undecided, and every copy that was outvoted is named. The program `quorum-img` is a thin shell around this library.
 //!
 //! The parts build on each other, from below: [`sys`] (the operating system), [`vote`] (the pure core), [`member`] (what can vote),
-//! [`report`] (what was found, as plain data), [`scan`] (the engine), [`repair`] (all that writes), [`cli`].
+//! [`report`] (what was found, as plain data), [`evidence`] (what is known beside the votes), [`electorate`] (who may vote), [`scan`] (the
+//! engine), [`repair`] (all that writes), [`cli`].
 //!
 //! # Example
-//! Three copies of a disk, of which the second has a bad sector:
+//! Three copies of a disk, of which the second has a bad sector. [`electorate::open_voters`] sees to it that they are what they are taken
+//! for, that none of them votes twice, and that nobody else writes to them meanwhile:
 //!
 //! ```
-//! use std::{fs, path::Path};
+//! use std::{ffi::OsString, fs};
 //! use quorum_img::{
-//!     member::{Cache, Member, MemberName, RawMember},
+//!     electorate::{Access, Locks, Roll, open_voters},
 //!     report::Overall,
 //!     scan::{Findings, Limits, Poll, Question, check, make_report, sizes},
 //! };
 //!
 //! let folder = tempfile::tempdir()?;
-//! let mut members = Vec::new();
+//! let mut names: Vec<OsString> = Vec::new();
 //! for (name, byte) in [("a.img", 7), ("b.img", 8), ("c.img", 7)] {
 //!     let path = folder.path().join(name);
 //!     let mut disk = vec![7; 1 << 20];
 //!     disk[5000] = byte;
 //!     fs::write(&path, disk)?;
-//!     members.push(RawMember::open(MemberName::from(Path::new(name)), &path, Cache::Writeback)?);
+//!     names.push(path.into());
 //! }
-//! let members: Vec<&dyn Member> = members.iter().map(|member| member as &dyn Member).collect();
+//! let voters = open_voters(&Roll::of(&names), &Access::Look(Locks::Taken))?;
+//! let members = voters.listed();
 //!
 //! let question = Question::default();
 //! let poll = Poll::new(&sizes(&members), &question)?;
 //! let findings = Findings::of(&members, Limits::default());
 //! let checked = check(&members, &question, &poll, findings, &(), &mut |_, _| Ok(()))?;
-//! let report = make_report("check", &members, &question, &poll, checked, Vec::new());
+//! let report = make_report("check", &members, &question, &poll, checked, voters.warnings.clone());
 //!
 //! assert_eq!(report.verdict, Overall::Decided);
 //! assert_eq!(report.members[1].dissenting_sectors, 1);
@@ -41,6 +44,8 @@
 //! ```
 
 pub mod cli;
+pub mod electorate;
+pub mod evidence;
 pub mod member;
 pub mod repair;
 pub mod report;

@@ -5,8 +5,10 @@ use std::{ffi::OsString, path::PathBuf};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 
+use super::signals::stop_flag;
 use crate::{
-    member::{self, Cache, Given, Member, qcow2},
+    electorate::{self, Locks, Roll},
+    member::{self, Cache, Member, qcow2},
     report::ReadPattern,
     scan::{Question, THREADS_MAX},
     vote::ByteRange,
@@ -69,6 +71,11 @@ pub(super) struct LockArgs {
 const REREADS: u32 = 3;
 
 impl LockArgs {
+    /// The same as the electorate takes it.
+    pub(super) fn locks(&self) -> Locks {
+        if self.force_share { Locks::None } else { Locks::Taken }
+    }
+
     /// How often what differs is read again.
     pub(super) fn rereads(&self) -> u32 {
         if self.force_share { REREADS } else { 0 }
@@ -76,17 +83,37 @@ impl LockArgs {
 }
 
 impl MemberArgs {
-    /// The format that the user stated for the member `given`, so that its first bytes don't matter.
-    pub(super) fn stated(&self, given: &Given) -> Option<member::Format> {
-        given.format().or(match self.format {
-            Format::Auto => None,
-            Format::Raw => Some(member::Format::Raw),
-            Format::Qcow2 => Some(member::Format::Qcow2),
-        })
+    /// Whom they name, and how they are to be opened.
+    pub(super) fn roll(&self) -> Roll<'_> {
+        Roll {
+            format: match self.format {
+                Format::Auto => None,
+                Format::Raw => Some(electorate::Format::Raw),
+                Format::Qcow2 => Some(electorate::Format::Qcow2),
+            },
+            cache: self.cache.cache(),
+            references: self.references(),
+            snapshot: self.snapshot.as_deref(),
+            stop: &stop_flag,
+            ..Roll::of(&self.members)
+        }
+    }
+
+    /// Takes descriptions among the members apart; a quorum becomes its members, with its threshold and read pattern.
+    pub(super) fn expand(&mut self, vote: Option<&mut VoteArgs>) -> Result<()> {
+        let expanded = electorate::expand(&self.members, self.image_opts, vote.is_some())?;
+        self.members = expanded.names;
+        if let (Some(quorum), Some(vote)) = (expanded.quorum, vote) {
+            vote.threshold = vote.threshold.or(quorum.threshold);
+            if quorum.fifo {
+                vote.read_pattern = Pattern::Fifo;
+            }
+        }
+        Ok(())
     }
 
     /// The files that images may name.
-    pub(super) fn references(&self) -> qcow2::References {
+    fn references(&self) -> qcow2::References {
         match self.allow_references {
             None => qcow2::References::Refused,
             Some(Allowed::Own) => qcow2::References::Own,

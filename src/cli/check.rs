@@ -8,12 +8,12 @@ use clap::Args;
 use super::{
     args::{LockArgs, MemberArgs, ShowArgs, VoteArgs},
     next,
-    open::{Access, open_voters},
     present::Presenter,
     progress::Control,
     texts,
 };
 use crate::{
+    electorate::{Access, open_voters},
     report::Look,
     scan::{Findings, Limits, Poll, Question, check, make_report, sizes},
 };
@@ -36,8 +36,8 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &CheckArgs) -> Result<u8> {
-    let opened = open_voters(&args.members, &Access::Look(&args.locks))?;
-    let members = opened.listed();
+    let voters = open_voters(&args.members.roll(), &Access::Look(args.locks.locks()))?;
+    let members = voters.listed();
     let question = Question { rereads: args.locks.rereads(), ..args.vote.question(&members)? };
     let poll = Poll::new(&sizes(&members), &question)?;
     let presenter = Mutex::new(Presenter::new(&args.show, &members)?);
@@ -48,9 +48,9 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8> {
         presenter.lock().expect("no panics").divergence(run, findings)
     })?;
     control.end();
-    let warnings = opened.warnings.iter().chain(&poll.warnings).cloned().collect();
+    let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
     let mut report = make_report("check", &members, &question, &poll, checked, warnings);
-    opened.mark_guesses(&mut report);
+    report.mark_guesses(&voters.guessed);
     let look = Look { next: next::after_check(&report, &args.members, &args.vote), or: next::byte_for_byte(&report, &members) };
     presenter.into_inner().expect("no panics").finish(report, &look)
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use clap_complete::Shell;
 
-use super::{Output, texts};
+use super::{say::Output, texts};
 
 /// Print completions for a shell
 #[derive(Args, Debug)]
@@ -15,9 +15,10 @@ pub(super) struct CompletionsArgs {
     shell: Shell,
 }
 
-pub(super) fn run(args: &CompletionsArgs) -> Result<u8> {
+/// Prints them for `command`.
+pub(super) fn run(args: &CompletionsArgs, command: &mut clap::Command) -> Result<u8> {
     let mut text = Vec::new();
-    clap_complete::generate(args.shell, &mut super::command(), "quorum-img", &mut text);
+    clap_complete::generate(args.shell, command, "quorum-img", &mut text);
     std::io::Write::write_all(&mut Output::new(), &text)?;
     Ok(0)
 }

@@ -1,19 +1,18 @@
-//! Where the journal of an in-place repair goes, and what it tells its members by.
+//! Where the journal of an in-place repair goes.
 
 use std::{
     ffi::OsString,
     fs,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
-use super::{open::Opened, repair::RepairArgs};
+use super::{places::refuse_member_at, repair_args::RepairArgs};
 use crate::{
-    member::{Given, Member, MemberName, RawMember, file_system_conflict},
-    repair::journal::Identity,
+    electorate::{Given, file_system_conflict},
+    member::{HostFile, Member, MemberName},
     sys::{
         device::Sysfs,
         storage::{place_of, untrusted},
@@ -24,7 +23,7 @@ use crate::{
 const SUFFIX: &str = ".quorum-journal";
 
 /// Folder and name of the journal; none where none is wanted.
-pub(super) fn journal_path(args: &RepairArgs, files: &[&RawMember]) -> Result<Option<(PathBuf, OsString)>> {
+pub(super) fn journal_path(args: &RepairArgs, files: &[&HostFile]) -> Result<Option<(PathBuf, OsString)>> {
     let own = &args.in_place;
     if own.no_journal {
         return Ok(None);
@@ -83,25 +82,14 @@ pub(super) fn shown_path(args: &RepairArgs, folder: &Path, name: &OsString) -> P
     if member.is_symlink() { folder.join(name) } else { beside }
 }
 
-/// Refuses to take a place that holds a member, or a file that one consists of.
-pub(super) fn refuse_member_at(path: &Path, members: &[&dyn Member]) -> Result<()> {
-    for member in members {
-        for (depth, file) in member.files().into_iter().enumerate() {
-            let how = if depth == 0 { "is" } else { "lies under" };
-            ensure!(!file.is_at(path)?, "this {how} the member {}\nhint: choose another name", member.name());
-        }
-    }
-    Ok(())
-}
-
 /// Refuses a journal that can't be what is named; returns what to warn about.
-pub(super) fn look_at_journal(folder: &Path, name: &OsString, opened: &Opened) -> Result<Vec<String>> {
+pub(super) fn look_at_journal(folder: &Path, name: &OsString, members: &[&dyn Member]) -> Result<Vec<String>> {
     let path = folder.join(name);
     let shown = MemberName::from(path.as_path());
     if path.exists() {
-        refuse_member_at(&path, &opened.listed()).with_context(|| format!("--journal {shown}"))?;
+        refuse_member_at(&path, members).with_context(|| format!("--journal {shown}"))?;
     }
-    let inside = file_system_conflict(folder, &opened.listed(), &Sysfs::default())
+    let inside = file_system_conflict(folder, members, &Sysfs::default())
         .with_context(|| format!("--journal {shown}: its folder can't be looked at\nhint: make the folder first, or choose another"))?;
     if let Some(member) = inside {
         bail!("--journal {shown}: it would lie on a file system inside of the member {member}\nhint: choose a folder elsewhere");
@@ -117,59 +105,4 @@ pub(super) fn look_at_journal(folder: &Path, name: &OsString, opened: &Opened) -
     let volatile = statfs(folder).is_ok_and(|facts| facts.filesystem_type() == TMPFS_MAGIC);
     let warning = format!("{shown}: the journal lies in this machine's memory (tmpfs): a power cut takes it away, and with it the undo");
     Ok(volatile.then_some(warning).into_iter().collect())
-}
-
-/// An address that means the same from every folder.
-fn absolute_address(uri: &str) -> String {
-    let Some((before, socket)) = uri.split_once("socket=") else { return uri.to_owned() };
-    match std::env::current_dir() {
-        Ok(folder) if !socket.starts_with('/') && !socket.to_ascii_lowercase().starts_with("%2f") => {
-            let escaped = folder.to_string_lossy().replace('%', "%25").replace('&', "%26").replace('#', "%23").replace(' ', "%20");
-            format!("{before}socket={escaped}/{socket}")
-        }
-        _ => uri.to_owned(),
-    }
-}
-
-/// What tells a member from others: of an export, only its address.
-pub(super) fn identity_of(member: &dyn Member) -> Result<Identity> {
-    if let Some(export) = member.nbd() {
-        let path = absolute_address(export.uri()).into_bytes();
-        return Ok(Identity {
-            path,
-            device: true,
-            file_system: [0; 16],
-            inode: 0,
-            device_number: 0,
-            size: export.size(),
-            samples: Vec::new(),
-        });
-    }
-    let file = member.files().into_iter().next().with_context(|| format!("{}: has no file", member.name()))?;
-    identity(file)
-}
-
-/// What tells a file or device from others.
-pub(super) fn identity(member: &RawMember) -> Result<Identity> {
-    let path = fs::canonicalize(member.path()).with_context(|| member.name().to_string())?;
-    let meta = member.metadata();
-    let device = member.is_device();
-    Ok(Identity {
-        path: path.as_os_str().as_bytes().to_vec(),
-        device,
-        file_system: file_system_of(member),
-        inode: if device { 0 } else { meta.ino() },
-        device_number: if device { meta.rdev() } else { meta.dev() },
-        size: member.size(),
-        samples: Vec::new(),
-    })
-}
-
-/// What the file system that holds a member calls itself; zeros for a device, and where that isn't known.
-pub(super) fn file_system_of(member: &RawMember) -> [u8; 16] {
-    let mut id = [0; 16];
-    if let (false, Ok(facts)) = (member.is_device(), nix::sys::statvfs::fstatvfs(member.file())) {
-        id[..8].copy_from_slice(&facts.filesystem_id().to_le_bytes());
-    }
-    id
 }

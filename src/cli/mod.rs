@@ -1,33 +1,41 @@
 //! The command line: the only place that prints, reads the clock or the environment.
 
 mod args;
+mod ask;
 mod check;
 mod completions;
-mod descriptions;
 mod in_place;
+mod in_place_said;
 mod info;
+mod journal_file;
 mod journal_place;
+mod new_image;
 mod next;
-mod open;
+mod places;
 mod present;
 mod progress;
 mod put_back;
 mod repair;
+mod repair_args;
+mod report_file;
+mod say;
+mod signals;
 mod texts;
 mod undo;
 
 use std::{
     ffi::OsString,
-    io::{self, IsTerminal, Write},
     panic::{self, AssertUnwindSafe},
 };
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
+use self::say::complain;
 use crate::{
-    member::{LockError, NbdOpenError, escaped},
+    electorate::{ElectorateError, LockError},
+    member::escaped,
     repair::{RepairError, undo::UndoError},
-    sys::{libnbd::NbdError, open_files},
+    sys::open_files,
 };
 
 /// What everything that could not be done ends with.
@@ -48,7 +56,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Commands {
     Check(check::CheckArgs),
-    Repair(Box<repair::RepairArgs>),
+    Repair(Box<repair_args::RepairArgs>),
     Undo(undo::UndoArgs),
     Info(info::InfoArgs),
     Completions(completions::CompletionsArgs),
@@ -95,19 +103,19 @@ fn parse_and_run(args: impl IntoIterator<Item = OsString>) -> u8 {
 fn run_command(command: Commands) -> anyhow::Result<u8> {
     match command {
         Commands::Check(mut args) => {
-            descriptions::expand(&mut args.members, Some(&mut args.vote))?;
+            args.members.expand(Some(&mut args.vote))?;
             check::run(&args)
         }
         Commands::Repair(mut args) => {
-            descriptions::expand(&mut args.members, Some(&mut args.vote))?;
+            args.members.expand(Some(&mut args.vote))?;
             repair::run(&args)
         }
         Commands::Info(mut args) => {
-            descriptions::expand(&mut args.members, None)?;
+            args.members.expand(None)?;
             info::run(&args)
         }
         Commands::Undo(args) => undo::run(&args),
-        Commands::Completions(args) => completions::run(&args),
+        Commands::Completions(args) => completions::run(&args, &mut Cli::command()),
     }
 }
 
@@ -116,16 +124,14 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<RepairError>() {
         return error.exit_code();
     }
-    if error.downcast_ref::<NbdOpenError>().is_some_and(|error| error.error == NbdError::Interrupted) {
-        return INTERRUPTED;
+    if let Some(error) = error.downcast_ref::<ElectorateError>() {
+        return error.exit_code();
     }
-    if let Some(UndoError::Interrupted) = error.downcast_ref::<UndoError>() {
-        return INTERRUPTED;
+    match error.downcast_ref::<UndoError>() {
+        Some(UndoError::Interrupted) => INTERRUPTED,
+        Some(UndoError::InUse { .. }) => IN_USE,
+        _ => error.downcast_ref::<LockError>().map_or(FAILED, LockError::exit_code),
     }
-    if let Some(UndoError::InUse { .. }) = error.downcast_ref::<UndoError>() {
-        return IN_USE;
-    }
-    if let Some(LockError::InUse(_) | LockError::DeviceInUse { .. }) = error.downcast_ref::<LockError>() { IN_USE } else { FAILED }
 }
 
 /// An error with its causes in one line, and the hints of all of them behind.
@@ -140,60 +146,4 @@ fn explained(error: &anyhow::Error) -> String {
         }
     }
     causes.join(": ") + &hints
-}
-
-/// Says on standard error what went wrong.
-fn complain(text: &str) {
-    let mut to = anstream::stderr().lock();
-    let style = anstyle::AnsiColor::Red.on_default().bold();
-    let _ = writeln!(to, "{style}quorum-img:{style:#} {text}"); // where standard error is gone, nobody listens
-}
-
-/// Says on standard error what the user should know.
-fn warn(text: &str) {
-    let mut to = anstream::stderr().lock();
-    let style = anstyle::AnsiColor::Yellow.on_default().bold();
-    let _ = writeln!(to, "{style}warning:{style:#} {text}"); // as in `complain`
-}
-
-/// Standard output. Whoever closes the pipe has seen enough: that is no error.
-struct Output {
-    closed: bool,
-}
-
-impl Output {
-    fn new() -> Self {
-        Self { closed: false }
-    }
-
-    /// The same with styles where they are wanted.
-    fn styled(self) -> anstream::AutoStream<Box<dyn Write>> {
-        let choice = if io::stdout().is_terminal() { anstream::AutoStream::choice(&io::stdout()) } else { anstream::ColorChoice::Never };
-        anstream::AutoStream::new(Box::new(self), choice)
-    }
-
-    fn heed(&mut self, written: io::Result<()>) -> io::Result<()> {
-        match written {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                self.closed = true;
-                Ok(())
-            }
-            other => other,
-        }
-    }
-}
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !self.closed {
-            let written = io::stdout().lock().write_all(bytes);
-            self.heed(written)?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let flushed = io::stdout().lock().flush();
-        self.heed(flushed)
-    }
 }

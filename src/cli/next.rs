@@ -2,8 +2,9 @@
 
 use super::args::{Allowed, Format, MemberArgs, Pattern, VoteArgs};
 use crate::{
-    member::{Member, MemberName, RawMember},
+    member::{HostFile, Member, MemberName},
     report::{Overall, Report},
+    sys::storage::Storage,
 };
 
 /// What to run after a check; none where there is nothing to do.
@@ -61,8 +62,8 @@ const SAMPLE_BYTES: usize = 4096;
 
 /// Where images that differ are files that hardly do: the files themselves can vote, their metadata included.
 pub(super) fn byte_for_byte(report: &Report, members: &[&dyn Member]) -> Option<String> {
-    let files: Vec<&RawMember> = members.iter().filter_map(|member| member.files().into_iter().next()).collect();
-    let images = members.iter().all(|member| member.format() == "qcow2") && files.len() == members.len();
+    let files: Vec<&HostFile> = members.iter().filter_map(|member| member.files().into_iter().next()).collect();
+    let images = members.iter().all(|member| member.is_encoded()) && files.len() == members.len();
     let length = files.first()?.size();
     if report.exit_code == 0 || !images || length == 0 || files.iter().any(|file| file.size() != length) {
         return None;
@@ -75,7 +76,7 @@ pub(super) fn byte_for_byte(report: &Report, members: &[&dyn Member]) -> Option<
             .iter()
             .map(|file| {
                 let mut bytes = vec![0; SAMPLE_BYTES.min((length - at) as usize)];
-                file.read(at, &mut bytes, &mut None).is_ok().then_some(bytes)
+                file.file().read(at, &mut bytes).is_ok_and(|held| held == bytes.len()).then_some(bytes)
             })
             .collect();
         let seen_by = |one: &Option<Vec<u8>>| samples.iter().filter(|other| *other == one).count();

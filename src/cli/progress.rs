@@ -3,7 +3,7 @@
 use std::{
     io::{self, IsTerminal, Write},
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use signal_hook::{consts, flag};
 
-use super::args::ProgressArgs;
+use super::{args::ProgressArgs, signals::stop_flag};
 use crate::{report::human_size, scan::Watch};
 
 /// How often signals and the clock are looked at.
@@ -50,25 +50,10 @@ struct Rate {
     paid_until: Mutex<Instant>,
 }
 
-/// Set by the first INT, TERM or HUP. From the first call on they end nothing by themselves; who asks twice doesn't want to wait for a
-/// server that never answers.
-pub(super) fn stop_flag() -> Result<Arc<AtomicBool>> {
-    static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-    if let Some(flag) = FLAG.get() {
-        return Ok(Arc::clone(flag));
-    }
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [consts::SIGINT, consts::SIGTERM, consts::SIGHUP] {
-        flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop)).context("signals")?;
-        flag::register(signal, Arc::clone(&stop)).context("signals")?;
-    }
-    Ok(Arc::clone(FLAG.get_or_init(|| stop)))
-}
-
 impl Control {
     /// Takes the signals, and starts to show progress where that is wanted.
     pub(super) fn new(show: &ProgressArgs) -> Result<Self> {
-        let stop = stop_flag()?;
+        let stop = stop_flag().context("signals")?;
         let asked = Arc::new(AtomicBool::new(false));
         flag::register(consts::SIGUSR1, Arc::clone(&asked)).context("signals")?;
         let terminal = io::stderr().is_terminal();

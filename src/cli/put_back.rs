@@ -9,17 +9,18 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     args::find_given,
-    in_place::{ask, warn_unless},
-    journal_place::{identity, journal_path, shown_path},
-    open::Sources,
+    ask::ask,
+    journal_place::{journal_path, shown_path},
     progress::Control,
-    repair::{RepairArgs, Word},
+    repair_args::{RepairArgs, Word},
+    say::warn_unless,
 };
 use crate::{
-    member::{Format, Given, Member, MemberName, RawMember},
+    electorate::{Candidates, Format},
+    member::{HostFile, Member, MemberName, RawMember, Rewritable},
     repair::{
         RepairError,
-        journal::{Journal, State},
+        journal::{Identity, Journal, State},
         undo::{Undo, UndoTarget},
     },
     scan::{Watch, majority},
@@ -27,12 +28,12 @@ use crate::{
 };
 
 /// A repair that was cut off leaves images in the middle of something: they are put back first, and then repaired anew.
-pub(super) fn put_images_back(args: &RepairArgs, sources: &mut Sources) -> Result<()> {
-    let mut files = sources.files();
+pub(super) fn put_images_back(args: &RepairArgs, candidates: &mut Candidates) -> Result<()> {
+    let mut files = candidates.files();
     if files.iter().all(|(_, format)| *format != Some(Format::Qcow2)) {
         return Ok(());
     }
-    let own: Vec<&RawMember> = files.iter().filter_map(|(file, _)| file.as_deref()).collect();
+    let own: Vec<&HostFile> = files.iter().filter_map(|(file, _)| file.as_deref().map(RawMember::host)).collect();
     let Some((folder, name)) = journal_path(args, &own)? else { return Ok(()) };
     let shown = MemberName::from(shown_path(args, &folder, &name).as_path());
     let Some(storage) = folder.open(&name).with_context(|| format!("{shown}: can't be opened"))? else { return Ok(()) };
@@ -56,7 +57,7 @@ pub(super) fn put_images_back(args: &RepairArgs, sources: &mut Sources) -> Resul
             targets.push(None);
             continue;
         };
-        let (then, now) = (&journal.header().members[index], identity(file)?);
+        let (then, now) = (&journal.header().members[index], Identity::of_file(file.host()).with_context(|| file.name().to_string())?);
         if (then.inode, &then.path) != (now.inode, &now.path) {
             return Ok(());
         }
@@ -67,7 +68,7 @@ pub(super) fn put_images_back(args: &RepairArgs, sources: &mut Sources) -> Resul
             file.name(),
             shown.quoted()
         );
-        let storage = file.disk().with_context(|| {
+        let storage = file.store().with_context(|| {
             format!("{}: a repair of it was cut off, and it isn't to be written to now\nhint: run the same command again", file.name())
         })?;
         let (inode, file_system) = (now.inode, now.file_system);
@@ -101,8 +102,8 @@ pub(super) fn put_images_back(args: &RepairArgs, sources: &mut Sources) -> Resul
 
 /// Which members are images rather than bytes, as words of the options.
 pub(super) fn formats(args: &RepairArgs) -> Vec<String> {
-    let given = args.members.members.iter().enumerate();
-    let images = given.filter(|(_, given)| args.members.stated(&Given::of(given)) == Some(Format::Qcow2));
+    let roll = args.members.roll();
+    let images = args.members.members.iter().enumerate().filter(|(_, name)| roll.format_of(name) == Some(Format::Qcow2));
     images.map(|(index, _)| format!("qcow2 #{index}")).collect()
 }
 

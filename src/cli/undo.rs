@@ -2,16 +2,12 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::OpenOptions,
     io::{self, IsTerminal, Write},
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{MetadataExt, OpenOptionsExt},
-    },
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::{
     Args, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser},
@@ -19,28 +15,23 @@ use clap::{
 
 use super::{
     args::ProgressArgs,
-    in_place::{ask, shown, warn_unless},
-    journal_place::file_system_of,
-    progress::{Control, stop_flag},
+    ask::ask,
+    journal_file::open_journal,
+    progress::Control,
+    say::{Output, shown, warn_unless},
+    signals::stop_flag,
     texts,
 };
 use crate::{
-    member::{
-        Cache, Given, LockForce, Member, MemberName, NbdMember, NbdOpenError, OpenError, RawMember, busy_device, check_independence,
-        lock_all_for_writing,
-    },
+    electorate::{ElectorateError, LockForce, Roll, check_independence, lock_all_for_writing, reopen_to_rewrite},
+    member::{HostFile, Member, NbdOpenError, OpenError},
     repair::{
-        journal::{Identity, Journal, State},
-        undo::{Undo, UndoError, UndoTarget, Undone},
+        journal::{Identity, Journal, State, file_system_of},
+        undo::{Undo, UndoTarget, Undone},
     },
     report::human_size,
     scan::Watch,
-    sys::{
-        device::Sysfs,
-        libnbd::NbdError,
-        locks::Claim,
-        storage::{Storage, untrusted},
-    },
+    sys::{device::Sysfs, libnbd::NbdError},
 };
 
 /// The way out where an export can't be had.
@@ -125,7 +116,7 @@ pub(super) fn run(args: &UndoArgs) -> Result<u8> {
     let mut control = Control::new(&args.show)?;
     let members: Vec<usize> = opened.iter().map(|target| target.index).collect();
     let opened: Vec<Box<dyn Member>> = opened.into_iter().map(|target| target.member).collect();
-    let files: Vec<&RawMember> = opened.iter().flat_map(|member| member.files()).collect();
+    let files: Vec<&HostFile> = opened.iter().flat_map(|member| member.files()).collect();
     check_independence(&files, &Sysfs::default())?;
     lock_all_for_writing(&files, force)?.iter().for_each(|warning| warn_unless(args.show.quiet, warning));
     let mapped = |identity: &Identity| map.iter().any(|(old, _)| old.as_bytes() == identity.path);
@@ -162,7 +153,7 @@ pub(super) fn run(args: &UndoArgs) -> Result<u8> {
 }
 
 fn tell(undone: Option<&Undone>, targets: &[Option<UndoTarget>]) -> Result<()> {
-    let mut to = super::Output::new();
+    let mut to = Output::new();
     let Some(undone) = undone else {
         writeln!(to, "All of it can be put back; nothing was written (--dry-run).")?;
         return Ok(());
@@ -201,26 +192,6 @@ fn list_targets(journal: &Journal, targets: &[Option<UndoTarget>]) -> Result<()>
     Ok(())
 }
 
-/// Opens and reads a journal that is to be trusted.
-pub(super) fn open_journal(path: &Path, writes: bool) -> Result<Journal> {
-    let name = MemberName::from(path);
-    let opened = OpenOptions::new().read(true).write(writes).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
-    let file = opened
-        .with_context(|| format!("{name}: can't be opened\nhint: name the journal of the repair; run it as a user who may write to it"))?;
-    let meta = file.metadata().with_context(|| name.to_string())?;
-    ensure!(meta.is_file(), "{name}: this is no file\nhint: name the journal of the repair");
-    if let Some(why) = untrusted(&meta) {
-        bail!(
-            "{name}: this journal isn't to be trusted, for it names files to write: {why}\nhint: look at it; chown and chmod it where it is yours"
-        );
-    }
-    // Before anything of it is read: a repair that runs would append to it meanwhile.
-    if let Claim::Others(holders) = Storage::claim(&file, writes).with_context(|| name.to_string())? {
-        return Err(UndoError::InUse { journal: name, holders }.into());
-    }
-    Ok(Journal::load(&name, Box::new(file))?)
-}
-
 /// A member that is opened to be put back.
 struct Opened {
     index: usize,
@@ -237,28 +208,27 @@ fn open_targets(map: &[(&OsStr, &OsStr)], journal: &Journal) -> Result<Vec<Opene
         if touched >> index & 1 == 0 {
             continue;
         }
-        if let Given::Nbd(uri) = Given::of(given) {
-            let member = NbdMember::open_to_rewrite(MemberName::new(given), &uri, stop_flag()?).map_err(|error| match error.error {
-                NbdError::Lost(_) | NbdError::Silent | NbdError::Request { .. } => NbdOpenError { hint: SERVE_AGAIN, ..error },
-                NbdError::Library(_) | NbdError::Interrupted => error,
-            })?;
-            opened.push(Opened { index, member: Box::new(member) });
-            continue;
-        }
-        let member = match RawMember::open_to_rewrite(MemberName::new(given), path, Cache::Writeback) {
-            Err(OpenError::Busy { member, rdev }) => return Err(busy_device(&member, rdev).into()),
-            Err(OpenError::Open { member, error, .. }) if !path.exists() => {
-                let hint = "it is a member of the journal; --map OLD=NEW says where it is now";
-                return Err(OpenError::Open { member, error, hint }.into());
-            }
-            other => other?,
-        };
+        let member = reopen_to_rewrite(&Roll { stop: &stop_flag, ..Roll::of(&[]) }, given).map_err(|error| led_on(error, path))?;
         ensure!(
-            member.is_device() == identity.device,
+            member.files().first().is_none_or(|file| file.is_device() == identity.device),
             "{}: isn't the member that the journal tells of: one is a device, the other a file\nhint: name where that one is now with --map OLD=NEW",
             member.name()
         );
-        opened.push(Opened { index, member: Box::new(member) });
+        opened.push(Opened { index, member });
     }
     Ok(opened)
+}
+
+/// The same error with the way out that undo has.
+fn led_on(error: ElectorateError, path: &Path) -> ElectorateError {
+    match error {
+        ElectorateError::Export(lost) if matches!(lost.error, NbdError::Lost(_) | NbdError::Silent | NbdError::Request { .. }) => {
+            NbdOpenError { hint: SERVE_AGAIN, ..lost }.into()
+        }
+        ElectorateError::Open(OpenError::Open { member, error, .. }) if !path.exists() => {
+            let hint = "it is a member of the journal; --map OLD=NEW says where it is now";
+            OpenError::Open { member, error, hint }.into()
+        }
+        other => other,
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{io, time::SystemTime};
 
-use super::{Extent, Member, MemberName, RawMember, ReadError};
+use super::{Extent, HostFile, Member, MemberName, RawMember, ReadError, Readable, Rewritable};
 use crate::sys::buffer::Buffer;
 
 /// A member without bytes.
@@ -24,21 +24,9 @@ impl FailedMember {
     }
 }
 
-impl Member for FailedMember {
-    fn name(&self) -> &MemberName {
-        self.file.name()
-    }
-
-    fn format(&self) -> &'static str {
-        self.format
-    }
-
+impl Readable for FailedMember {
     fn size(&self) -> u64 {
         0
-    }
-
-    fn modified(&self) -> Option<SystemTime> {
-        self.file.modified()
     }
 
     fn extent(&self, _offset: u64) -> Result<Extent, ReadError> {
@@ -48,9 +36,33 @@ impl Member for FailedMember {
     fn read(&self, _offset: u64, _bytes: &mut [u8], _bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
         Err(self.error())
     }
+}
 
-    fn files(&self) -> Vec<&RawMember> {
-        vec![&self.file]
+impl Rewritable for FailedMember {
+    fn refuses_writes(&self) -> Option<String> {
+        self.file.refuses_writes()
+    }
+}
+
+impl Member for FailedMember {
+    fn name(&self) -> &MemberName {
+        self.file.name()
+    }
+
+    fn format(&self) -> &'static str {
+        self.format
+    }
+
+    fn modified(&self) -> Option<SystemTime> {
+        self.file.modified()
+    }
+
+    fn files(&self) -> Vec<&HostFile> {
+        self.file.files()
+    }
+
+    fn is_encoded(&self) -> bool {
+        self.format != self.file.format()
     }
 
     fn failure(&self) -> Option<&str> {

@@ -1,237 +1,29 @@
-//! What can vote: one trait, and a file for each kind of member.
+//! What can vote with bytes, and how it is read and rewritten.
+//!
+//! A member is three traits: [`Member`] says who it is, [`Readable`] how it is read, [`Rewritable`] how it is written to. A new kind is a
+//! file or folder here that implements them, and its place in the one match of `electorate/source.rs`, which opens what a name means.
+//! Nobody above asks a member which kind it is.
 
-pub mod described;
+pub mod blockdev;
+mod facts;
 mod failed;
-mod filesystems;
-mod given;
-mod identity;
-mod locking;
+mod host_file;
 mod name;
 mod nbd;
-mod partitions;
-mod probe;
+mod open_error;
 pub mod qcow2;
 mod raw;
+mod reading;
+mod rewriting;
+mod who;
 
-use std::{fs::File, io, time::SystemTime};
-
+pub use facts::{Fact, Facts, Record, Words};
 pub use failed::FailedMember;
-pub use filesystems::{FileSystem, find_file_system};
-pub use given::{Format, Given};
-pub use identity::{DependenceError, check_independence, device_conflict, file_system_conflict, shared_storage};
-pub use locking::{InUseError, LockError, LockForce, busy_device, in_words, lock_all_for_reading, lock_all_for_writing};
+pub use host_file::HostFile;
 pub use name::{MemberName, escaped};
 pub use nbd::{NbdMember, NbdOpenError};
-pub use partitions::{Partition, PartitionTable, read_partitions, voted_partitions};
-pub use probe::{FormatError, JOURNAL_MAGIC, guess_format, looks_like_journal, refuse_journal};
-pub use raw::{OpenError, RawMember};
-
-use crate::{
-    sys::{buffer::Buffer, mapping::Window, storage::Storage},
-    vote::ByteRange,
-};
-
-// A thread maps a window of each member at a time.
-const _: () = assert!(crate::sys::mapping::WINDOWS_MAX >= crate::vote::MEMBERS_MAX);
-
-/// How members are read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Cache {
-    /// By way of this machine's page cache.
-    #[default]
-    Writeback,
-    /// Past it: direct I/O, so that the medium answers.
-    None,
-}
-
-/// Why a read gave no bytes.
-#[derive(Debug)]
-pub enum ReadError {
-    /// The medium can't read this place; others may be fine.
-    Medium(io::Error),
-    /// The member ends before the place: it became shorter since it was opened.
-    Ended,
-    /// The member as a whole can't be reached any more.
-    Member(io::Error),
-}
-
-impl ReadError {
-    /// Sorts what the system said: an error of this place, or of the whole member.
-    #[must_use]
-    pub fn of(error: io::Error) -> Self {
-        let whole = [
-            libc::ESTALE,    // NFS: the file is gone on the server
-            libc::ETIMEDOUT, // NFS, iSCSI: nobody answers
-            libc::ENXIO,     // the device is gone
-            libc::ENODEV,
-            libc::ENOTCONN, // FUSE: its server died
-            libc::ECONNABORTED,
-            libc::ECONNRESET,
-            libc::ECONNREFUSED,
-            libc::EHOSTDOWN,
-            libc::EHOSTUNREACH,
-            libc::ENETDOWN,
-            libc::ENETUNREACH,
-            libc::ESHUTDOWN,
-            libc::EPIPE,
-            libc::EBADF,
-            libc::EACCES, // NFS checks rights at each read
-            libc::EPERM,
-            libc::ENOLINK,
-            libc::ENOMEDIUM,
-            libc::EKEYEXPIRED,
-            libc::ENOMEM, // says nothing about the medium
-        ];
-        match error.raw_os_error() {
-            Some(code) if whole.contains(&code) => Self::Member(error),
-            _ => Self::Medium(error),
-        }
-    }
-}
-
-/// Whether a stretch of a member holds data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
-    /// Bytes that must be read, up to this offset.
-    Data(u64),
-    /// Known zeros, up to this offset.
-    Zero(u64),
-}
-
-impl Extent {
-    /// Where it ends, in bytes from the member's start.
-    #[must_use]
-    pub fn end(self) -> u64 {
-        let (Self::Data(end) | Self::Zero(end)) = self;
-        end
-    }
-}
-
-/// The last extent that a member told, so that it isn't asked for the same one again.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct KnownExtent(Option<(u64, Extent)>);
-
-impl KnownExtent {
-    /// The extent of that very member that holds `offset` (less than its size).
-    ///
-    /// # Errors
-    /// As for [`Member::extent`].
-    pub fn at(&mut self, member: &dyn Member, offset: u64) -> Result<Extent, ReadError> {
-        if let Some((start, extent)) = self.0
-            && (start..extent.end()).contains(&offset)
-        {
-            return Ok(extent);
-        }
-        let extent = member.extent(offset)?;
-        self.0 = Some((offset, extent));
-        Ok(extent)
-    }
-}
-
-/// Something wrong with the structure of a member's image, for a part of the guest's disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImageError {
-    /// Which table or file: `l1`, `l2`, `data`, `backing`, `data-file`.
-    pub table: &'static str,
-    /// The file, where it isn't the member's own.
-    pub file: Option<MemberName>,
-    /// Where in the file the bad entry stands, in bytes.
-    pub entry_offset: Option<u64>,
-    /// What is lost of the guest's disk.
-    pub range: ByteRange,
-    /// What is wrong.
-    pub what: String,
-}
-
-/// One copy that votes.
-pub trait Member: Send + Sync {
-    /// As the user named it.
-    fn name(&self) -> &MemberName;
-
-    /// Its format: `raw`, `qcow2`, `nbd`.
-    fn format(&self) -> &'static str;
-
-    /// Bytes that a guest sees, as of when it was opened.
-    fn size(&self) -> u64;
-
-    /// When it was last modified, as of when it was opened.
-    fn modified(&self) -> Option<SystemTime>;
-
-    /// What is known of the bytes from `offset` (less than the size) on.
-    ///
-    /// # Errors
-    /// What the system says.
-    fn extent(&self, offset: u64) -> Result<Extent, ReadError>;
-
-    /// Reads all of `bytes` from `offset` on. `bounce` is memory that it may use, and keep there for the next call.
-    ///
-    /// # Errors
-    /// See [`ReadError`]; `bytes` holds anything then.
-    fn read(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError>;
-
-    /// Maps `range` (starting at a multiple of the page size) where this member can be mapped.
-    fn window(&self, _range: ByteRange) -> Option<Window> {
-        None
-    }
-
-    /// Whether [`window`](Self::window) has anything to offer.
-    fn mappable(&self) -> bool {
-        false
-    }
-
-    /// Starts reading `range` without waiting, where the system wouldn't by itself.
-    fn prefetch(&self, _range: ByteRange) {}
-
-    /// The smallest number of bytes that it can tell to be unreadable.
-    fn read_unit(&self) -> u64 {
-        u64::from(crate::vote::SECTOR_MIN)
-    }
-
-    /// The file whose bytes are just what a guest sees, where there is one: it can be cloned.
-    fn plain_file(&self) -> Option<&File> {
-        None
-    }
-
-    /// Where the bytes come from: the medium itself, past this machine's page cache?
-    fn reads_medium(&self) -> bool {
-        false
-    }
-
-    /// Memory in bytes that one read may take beside its bytes.
-    fn scratch_bytes(&self) -> usize {
-        0
-    }
-
-    /// The files that it is read from, its own first; none where it comes from elsewhere.
-    fn files(&self) -> Vec<&RawMember> {
-        Vec::new()
-    }
-
-    /// The way to rewrite its file (its own one, byte for byte), where it was opened for that.
-    fn store(&self) -> Option<&dyn Storage> {
-        None
-    }
-
-    /// Why it can't be read as what it is, where that is known from the start.
-    fn failure(&self) -> Option<&str> {
-        None
-    }
-
-    /// What was found to be wrong with its structure so far, by offset, and how many errors more.
-    fn image_errors(&self) -> (Vec<ImageError>, u64) {
-        (Vec::new(), 0)
-    }
-
-    /// The qcow2 image that it is, if it is one.
-    fn qcow2(&self) -> Option<&qcow2::Qcow2Member> {
-        None
-    }
-
-    /// The export that it is, if it is one.
-    fn nbd(&self) -> Option<&NbdMember> {
-        None
-    }
-
-    /// What became different since it was opened, in words; none where all is as it was.
-    fn changed(&self) -> Option<String>;
-}
+pub use open_error::OpenError;
+pub use raw::RawMember;
+pub use reading::{Cache, Extent, KnownExtent, ReadError, Readable};
+pub use rewriting::{Allocator, Image, Obstacle, Rewritable, Unsound};
+pub use who::{ImageError, Member};

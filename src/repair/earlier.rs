@@ -5,9 +5,12 @@ use std::{
     path::Path,
 };
 
-use super::RepairError;
+use super::{
+    RepairError,
+    judge::{Guard, Judge},
+};
 use crate::{
-    member::{Member, MemberName, escaped, qcow2::Qcow2Member},
+    member::{Member, MemberName, escaped},
     report::{Reported, SCHEMA, read_reported, rfc3339},
     scan::Poll,
     vote::ByteRange,
@@ -42,7 +45,7 @@ impl Earlier {
             return Err(unusable(what, AGAIN));
         }
         let otherwise = members.iter().zip(&reported.members).find_map(|(member, then)| {
-            let now = described(member.format(), member.qcow2().and_then(Qcow2Member::snapshot));
+            let now = described(member.format(), member.snapshot());
             let then = escaped(&described(&then.format, then.snapshot.as_deref()));
             (now != then).then(|| format!("{} was read as {then} then, and is now as {now}", member.name()))
         });
@@ -68,15 +71,15 @@ impl Earlier {
         Ok(Self { report, ranges, stale, resized })
     }
 
-    /// Refuses a report of members that have other sizes now, or, unless that is `forced`, were modified since.
+    /// Refuses a report of members that have other sizes now, or, unless that is overridden, were modified since.
     ///
     /// # Errors
     /// The first such member.
-    pub fn refuse_stale(&self, forced: bool) -> Result<(), RepairError> {
+    pub fn refuse_stale(&self, judge: Judge) -> Result<(), RepairError> {
         let refuse = |what: &String, hint| Err(RepairError::Earlier { report: self.report.clone(), what: what.clone(), hint });
         match (&self.resized, &self.stale) {
             (Some(what), _) => refuse(what, AGAIN),
-            (None, Some(what)) if !forced => {
+            (None, Some(what)) if judge.heeds(Guard::Changed) => {
                 refuse(what, "make a new one, or say --force changed where you know that what changed is listed")
             }
             _ => Ok(()),

@@ -2,13 +2,8 @@
 
 use std::io;
 
-use super::{OptionsError, journal::JournalError};
-use crate::{
-    member::{MemberName, in_words},
-    report::human_size,
-    scan::ScanError,
-    sys::locks::Holder,
-};
+use super::journal::JournalError;
+use crate::{electorate::in_words, member::MemberName, report::human_size, scan::ScanError, sys::locks::Holder};
 
 /// Why a repair wrote no image. Nothing of it is left where the output should be.
 #[derive(Debug, thiserror::Error)]
@@ -261,8 +256,8 @@ pub enum RepairError {
         hint: &'static str,
     },
     /// The options for a qcow2 image make none.
-    #[error(transparent)]
-    Options(#[from] OptionsError),
+    #[error("{0}")]
+    Options(String),
 }
 
 impl RepairError {

@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 
 use comfy_table::{Table, presets};
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::{
     human_size,
     journal::{JournalInfo, render_journal},
 };
+use crate::member::{Facts, Words};
 
 /// What is told of one name.
 #[derive(Clone, Debug, Serialize)]
@@ -42,15 +43,9 @@ pub struct Info {
     /// When it was last modified (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modified: Option<String>,
-    /// A block device's facts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub device: Option<DeviceInfo>,
-    /// A qcow2 image's facts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub qcow2: Option<Qcow2Info>,
-    /// An NBD export's facts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub nbd: Option<NbdInfo>,
+    /// What only its kind has to tell, under the sections' keys.
+    #[serde(flatten)]
+    pub sections: Sections,
     /// Programs that hold QEMU's locks on it, as far as they can be seen from here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub in_use_by: Vec<ProcessInfo>,
@@ -62,104 +57,18 @@ pub struct Info {
     pub partition_table: Option<TableInfo>,
 }
 
-/// What a qcow2 image's header says; names as qemu-img's, where it has them.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Qcow2Info {
-    /// 2 or 3.
-    pub version: u32,
-    /// Bytes of a cluster.
-    pub cluster_size: u64,
-    /// `zlib` or `zstd`.
-    pub compression_type: &'static str,
-    /// Whether clusters have subclusters.
-    pub extended_l2: bool,
-    /// Bits of a reference count.
-    pub refcount_bits: u32,
-    /// Whether reference counts are written late.
-    pub lazy_refcounts: bool,
-    /// Not closed cleanly.
-    pub dirty: bool,
-    /// QEMU found its metadata damaged.
-    pub corrupt: bool,
-    /// Internal snapshots.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub snapshots: Vec<SnapshotInfo>,
-    /// Persistent bitmaps that are in step with the data.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bitmaps: Option<u32>,
-    /// What it stands on, as its header names it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backing_file: Option<String>,
-    /// The bytes of that name where it isn't UTF-8.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backing_file_hex: Option<String>,
-    /// The format of that.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backing_format: Option<String>,
-    /// Where its data lies, as its header names it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data_file: Option<String>,
-    /// The bytes of that name where it isn't UTF-8.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data_file_hex: Option<String>,
-    /// The backing files, from the top down, where they were followed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub chain: Vec<LinkInfo>,
-    /// Why the chain can't be followed to its end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub chain_error: Option<String>,
-}
+/// What only a kind has to tell, in sections.
+#[derive(Clone, Debug, Default)]
+pub struct Sections(pub Vec<Facts>);
 
-/// A file of a backing chain.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct LinkInfo {
-    /// Its name, control characters escaped.
-    pub name: String,
-    /// `raw` or `qcow2`.
-    pub format: &'static str,
-    /// Bytes that a guest would see of it.
-    pub virtual_size: u64,
-}
-
-/// What an NBD server says of an export.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct NbdInfo {
-    /// Whether writing is refused.
-    pub read_only: bool,
-    /// Whether it can be told to make writes durable.
-    pub can_flush: bool,
-    /// Whether single writes can be durable.
-    pub can_fua: bool,
-    /// Whether it can be told not to fragment a reply.
-    pub can_df: bool,
-    /// Whether it tells holes and zeros.
-    pub block_status: bool,
-    /// Smallest request in bytes, where it says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub block_size_minimum: Option<u64>,
-    /// Largest request in bytes, where it says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub block_size_maximum: Option<u64>,
-    /// Whether the connection is encrypted.
-    pub tls: bool,
-}
-
-/// One internal snapshot.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct SnapshotInfo {
-    /// Its number.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// Bytes that a guest saw.
-    pub virtual_size: u64,
-    /// When it was taken (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub date: Option<String>,
+impl Serialize for Sections {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for facts in &self.0 {
+            map.serialize_entry(facts.section, &facts.record)?;
+        }
+        map.end()
+    }
 }
 
 /// A running program.
@@ -170,33 +79,6 @@ pub struct ProcessInfo {
     pub pid: u32,
     /// Its command line, control characters escaped.
     pub command: String,
-}
-
-/// What the kernel says of a block device.
-#[derive(Clone, Debug, Default, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct DeviceInfo {
-    /// Smallest read in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub logical_block_size: Option<u32>,
-    /// What it writes at a time without reading first, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub physical_block_size: Option<u32>,
-    /// Whether it can't be written to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub read_only: Option<bool>,
-    /// Whether it turns.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rotational: Option<bool>,
-    /// Its maker's name for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// A loop device's file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backing_file: Option<String>,
-    /// Devices on top of it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub holders: Vec<String>,
 }
 
 /// A partition table.
@@ -277,31 +159,8 @@ fn render_info(info: &Info, to: &mut dyn Write) -> io::Result<()> {
     if let Some(time) = &info.modified {
         line("modified:", time)?;
     }
-    if let Some(device) = &info.device {
-        line("device:", &device_line(device))?;
-    }
-    if let Some(qcow2) = &info.qcow2 {
-        line("qcow2:", &qcow2_line(qcow2))?;
-        if let Some(backing) = &qcow2.backing_file {
-            let format = qcow2.backing_format.as_ref().map_or_else(|| "its format isn't recorded".to_owned(), Clone::clone);
-            line("backing file:", &format!("{backing} ({format})"))?;
-        }
-        for link in &qcow2.chain {
-            line("  on:", &format!("{} ({}, {})", link.name, link.format, human_size(link.virtual_size)))?;
-        }
-        if let Some(why) = &qcow2.chain_error {
-            line("  broken:", why)?;
-        }
-        if let Some(data) = &qcow2.data_file {
-            line("data file:", data)?;
-        }
-        for snapshot in &qcow2.snapshots {
-            let date = snapshot.date.as_ref().map_or_else(String::new, |date| format!(", {date}"));
-            line("snapshot:", &format!("{} \"{}\" ({}{date})", snapshot.id, snapshot.name, human_size(snapshot.virtual_size)))?;
-        }
-    }
-    if let Some(nbd) = &info.nbd {
-        line("export:", &nbd_line(nbd))?;
+    for (what, words) in info.sections.0.iter().flat_map(|facts| &facts.lines) {
+        line(what, &said(words))?;
     }
     for process in &info.in_use_by {
         line("in use by:", &format!("process {} ({})", process.pid, process.command))?;
@@ -322,43 +181,13 @@ fn render_info(info: &Info, to: &mut dyn Write) -> io::Result<()> {
     rows.to_string().lines().try_for_each(|row| writeln!(to, "  {}", row.trim_end()))
 }
 
-fn device_line(device: &DeviceInfo) -> String {
-    let mut facts = Vec::new();
-    facts.extend(device.model.clone());
-    facts.extend(device.backing_file.as_ref().map(|file| format!("over {file}")));
-    if let (Some(logical), Some(physical)) = (device.logical_block_size, device.physical_block_size) {
-        facts.push(format!("blocks of {logical} bytes, physically {physical}"));
-    }
-    facts.extend(device.rotational.map(|turns| if turns { "rotational".to_owned() } else { "not rotational".to_owned() }));
-    facts.extend(device.read_only.filter(|&locked| locked).map(|_| "read-only".to_owned()));
-    if !device.holders.is_empty() {
-        facts.push(format!("held by {}", device.holders.join(", ")));
-    }
-    facts.join(", ")
-}
-
-fn nbd_line(nbd: &NbdInfo) -> String {
-    let mut facts = vec![if nbd.read_only { "read-only" } else { "writable" }.to_owned()];
-    let flags = [(nbd.can_flush, "flush"), (nbd.can_fua, "FUA"), (nbd.can_df, "DF"), (nbd.block_status, "block status"), (nbd.tls, "TLS")];
-    facts.extend(flags.iter().filter(|(set, _)| *set).map(|&(_, words)| words.to_owned()));
-    facts.extend(nbd.block_size_minimum.map(|bytes| format!("requests from {}", human_size(bytes))));
-    facts.extend(nbd.block_size_maximum.map(|bytes| format!("up to {}", human_size(bytes))));
-    facts.join(", ")
-}
-
-fn qcow2_line(qcow2: &Qcow2Info) -> String {
-    let mut facts = vec![format!("version {}", qcow2.version), format!("clusters of {}", human_size(qcow2.cluster_size))];
-    facts.push(format!("{} compression", qcow2.compression_type));
-    facts.push(format!("refcounts of {} bits", qcow2.refcount_bits));
-    let flags = [
-        (qcow2.extended_l2, "extended L2 entries"),
-        (qcow2.lazy_refcounts, "lazy refcounts"),
-        (qcow2.dirty, "DIRTY (not closed cleanly)"),
-        (qcow2.corrupt, "CORRUPT (QEMU found its metadata damaged)"),
-    ];
-    facts.extend(flags.iter().filter(|(set, _)| *set).map(|&(_, words)| words.to_owned()));
-    facts.extend(qcow2.bitmaps.map(|count| format!("{count} persistent bitmap{}", if count == 1 { "" } else { "s" })));
-    facts.join(", ")
+/// A line of facts.
+fn said(words: &[Words]) -> String {
+    let word = |word: &Words| match word {
+        Words::Text(text) => text.clone(),
+        Words::Bytes(bytes) => human_size(*bytes),
+    };
+    words.iter().map(word).collect()
 }
 
 fn system_line(system: &FileSystemInfo) -> String {

@@ -1,16 +1,21 @@
 //! The list of divergences: in memory as far as it is capped, or in a file where it has them all.
 
 use std::{
-    cell::RefCell,
-    fs::File,
-    io::{self, BufRead, BufReader, BufWriter, Seek, Write},
+    fmt,
+    io::{self, BufRead, BufReader},
 };
 
 use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::value::RawValue;
 
 use super::PartitionMap;
-use crate::vote::{Run, Verdict, members_of};
+use crate::{
+    sys::{storage::Storage, stream::Stream},
+    vote::{Run, Verdict, members_of},
+};
+
+/// Bytes of lines that are written in one go.
+const BUFFER_BYTES: usize = 1 << 16;
 
 /// One divergence, as JSON has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -72,8 +77,8 @@ impl Divergence {
 pub enum Listed {
     /// The first ones, in memory.
     Runs(Vec<Run>, PartitionMap),
-    /// All of them, a line of JSON each, in a file.
-    Spooled(RefCell<BufReader<File>>),
+    /// All of them, a line of JSON each.
+    Spooled(Spooled),
 }
 
 impl Default for Listed {
@@ -101,10 +106,9 @@ impl Serialize for Listed {
                 let lines = self.divergences().map(|divergence| serde_json::value::to_raw_value(&divergence));
                 collect(serializer, lines)
             }
-            Self::Spooled(file) => {
-                let mut file = file.borrow_mut();
-                file.rewind().map_err(S::Error::custom)?;
-                let lines = (&mut *file).lines().map(|line| line.map_err(serde_json::Error::io).and_then(RawValue::from_string));
+            Self::Spooled(Spooled(storage)) => {
+                let file = BufReader::with_capacity(BUFFER_BYTES, Stream::new(&**storage));
+                let lines = file.lines().map(|line| line.map_err(serde_json::Error::io).and_then(RawValue::from_string));
                 collect(serializer, lines)
             }
         }
@@ -120,15 +124,28 @@ fn collect<S: Serializer>(serializer: S, lines: impl Iterator<Item = Result<Box<
     list.end()
 }
 
-/// Takes every divergence to a file, for a report that has them all.
-#[derive(Debug)]
-pub struct Spool(BufWriter<File>);
+/// The lines of all divergences.
+pub struct Spooled(Box<dyn Storage>);
+
+impl fmt::Debug for Spooled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Spooled(..)")
+    }
+}
+
+/// Takes every divergence to storage, for a report that has them all.
+pub struct Spool {
+    storage: Box<dyn Storage>,
+    /// Bytes that were written, and those that weren't yet.
+    written: u64,
+    pending: Vec<u8>,
+}
 
 impl Spool {
-    /// Into `file`, which is empty.
+    /// Into `storage`, which is empty.
     #[must_use]
-    pub fn new(file: File) -> Self {
-        Self(BufWriter::with_capacity(1 << 16, file))
+    pub fn new(storage: Box<dyn Storage>) -> Self {
+        Self { storage, written: 0, pending: Vec::new() }
     }
 
     /// Adds one.
@@ -136,16 +153,24 @@ impl Spool {
     /// # Errors
     /// What writing says.
     pub fn add(&mut self, divergence: &Divergence) -> io::Result<()> {
-        serde_json::to_writer(&mut self.0, divergence)?;
-        self.0.write_all(b"\n")
+        serde_json::to_writer(&mut self.pending, divergence)?;
+        self.pending.push(b'\n');
+        if self.pending.len() >= BUFFER_BYTES { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.storage.write(self.written, &self.pending)?;
+        self.written += self.pending.len() as u64;
+        self.pending.clear();
+        Ok(())
     }
 
     /// The list, to be shown.
     ///
     /// # Errors
     /// What writing says.
-    pub fn finish(self) -> io::Result<Listed> {
-        let file = self.0.into_inner().map_err(io::IntoInnerError::into_error)?;
-        Ok(Listed::Spooled(RefCell::new(BufReader::with_capacity(1 << 16, file))))
+    pub fn finish(mut self) -> io::Result<Listed> {
+        self.write()?;
+        Ok(Listed::Spooled(Spooled(self.storage)))
     }
 }

@@ -16,12 +16,10 @@ use serde::Serialize;
 pub use events::{Event, events_of, last_events};
 pub use human::{Look, render};
 pub use in_place::{InPlaceMember, InPlaceReport, MemberSpan, Planned};
-pub use info::{
-    DeviceInfo, FileSystemInfo, Info, LinkInfo, NbdInfo, PartitionInfo, ProcessInfo, Qcow2Info, SnapshotInfo, TableInfo, Told, render_infos,
-};
+pub use info::{FileSystemInfo, Info, PartitionInfo, ProcessInfo, Sections as InfoSections, TableInfo, Told, render_infos};
 pub use journal::{JournalFacts, JournalInfo, JournalMember};
 pub use json::{Reported, read_reported, write};
-pub use listed::{Divergence, Listed, Spool, Version};
+pub use listed::{Divergence, Listed, Spool, Spooled, Version};
 pub use size::human_size;
 pub use span::{PartitionMap, Span};
 pub use time::rfc3339;
@@ -81,6 +79,13 @@ pub struct Report {
     pub divergences: Listed,
     /// How many more there are.
     pub divergences_omitted: u64,
+}
+
+impl Report {
+    /// Says of each member whether its format was guessed.
+    pub fn mark_guesses(&mut self, guessed: &[bool]) {
+        self.members.iter_mut().zip(guessed).for_each(|(member, &guessed)| member.format_guessed = guessed);
+    }
 }
 
 /// How members are read.

@@ -2,9 +2,14 @@
 
 use std::io;
 
-use super::{Findings, Job, Limits, Outcome, Poll, Question, ScanError, Watch, scan};
+use super::{
+    findings::{Findings, Limits},
+    job::{Job, Outcome, ScanError, Watch},
+    poll::{Poll, Question},
+    run::scan,
+};
 use crate::{
-    member::{ImageError, Member, escaped, qcow2::Qcow2Member},
+    member::{ImageError, Member, escaped},
     report::{ImageErrorReport, MemberReport, Overall, ReadPattern, Report, SCHEMA, Sectors, Span, Status, rfc3339},
     vote::{ByteRange, Fill, Run, VirtualSize},
 };
@@ -111,7 +116,7 @@ pub fn make_report(
             name_hex: member.name().hex(),
             format: member.format(),
             format_guessed: false,
-            snapshot: member.qcow2().and_then(Qcow2Member::snapshot).map(str::to_owned),
+            snapshot: member.snapshot().map(str::to_owned),
             size: member.size(),
             modified: member.modified().and_then(rfc3339),
             read_from: if member.reads_medium() { "medium" } else { "cache" },

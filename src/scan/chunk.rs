@@ -1,8 +1,8 @@
 //! One chunk: alike at a glance, or narrowed down to the sectors that aren't.
 
 use super::{
-    ScanError,
-    extents::State,
+    extents::{State, uniform_vote},
+    job::ScanError,
     private::{Copy, Flaw, NoCopy},
     worker::{Slot, Worker},
 };
@@ -365,20 +365,4 @@ fn of_copy(copy: &Copy, sector: ByteRange, in_chunk: usize) -> Ballot<'_> {
         Some(Flaw::Unreadable) => Ballot::Unreadable,
         Some(Flaw::Absent) => Ballot::Absent,
     }
-}
-
-/// The vote where all who hold data hold the same; under fifo the first of them is heard alone.
-pub(super) fn uniform_vote(states: &[State], rule: Rule) -> Vote {
-    let mut ballots = [Ballot::Unasked; MEMBERS_MAX];
-    for (ballot, &state) in ballots.iter_mut().zip(states) {
-        *ballot = match state {
-            State::Data | State::Zero | State::Partial => Ballot::Data(&[]),
-            State::Absent => Ballot::Absent,
-            State::Failed => Ballot::Failed,
-        };
-        if rule == Rule::First && matches!(ballot, Ballot::Data(_)) {
-            break;
-        }
-    }
-    Vote::of(&ballots[..states.len()], rule)
 }

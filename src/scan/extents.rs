@@ -1,6 +1,9 @@
 //! Which parts of a window must be read at all. Pure.
 
-use crate::{member::Extent, vote::ByteRange};
+use crate::{
+    member::Extent,
+    vote::{Ballot, ByteRange, MEMBERS_MAX, Rule, Vote},
+};
 
 /// What one member can say in a piece of the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +116,22 @@ pub fn pieces(window: ByteRange, tracks: &[Track]) -> Vec<Piece> {
         start = end;
     }
     pieces
+}
+
+/// The vote where all who hold data hold the same; under fifo the first of them is heard alone.
+pub(super) fn uniform_vote(states: &[State], rule: Rule) -> Vote {
+    let mut ballots = [Ballot::Unasked; MEMBERS_MAX];
+    for (ballot, &state) in ballots.iter_mut().zip(states) {
+        *ballot = match state {
+            State::Data | State::Zero | State::Partial => Ballot::Data(&[]),
+            State::Absent => Ballot::Absent,
+            State::Failed => Ballot::Failed,
+        };
+        if rule == Rule::First && matches!(ballot, Ballot::Data(_)) {
+            break;
+        }
+    }
+    Vote::of(&ballots[..states.len()], rule)
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Gives out windows, and skips what every member holds as a hole.
 
-use super::{BLOCK_BYTES, Job, Shared, WINDOW_ALIGNMENT};
+use super::{
+    job::Job,
+    shared::{BLOCK_BYTES, Shared, WINDOW_ALIGNMENT},
+};
 use crate::{
     member::{Extent, KnownExtent},
     vote::ByteRange,

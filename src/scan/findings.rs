@@ -6,7 +6,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::composed::Composed;
 use crate::{
-    member::{Member, voted_partitions},
+    evidence::voted_partitions,
+    member::Member,
     report::{Divergence, Listed, PartitionMap},
     vote::{ByteRange, CoarseRanges, Fill, Run, Verdict, members_of},
 };

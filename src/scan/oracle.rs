@@ -14,7 +14,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{Job, Outcome, Output, Tally, scan, tally::Zeros};
 use crate::{
-    member::{Cache, Extent, Member, MemberName, RawMember, ReadError},
+    member::{Cache, Extent, Member, MemberName, RawMember, ReadError, Readable, Rewritable},
     sys::buffer::Buffer,
     vote::{Ballot, ByteRange, Fill, Rule, Rules, Run, Runs, Verdict, Vote},
 };
@@ -30,19 +30,11 @@ struct Memory {
     fails: bool,
 }
 
-impl Member for Memory {
-    fn name(&self) -> &MemberName {
-        &self.name
-    }
-    fn format(&self) -> &'static str {
-        "raw"
-    }
+impl Readable for Memory {
     fn size(&self) -> u64 {
         self.bytes.len() as u64
     }
-    fn modified(&self) -> Option<std::time::SystemTime> {
-        None
-    }
+
     fn extent(&self, offset: u64) -> Result<Extent, ReadError> {
         // Whole zero blocks of 4 KiB are holes, as in a file.
         let zero = |block: usize| {
@@ -55,6 +47,7 @@ impl Member for Memory {
         let end = ((end * 4096) as u64).min(self.size());
         Ok(if zero(first) { Extent::Zero(end) } else { Extent::Data(end) })
     }
+
     fn read(&self, offset: u64, bytes: &mut [u8], _bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
         let (start, end) = (offset as usize, offset as usize + bytes.len());
         if self.fails {
@@ -69,6 +62,23 @@ impl Member for Memory {
         bytes.copy_from_slice(&self.bytes[start..end]);
         Ok(())
     }
+}
+
+impl Rewritable for Memory {}
+
+impl Member for Memory {
+    fn name(&self) -> &MemberName {
+        &self.name
+    }
+
+    fn format(&self) -> &'static str {
+        "raw"
+    }
+
+    fn modified(&self) -> Option<std::time::SystemTime> {
+        None
+    }
+
     fn changed(&self) -> Option<String> {
         None
     }
@@ -294,22 +304,15 @@ struct Flickering {
     readings: AtomicU32,
 }
 
-impl Member for Flickering {
-    fn name(&self) -> &MemberName {
-        self.settled.name()
-    }
-    fn format(&self) -> &'static str {
-        "raw"
-    }
+impl Readable for Flickering {
     fn size(&self) -> u64 {
         self.settled.size()
     }
-    fn modified(&self) -> Option<std::time::SystemTime> {
-        None
-    }
+
     fn extent(&self, offset: u64) -> Result<Extent, ReadError> {
         self.settled.extent(offset)
     }
+
     fn read(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
         self.settled.read(offset, bytes, bounce)?;
         if self.readings.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -317,6 +320,23 @@ impl Member for Flickering {
         }
         Ok(())
     }
+}
+
+impl Rewritable for Flickering {}
+
+impl Member for Flickering {
+    fn name(&self) -> &MemberName {
+        self.settled.name()
+    }
+
+    fn format(&self) -> &'static str {
+        "raw"
+    }
+
+    fn modified(&self) -> Option<std::time::SystemTime> {
+        None
+    }
+
     fn changed(&self) -> Option<String> {
         None
     }
@@ -355,25 +375,35 @@ fn a_difference_that_passes_is_not_believed() {
 /// Panics when it is read: a bug in a member.
 struct Broken(Memory);
 
+impl Readable for Broken {
+    fn size(&self) -> u64 {
+        64 << 20
+    }
+
+    fn extent(&self, _offset: u64) -> Result<Extent, ReadError> {
+        Ok(Extent::Data(self.size()))
+    }
+
+    fn read(&self, _offset: u64, _bytes: &mut [u8], _bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
+        panic!("a bug");
+    }
+}
+
+impl Rewritable for Broken {}
+
 impl Member for Broken {
     fn name(&self) -> &MemberName {
         self.0.name()
     }
+
     fn format(&self) -> &'static str {
         "raw"
     }
-    fn size(&self) -> u64 {
-        64 << 20
-    }
+
     fn modified(&self) -> Option<std::time::SystemTime> {
         None
     }
-    fn extent(&self, _offset: u64) -> Result<Extent, ReadError> {
-        Ok(Extent::Data(self.size()))
-    }
-    fn read(&self, _offset: u64, _bytes: &mut [u8], _bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
-        panic!("a bug");
-    }
+
     fn changed(&self) -> Option<String> {
         None
     }

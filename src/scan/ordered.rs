@@ -6,7 +6,7 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard},
 };
 
-use super::{Outcome, tally::Zeros};
+use super::{job::Outcome, tally::Zeros};
 use crate::vote::{Run, Runs};
 
 /// What came out of one window.

@@ -5,6 +5,9 @@ use crate::{
     vote::{ByteRange, MEMBERS_MAX, MEMBERS_MIN, Rule, Rules, SECTOR_MAX, SECTOR_MIN, VirtualSize, elect_size},
 };
 
+/// Most threads; beyond that the windows' results alone would pass the memory's bound.
+pub const THREADS_MAX: usize = 64;
+
 /// What the user wants of a vote.
 #[derive(Clone, Debug)]
 pub struct Question {
@@ -24,7 +27,7 @@ pub struct Question {
     pub picks: Vec<(ByteRange, usize)>,
     /// How often what differs is read again before it is believed; see [`Job::rereads`](super::Job::rereads).
     pub rereads: u32,
-    /// Threads, from 1 to [`THREADS_MAX`](super::THREADS_MAX).
+    /// Threads, from 1 to [`THREADS_MAX`].
     pub threads: usize,
 }
 
@@ -39,7 +42,7 @@ impl Default for Question {
             trust: None,
             picks: Vec::new(),
             rereads: 0,
-            threads: std::thread::available_parallelism().map_or(1, usize::from).min(super::THREADS_MAX),
+            threads: std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Private copies: read once, with care for what can't be read.
 
-use super::Shared;
+use super::shared::Shared;
 use crate::{
     member::{Member, ReadError},
     sys::buffer::Buffer,

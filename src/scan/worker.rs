@@ -1,12 +1,12 @@
 //! One thread's work: a window, piece by piece, chunk by chunk.
 
 use super::{
-    MAPPED_ALONE_BYTES_MIN, MAPPED_BYTES_MIN, ScanError, Shared, WINDOW_ALIGNMENT,
-    chunk::uniform_vote,
-    extents::{Piece, State, Track, pieces, track},
+    extents::{Piece, State, Track, pieces, track, uniform_vote},
     feeder::WindowTask,
+    job::ScanError,
     ordered::WindowResult,
     private::Copy,
+    shared::{BLOCK_BYTES, MAPPED_ALONE_BYTES_MIN, MAPPED_BYTES_MIN, Shared, WINDOW_ALIGNMENT},
     tally::Zeros,
 };
 use crate::{
@@ -172,7 +172,7 @@ impl<'a> Worker<'a> {
 
     /// What differs is narrowed down to this before it is voted on sector by sector.
     pub(super) fn block(&self) -> u64 {
-        super::BLOCK_BYTES.max(u64::from(self.shared.job.sector))
+        BLOCK_BYTES.max(u64::from(self.shared.job.sector))
     }
 
     /// Works through a piece; returns how far it came.

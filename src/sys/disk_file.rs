@@ -7,6 +7,7 @@ use std::{
         fd::AsRawFd,
         unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt},
     },
+    sync::OnceLock,
 };
 
 use super::{
@@ -21,8 +22,9 @@ const BLOCK_BYTES_MAX: u64 = 64 << 10;
 /// An open file or device with a second way to it, past the page cache.
 pub struct DiskFile {
     file: File,
-    /// For direct reading and writing, with its alignment in bytes; none where the file system refuses it.
-    direct: Option<(File, usize)>,
+    /// For direct reading and writing, with its alignment in bytes; none where the file system refuses it. Opened when it is first used:
+    /// a file that is empty yet can't tell.
+    direct: OnceLock<Option<(File, usize)>>,
     device: bool,
     block_bytes: u64,
 }
@@ -36,18 +38,7 @@ impl DiskFile {
         let device = file.metadata()?.file_type().is_block_device();
         let physical = if device { device::physical_block_bytes(&file).map_or(PAGE_BYTES, u64::from) } else { PAGE_BYTES };
         let block_bytes = if physical.is_power_of_two() { physical.clamp(PAGE_BYTES, BLOCK_BYTES_MAX) } else { PAGE_BYTES };
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let direct = OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT | libc::O_CLOEXEC).open(path).ok();
-        let direct = direct.map(|direct| {
-            let unit = direct::unit_bytes(&direct);
-            (direct, unit)
-        });
-        // Some file systems take the flag and refuse the reading.
-        let direct = direct.filter(|(direct, unit)| {
-            let mut probe = Buffer::new(*unit);
-            !direct.read_at(&mut probe, 0).is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
-        });
-        Ok(Self { file, direct, device, block_bytes })
+        Ok(Self { file, direct: OnceLock::new(), device, block_bytes })
     }
 
     /// The file itself.
@@ -55,6 +46,21 @@ impl DiskFile {
     pub fn file(&self) -> &File {
         &self.file
     }
+
+    fn direct(&self) -> Option<&(File, usize)> {
+        self.direct.get_or_init(|| open_direct(&self.file)).as_ref()
+    }
+}
+
+/// The same file for direct reading and writing, with its alignment.
+fn open_direct(file: &File) -> Option<(File, usize)> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let direct = OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT | libc::O_CLOEXEC).open(path).ok()?;
+    let unit = direct::unit_bytes(&direct);
+    // Some file systems take the flag and refuse the reading.
+    let mut probe = Buffer::new(unit);
+    let refuses = direct.read_at(&mut probe, 0).is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL));
+    (!refuses).then_some((direct, unit))
 }
 
 impl Storage for DiskFile {
@@ -83,18 +89,18 @@ impl Storage for DiskFile {
     }
 
     fn read_medium(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
-        match &self.direct {
+        match self.direct() {
             Some((direct, unit)) => direct::read(direct, *unit, offset, bytes, &mut None),
             None => self.read(offset, bytes),
         }
     }
 
     fn reaches_medium(&self) -> bool {
-        self.direct.is_some()
+        self.direct().is_some()
     }
 
     fn overwrite(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let Some((direct, unit)) = &self.direct else { return self.write(offset, bytes) };
+        let Some((direct, unit)) = self.direct() else { return self.write(offset, bytes) };
         let aligned = |n: u64| n.is_multiple_of(*unit as u64);
         if !aligned(offset) || !aligned(bytes.len() as u64) || bytes.is_empty() {
             return self.write(offset, bytes);

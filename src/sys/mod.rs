@@ -22,4 +22,5 @@ pub mod open_files;
 pub mod overlay;
 pub mod prefetch;
 pub mod storage;
+pub mod stream;
 pub mod users;

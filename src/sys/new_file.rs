@@ -20,7 +20,10 @@ use nix::{
     unistd::linkat,
 };
 
-use super::storage::{Draft, Folder, Storage, untrusted};
+use super::{
+    disk_file::DiskFile,
+    storage::{Draft, Folder, Replace, Storage, free_bytes, untrusted},
+};
 
 mod ioctls {
     /// `struct file_clone_range` (Linux, include/uapi/linux/fs.h).
@@ -41,7 +44,7 @@ const PROBE_BYTES: u64 = 64 << 10;
 
 /// A file that has no name yet, or a random one, beside the place where it is to appear. Dropped unpublished, it is gone.
 pub struct NewFile {
-    file: File,
+    disk: DiskFile,
     folder: PathBuf,
     /// The random name, where the file system can't do without.
     name: Option<OsString>,
@@ -55,11 +58,11 @@ impl NewFile {
     pub fn create(folder: &Path) -> io::Result<Self> {
         let unnamed = OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC).open(folder);
         match unnamed {
-            Ok(file) => Ok(Self { file, folder: folder.to_owned(), name: None }),
+            Ok(file) => Ok(Self { disk: DiskFile::new(file)?, folder: folder.to_owned(), name: None }),
             // EISDIR: kernels without the flag; EOPNOTSUPP: file systems without it, NFS for one (open(2)).
             Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT | libc::EINVAL)) => {
                 let (file, name) = Self::create_named(folder)?;
-                Ok(Self { file, folder: folder.to_owned(), name: Some(name) })
+                Ok(Self { disk: DiskFile::new(file)?, folder: folder.to_owned(), name: Some(name) })
             }
             Err(error) => Err(error),
         }
@@ -78,7 +81,7 @@ impl NewFile {
     /// The file itself.
     #[must_use]
     pub fn file(&self) -> &File {
-        &self.file
+        self.disk.file()
     }
 
     /// The file for as long as it is open: it never gets a name.
@@ -89,7 +92,7 @@ impl NewFile {
         if let Some(name) = self.name.take() {
             fs::remove_file(self.folder.join(name))?;
         }
-        self.file.try_clone()
+        self.file().try_clone()
     }
 
     /// Makes it a copy of `source` that shares all of its extents (`FICLONE`: XFS, btrfs and others).
@@ -98,7 +101,7 @@ impl NewFile {
     /// Where the file system can't, or the source lies on another.
     pub fn clone_from(&self, source: &File) -> io::Result<()> {
         // SAFETY: FICLONE takes a descriptor by value.
-        unsafe { ioctls::ficlone(self.file.as_raw_fd(), source.as_raw_fd()) }?;
+        unsafe { ioctls::ficlone(self.file().as_raw_fd(), source.as_raw_fd()) }?;
         Ok(())
     }
 
@@ -109,8 +112,8 @@ impl NewFile {
         let length = if size < PROBE_BYTES { 0 } else { PROBE_BYTES };
         let range = ioctls::CloneRange { source: i64::from(source.as_raw_fd()), source_offset: 0, length, target_offset: 0 };
         // SAFETY: FICLONERANGE reads a `struct file_clone_range`, as which `CloneRange` is laid out.
-        let cloned = unsafe { ioctls::ficlonerange(self.file.as_raw_fd(), &raw const range) }.is_ok();
-        self.file.set_len(0).is_ok() && cloned
+        let cloned = unsafe { ioctls::ficlonerange(self.file().as_raw_fd(), &raw const range) }.is_ok();
+        self.file().set_len(0).is_ok() && cloned
     }
 
     /// Gives it owner and mode. The owner first: changing it takes some bits of the mode away.
@@ -119,25 +122,24 @@ impl NewFile {
     /// What the system says; the owner is an attempt only, since few may give files away.
     pub fn resemble(&self, owner: Option<(u32, u32)>, mode: u32) -> io::Result<()> {
         if let Some((user, group)) = owner {
-            let _ = std::os::unix::fs::fchown(&self.file, Some(user), Some(group)); // where we may
+            let _ = std::os::unix::fs::fchown(self.file(), Some(user), Some(group)); // where we may
         }
-        self.file.set_permissions(fs::Permissions::from_mode(mode & 0o7777))
+        self.file().set_permissions(fs::Permissions::from_mode(mode & 0o7777))
     }
 
-    /// Gives it its name `to` in its folder, and syncs the folder. With `replace` it takes the place of what stands there, in
-    /// one step; else nothing is ever replaced.
+    /// Gives it its name `to` in its folder, and syncs the folder. See [`Replace`] for what stands there.
     ///
     /// # Errors
-    /// `AlreadyExists` where something stands there and `replace` is false; else what the system says. The file is gone then.
-    pub fn publish(mut self, to: &OsStr, replace: bool) -> io::Result<()> {
+    /// `AlreadyExists` where something stands there that isn't to be replaced; else what the system says. The file is gone then.
+    pub fn publish(mut self, to: &OsStr, replace: Replace) -> io::Result<()> {
         let target = self.folder.join(to);
         match (self.name.take(), replace) {
-            (None, false) => self.link(&target)?,
+            (None, Replace::Never) => self.link(&target)?,
             (name, _) => {
                 let name = name.map_or_else(|| self.link_randomly(), Ok)?;
                 let from = self.folder.join(&name);
                 self.name = Some(name); // removed again should the renaming fail
-                if replace {
+                if replace == Replace::Existing {
                     fs::rename(&from, &target)?;
                 } else {
                     rename_new(&from, &target)?;
@@ -156,19 +158,39 @@ impl NewFile {
 
     fn link(&self, to: &Path) -> io::Result<()> {
         // By way of /proc, since AT_EMPTY_PATH asks for CAP_DAC_READ_SEARCH (linkat(2)).
-        let from = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let from = format!("/proc/self/fd/{}", self.file().as_raw_fd());
         Ok(linkat(nix::fcntl::AT_FDCWD, from.as_str(), nix::fcntl::AT_FDCWD, to, AtFlags::AT_SYMLINK_FOLLOW)?)
     }
 }
 
 impl Draft for NewFile {
     fn storage(&self) -> &dyn Storage {
-        &self.file
+        &self.disk
     }
 
-    fn publish(self: Box<Self>, name: &OsStr) -> io::Result<Box<dyn Storage>> {
-        let file = self.file.try_clone()?;
-        NewFile::publish(*self, name, false)?;
+    fn file(&self) -> io::Result<File> {
+        self.disk.file().try_clone()
+    }
+
+    fn can_clone_from(&self, source: &File) -> bool {
+        NewFile::can_clone_from(self, source)
+    }
+
+    fn clone_from(&self, source: &File) -> io::Result<()> {
+        NewFile::clone_from(self, source)
+    }
+
+    fn resemble(&self, owner: Option<(u32, u32)>, mode: u32) -> io::Result<()> {
+        NewFile::resemble(self, owner, mode)
+    }
+
+    fn nameless(self: Box<Self>) -> io::Result<Box<dyn Storage>> {
+        Ok(Box::new(self.into_unnamed()?))
+    }
+
+    fn publish(self: Box<Self>, name: &OsStr, replace: Replace) -> io::Result<Box<dyn Storage>> {
+        let file = self.disk.file().try_clone()?;
+        NewFile::publish(*self, name, replace)?;
         Ok(Box::new(file))
     }
 }
@@ -193,6 +215,10 @@ impl Folder for PathBuf {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        free_bytes(self)
     }
 }
 
@@ -235,12 +261,12 @@ fn random_name() -> io::Result<OsString> {
 mod tests {
     use std::{fs, io::ErrorKind};
 
-    use super::{NewFile, Storage};
+    use super::{DiskFile, NewFile, Replace, Storage};
 
     fn new_file(folder: &std::path::Path, named: bool) -> NewFile {
         if named {
             let (file, name) = NewFile::create_named(folder).expect("it can be created");
-            NewFile { file, folder: folder.to_owned(), name: Some(name) }
+            NewFile { disk: DiskFile::new(file).expect("it can be looked at"), folder: folder.to_owned(), name: Some(name) }
         } else {
             NewFile::create(folder).expect("it can be created")
         }
@@ -256,16 +282,16 @@ mod tests {
 
             let first = new_file(folder.path(), named);
             first.file().write(0, b"first").expect("it can be written");
-            first.publish("out".as_ref(), false).expect("it appears");
+            first.publish("out".as_ref(), Replace::Never).expect("it appears");
             let second = new_file(folder.path(), named);
             second.file().write(0, b"second").expect("it can be written");
-            assert_eq!(second.publish("out".as_ref(), false).expect_err("never replaced").kind(), ErrorKind::AlreadyExists);
+            assert_eq!(second.publish("out".as_ref(), Replace::Never).expect_err("never replaced").kind(), ErrorKind::AlreadyExists);
             assert_eq!(fs::read(folder.path().join("out")).expect("it is there"), b"first");
             assert_eq!(listed(), 1);
 
             let third = new_file(folder.path(), named);
             third.file().write(0, b"third").expect("it can be written");
-            third.publish("out".as_ref(), true).expect("it replaces");
+            third.publish("out".as_ref(), Replace::Existing).expect("it replaces");
             assert_eq!(fs::read(folder.path().join("out")).expect("it is there"), b"third");
             assert_eq!(listed(), 1);
         }

@@ -48,7 +48,7 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// What the system says.
     fn set_length(&self, length: u64) -> io::Result<()>;
-    /// Returns when all that was written is on stable storage.
+    /// Returns when all that was written is on stable storage, as far as syncing and closing can tell.
     ///
     /// # Errors
     /// What the system says. What was written before a failed sync may be lost, whatever a later sync says (Linux).
@@ -118,17 +118,50 @@ pub trait Folder: Send + Sync {
     /// # Errors
     /// What the system says; `InvalidInput` where it is no regular file.
     fn open(&self, name: &OsStr) -> io::Result<Option<Box<dyn Storage>>>;
+    /// Bytes that may still be written to it; none where nobody knows.
+    fn free_bytes(&self) -> Option<u64>;
+}
+
+/// What becomes of a file that stands under a draft's name when that is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replace {
+    /// It stays, and the draft isn't published.
+    Never,
+    /// The draft takes its place, in one step.
+    Existing,
 }
 
 /// A file without a name.
-pub trait Draft: Send {
+pub trait Draft: Send + Sync {
     /// Its bytes.
     fn storage(&self) -> &dyn Storage;
-    /// Gives it its name, where there is nothing of that name yet, and syncs the folder.
+    /// The same as an open file, for what reads nothing else.
     ///
     /// # Errors
-    /// `AlreadyExists` where something stands there; else what the system says.
-    fn publish(self: Box<Self>, name: &OsStr) -> io::Result<Box<dyn Storage>>;
+    /// What the system says.
+    fn file(&self) -> io::Result<File>;
+    /// Whether [`clone_from`](Self::clone_from) would work; the draft is empty before and after.
+    fn can_clone_from(&self, source: &File) -> bool;
+    /// Makes it a copy of `source` that shares all of its extents.
+    ///
+    /// # Errors
+    /// Where the file system can't, or the source lies on another.
+    fn clone_from(&self, source: &File) -> io::Result<()>;
+    /// Gives it a mode, and as far as that is allowed an owner (user and group).
+    ///
+    /// # Errors
+    /// What the system says.
+    fn resemble(&self, owner: Option<(u32, u32)>, mode: u32) -> io::Result<()>;
+    /// Its bytes for as long as they are open: it never gets a name.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn nameless(self: Box<Self>) -> io::Result<Box<dyn Storage>>;
+    /// Gives it its name, and syncs the folder.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where something stands there that isn't to be replaced; else what the system says. The draft is gone then.
+    fn publish(self: Box<Self>, name: &OsStr, replace: Replace) -> io::Result<Box<dyn Storage>>;
 }
 
 impl Storage for File {
@@ -158,7 +191,13 @@ impl Storage for File {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_all()
+        self.sync_all()?;
+        // Network file systems may tell only then that earlier writes failed (close(2), "Dealing with error returns from close()"). Locks
+        // stay: they are open file description locks, and the file stays open.
+        match self.try_clone() {
+            Ok(again) => Ok(nix::unistd::close(again)?),
+            Err(_) => Ok(()), // no descriptor left, which says nothing of what was written
+        }
     }
 
     fn claim(&self, alone: bool) -> io::Result<Claim> {

@@ -47,6 +47,8 @@ pub enum Fault {
     NoRoom,
     /// A part is done.
     Short,
+    /// A write seems to be done, and never reaches the medium: only syncing or closing tells, as on NFS.
+    Late,
 }
 
 /// All of the disk.
@@ -70,6 +72,8 @@ pub struct State {
     fault: Option<(Step, Fault)>,
     /// The read that fails.
     read_fault: Option<u64>,
+    /// The file of which something was lost that nobody was told of yet.
+    pub late: Option<usize>,
     /// Whether an error was injected.
     failed: Option<(usize, Kind)>,
     read_failed: Option<usize>,
@@ -123,6 +127,7 @@ impl Disk {
             dead: false,
             fault: None,
             read_fault: None,
+            late: None,
             failed: None,
             read_failed: None,
             room: u64::MAX,
@@ -294,6 +299,10 @@ impl Disk {
         }
         if let Some((_, fault)) = state.fault.filter(|&(at, _)| at == step) {
             state.failed = Some((file, kind));
+            if fault == Fault::Late {
+                state.late = Some(file);
+                return Ok(());
+            }
             return Err(broken(&mut state, fault));
         }
         change(&mut state)
@@ -336,6 +345,10 @@ impl Disk {
             state.files[file].write(offset, &bytes[..fits])?;
             if fits < bytes.len() { Err(error(ENOSPC)) } else { Ok(()) }
         };
+        let late = Step { number: self.state().number + 1, file, kind };
+        if self.state().fault == Some((late, Fault::Late)) {
+            self.state().files[file].lose(offset, bytes);
+        }
         let broken = |state: &mut State, fault: Fault| {
             let mut random = state.random();
             if fault != Fault::Eio {
@@ -364,7 +377,7 @@ impl Disk {
 impl State {
     fn calm(&mut self) {
         (self.number, self.reads, self.last, self.dead) = (0, 0, None, false);
-        (self.fault, self.read_fault, self.failed, self.read_failed) = (None, None, None, None);
+        (self.fault, self.late, self.read_fault, self.failed, self.read_failed) = (None, None, None, None, None);
         self.trace.clear();
     }
 

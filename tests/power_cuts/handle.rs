@@ -1,8 +1,8 @@
 //! Open files of the simulated disk, as the traits of the library want them.
 
-use std::{ffi::OsStr, io};
+use std::{ffi::OsStr, fs::File, io};
 
-use quorum_img::sys::storage::{Draft, Folder, Stamp, Storage};
+use quorum_img::sys::storage::{Draft, Folder, Replace, Stamp, Storage};
 
 use crate::{
     disk::{Disk, EIO, ENOSPC, Fault, Kind, State, error},
@@ -19,6 +19,11 @@ pub struct Handle {
 impl Handle {
     pub fn new(disk: Disk, file: usize) -> Self {
         Self { disk, file }
+    }
+
+    /// The file's number on the disk.
+    pub fn number(&self) -> usize {
+        self.file
     }
 }
 
@@ -49,7 +54,8 @@ impl Storage for Handle {
     fn sync(&self) -> io::Result<()> {
         let change = |state: &mut State| {
             state.files[self.file].sync();
-            Ok(())
+            // What was lost before is told now, and never again.
+            if state.late.take_if(|file| *file == self.file).is_some() { Err(error(ENOSPC)) } else { Ok(()) }
         };
         let broken = |state: &mut State, _| {
             let mut random = Random::of(state.random().next(), self.file as u64);
@@ -103,6 +109,10 @@ impl Folder for Disk {
         Ok(Box::new(Unnamed(self.handle(file))))
     }
 
+    fn free_bytes(&self) -> Option<u64> {
+        None // as some network file systems
+    }
+
     fn open(&self, name: &OsStr) -> io::Result<Option<Box<dyn Storage>>> {
         let Some(found) = self.find(name) else { return Ok(None) };
         self.sync_names(found.file)?; // whoever made it may have been killed before this
@@ -118,9 +128,34 @@ impl Draft for Unnamed {
         &self.0
     }
 
-    fn publish(self: Box<Self>, name: &OsStr) -> io::Result<Box<dyn Storage>> {
+    /// What reads show now, in a file of this machine.
+    fn file(&self) -> io::Result<File> {
+        let mut bytes = vec![0; self.0.length()? as usize];
+        let held = self.0.read_medium(0, &mut bytes)?;
+        let file = tempfile::tempfile()?;
+        Storage::write(&file, 0, &bytes[..held])?;
+        Ok(file)
+    }
+
+    fn can_clone_from(&self, _source: &File) -> bool {
+        false
+    }
+
+    fn clone_from(&self, _source: &File) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn resemble(&self, _owner: Option<(u32, u32)>, _mode: u32) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn nameless(self: Box<Self>) -> io::Result<Box<dyn Storage>> {
+        Ok(Box::new(self.0))
+    }
+
+    fn publish(self: Box<Self>, name: &OsStr, replace: Replace) -> io::Result<Box<dyn Storage>> {
         let Handle { disk, file } = &self.0;
-        if disk.state().names.contains_key(name) {
+        if replace == Replace::Never && disk.state().names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let link = |state: &mut State| {

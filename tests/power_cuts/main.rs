@@ -1,4 +1,4 @@
-//! A repair in place against power cuts and failing storage, on a simulated disk.
+//! Repairs, in place and to a new image, against power cuts and failing storage, on a simulated disk.
 //!
 //! Everything that a repair or an undo writes passes through the `Storage` and `Folder` traits; here a disk stands behind them that
 //! keeps what was synced apart from what was only written. A power cut leaves what was synced and any part of the rest, in any order,
@@ -16,6 +16,7 @@ mod disk;
 mod errors;
 mod handle;
 mod interrupts;
+mod new_image;
 mod oracle;
 mod platter;
 mod random;

@@ -86,6 +86,12 @@ impl Schedule {
         self.blocked(member, &self.sectors())
     }
 
+    /// The image that was voted for, with zeros where nobody won.
+    pub fn voted_image(&self) -> Vec<u8> {
+        let bytes = |sector: Decided| sector.right.unwrap_or_else(|| vec![0; (sector.end - sector.start) as usize]);
+        self.sectors().into_iter().flat_map(bytes).collect()
+    }
+
     pub fn expected(&self) -> Expected {
         let (size, sectors) = (self.voted_size(), self.sectors());
         let mut expected = Expected { members: Vec::new(), bad: Vec::new(), code: 0, work: false, unhealed: false };

@@ -205,6 +205,15 @@ impl Platter {
         }
     }
 
+    /// A write that reads show, and that never reaches the medium.
+    pub fn lose(&mut self, offset: u64, bytes: &[u8]) {
+        let end = offset + bytes.len() as u64;
+        if end > self.length() {
+            self.change(Change::Length(end));
+        }
+        self.cached.apply(&Change::Write { offset, bytes: bytes.to_vec(), heals: false });
+    }
+
     pub fn set_length(&mut self, length: u64) {
         self.change(Change::Length(length));
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use quorum_img::{
-    member::{Extent, Member, MemberName, ReadError},
+    member::{Extent, Member, MemberName, ReadError, Readable, Rewritable},
     sys::{
         buffer::Buffer,
         storage::{Stamp, Storage},
@@ -40,21 +40,9 @@ pub fn name_of(file: usize) -> MemberName {
     MemberName::from(std::path::Path::new(&format!("m{file}")))
 }
 
-impl Member for Voter {
-    fn name(&self) -> &MemberName {
-        &self.name
-    }
-
-    fn format(&self) -> &'static str {
-        "raw"
-    }
-
+impl Readable for Voter {
     fn size(&self) -> u64 {
         self.size
-    }
-
-    fn modified(&self) -> Option<SystemTime> {
-        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000))
     }
 
     fn extent(&self, offset: u64) -> Result<Extent, ReadError> {
@@ -72,6 +60,22 @@ impl Member for Voter {
             Ok(_) => Err(ReadError::Ended),
             Err(error) => Err(ReadError::of(error)),
         }
+    }
+}
+
+impl Rewritable for Voter {}
+
+impl Member for Voter {
+    fn name(&self) -> &MemberName {
+        &self.name
+    }
+
+    fn format(&self) -> &'static str {
+        "raw"
+    }
+
+    fn modified(&self) -> Option<SystemTime> {
+        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000))
     }
 
     fn changed(&self) -> Option<String> {

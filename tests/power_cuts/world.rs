@@ -3,10 +3,11 @@
 use std::{ffi::OsStr, path::Path, sync::Arc};
 
 use quorum_img::{
-    member::{Member, MemberName},
+    member::{Member, MemberName, Readable},
     repair::{
-        Forced, InPlace, InPlaceWish, JournalPlace, RepairError, admit,
+        Forced, Guard, InPlace, InPlaceWish, JournalPlace, RepairError,
         journal::{Identity, Journal},
+        judge::{Judge, Way},
         undo::{Undo, UndoError, UndoTarget, Undone},
     },
     report::{MemberSpan, Report},
@@ -69,8 +70,8 @@ impl World {
         let stores: Vec<Option<&dyn Storage>> = voters.iter().enumerate().map(store).collect();
         let question = self.schedule.question();
         let poll = Poll::new(&sizes(&members), &question).expect("the question makes sense");
-        let forced = Forced { stale: true, newer: true, ..Forced::default() };
-        admit(&members, &question, &poll, forced)?;
+        let forced = Forced::of([Guard::Stale, Guard::Newer]);
+        Judge { way: Way::InPlace, forced }.admit(&members, &question, &poll)?;
         let place = JournalPlace { folder: &self.disk, name: OsStr::new(JOURNAL), shown: journal_name() };
         let mut id = [0; 16];
         id[..8].copy_from_slice(&Random::of(self.schedule.seed, 77).next().to_le_bytes());

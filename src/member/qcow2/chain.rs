@@ -2,129 +2,27 @@
 
 use std::{
     borrow::Cow,
-    ffi::OsStr,
     fs::{self, File},
     io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Component, Path, PathBuf},
-    sync::Arc,
 };
 
 use super::{
-    Caches, Damages, HEAD_BYTES, Header, HeaderError, MAGIC, Qcow2Member,
-    header::header_bytes,
+    header::{HEAD_BYTES, Header, HeaderError, MAGIC, header_bytes},
     image::{Backing, DataFile, Image},
+    opening::{IGNORED, Opening, Qcow2Error, References},
     reference::{self, Reference},
-    snapshots::{Snapshot, find_snapshot, read_snapshots},
+    snapshots::{find_snapshot, read_snapshots},
+    voter::Qcow2Member,
 };
 use crate::{
-    member::{Cache, Member, MemberName, OpenError, RawMember, escaped},
+    member::{Member, MemberName, OpenError, RawMember, ReadError, Readable, escaped},
     sys::beneath,
 };
 
 /// Images over each other at most; QEMU itself warns of long chains.
 const DEPTH_MAX: usize = 64;
-/// Snapshots named in a message.
-const NAMED_MAX: usize = 20;
-
-/// Why a file isn't opened that nobody asked for.
-const IGNORED: &str = "it isn't opened here";
-
-/// Which files an image may name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum References {
-    /// None, and an image that names one is refused.
-    #[default]
-    Refused,
-    /// None, and what they hold is missing.
-    Ignored,
-    /// Those in the image's own folder or below.
-    Own,
-    /// Any.
-    Any,
-}
-
-/// How qcow2 images are opened.
-pub struct Opening<'a> {
-    /// How their files are read.
-    pub cache: Cache,
-    /// Which files they may name.
-    pub references: References,
-    /// The internal snapshot to read, by name or number.
-    pub snapshot: Option<&'a OsStr>,
-    /// Shared by all images.
-    pub caches: &'a Arc<Caches>,
-}
-
-/// Why an image isn't opened.
-#[derive(Debug, thiserror::Error)]
-pub enum Qcow2Error {
-    /// Encrypted, or with features that aren't known here.
-    #[error(
-        "{member}: {error}\n\
-         hint: {}: export it with its qemu-nbd -r, and name the nbd+unix:// address instead; \
-         where the other copies aren't so, its header is damaged: leave it out",
-        who_reads(.error)
-    )]
-    Unsupported {
-        /// Which one.
-        member: MemberName,
-        /// What it is.
-        error: HeaderError,
-    },
-    /// It names another file, which nobody allowed.
-    #[error("{member}: {what} {reference}, and {why}\nhint: {hint}")]
-    Reference {
-        /// The image that names it.
-        member: MemberName,
-        /// As what.
-        what: &'static str,
-        /// The name, control characters escaped.
-        reference: String,
-        /// Why it isn't followed.
-        why: Cow<'static, str>,
-        /// The way out.
-        hint: &'static str,
-    },
-    /// It names another file, which this program can't open as things are.
-    #[error(
-        "{member}: {what} {reference}, which can't be opened: {error}\nhint: run it as a user who may read that; ulimit -n says how many files may be open"
-    )]
-    Unopened {
-        /// The image that names it.
-        member: MemberName,
-        /// As what.
-        what: &'static str,
-        /// The file.
-        reference: MemberName,
-        /// The system's word.
-        error: String,
-    },
-    /// No such snapshot.
-    #[error("{member}: it has no snapshot {wanted}\nhint: {}", listed(.snapshots))]
-    Snapshot {
-        /// Which one.
-        member: MemberName,
-        /// As asked for.
-        wanted: String,
-        /// Those that there are.
-        snapshots: Vec<Snapshot>,
-    },
-}
-
-fn who_reads(error: &HeaderError) -> &'static str {
-    if matches!(error, HeaderError::Encrypted(_)) { "QEMU reads it where it has the secret" } else { "a QEMU that knows them reads it" }
-}
-
-fn listed(snapshots: &[Snapshot]) -> String {
-    if snapshots.is_empty() {
-        return "there are none in it".into();
-    }
-    let name = |snapshot: &Snapshot| escaped(&String::from_utf8_lossy(&snapshot.name));
-    let more = if snapshots.len() > NAMED_MAX { ", ..." } else { "" };
-    format!("there are {}{more}", snapshots.iter().take(NAMED_MAX).map(name).collect::<Vec<_>>().join(", "))
-}
-
 /// Reads and parses the header of a file.
 ///
 /// # Errors
@@ -146,8 +44,7 @@ pub fn read_header(file: &RawMember) -> Result<Header, HeaderError> {
     })
 }
 
-fn words(error: &crate::member::ReadError) -> String {
-    use crate::member::ReadError;
+fn words(error: &ReadError) -> String {
     match error {
         ReadError::Medium(error) | ReadError::Member(error) => error.to_string(),
         ReadError::Ended => "the file ended".into(),
@@ -181,7 +78,7 @@ impl Qcow2Member {
             image.size = snapshot.size.unwrap_or(image.size);
             shown = Some(escaped(&String::from_utf8_lossy(&snapshot.name)));
         }
-        Ok((Self { name, image, snapshot: shown, damages: Damages::default() }, warnings))
+        Ok((Self::new(image, shown), warnings))
     }
 }
 
@@ -305,7 +202,7 @@ impl Opening<'_> {
 
     /// Opens what an image names; inside: why it can't be had, which is damage of that image.
     fn open(&self, image: &RawMember, reference: &Reference, what: &'static str) -> Result<Result<RawMember, String>, Qcow2Error> {
-        let folder = match image.path().parent() {
+        let folder = match image.host().path().parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
@@ -391,8 +288,8 @@ fn recorded_format(header: &Header) -> Option<String> {
 }
 
 fn identity(file: &RawMember) -> (u64, u64) {
-    let meta = file.metadata();
-    if file.is_device() { (u64::MAX, meta.rdev()) } else { (meta.dev(), meta.ino()) }
+    let meta = file.host().metadata();
+    if file.host().is_device() { (u64::MAX, meta.rdev()) } else { (meta.dev(), meta.ino()) }
 }
 
 fn starts_with_magic(file: &RawMember) -> bool {

@@ -9,7 +9,7 @@ use super::{
     tables::{AtHand, Caches, Lost, Number, Tables},
 };
 use crate::{
-    member::{Extent, Member, MemberName, RawMember, ReadError},
+    member::{Extent, Member, MemberName, RawMember, ReadError, Readable},
     sys::buffer::Buffer,
     vote::ByteRange,
 };

@@ -1,55 +1,19 @@
 //! Which clusters a guest's bytes may be overwritten in, as they lie.
 
-use std::fmt;
-
 use super::{
-    Qcow2Member,
     entry::{self, COPIED, Part, SUBCLUSTERS},
-    image::{DataFile, Image},
+    image::DataFile,
     tables::{AtHand, Number},
+    voter::Qcow2Member,
 };
-use crate::member::{RawMember, ReadError};
+use crate::member::{ReadError, Unsound};
 
 /// Bits 9 to 63 of a refcount table's entry.
 const BLOCK: u64 = !0x1ff;
 
-/// What stands in the way of rewriting, in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unsound {
-    /// Its tables are wrong.
-    Damaged(String),
-    /// They are more than are looked through.
-    TooMuch(&'static str),
-}
-
-impl fmt::Display for Unsound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Damaged(what) => write!(f, "its metadata is damaged: {what}"),
-            Self::TooMuch(what) => f.write_str(what),
-        }
-    }
-}
-
-impl From<String> for Unsound {
-    fn from(what: String) -> Self {
-        Self::Damaged(what)
-    }
-}
-
-impl From<&str> for Unsound {
-    fn from(what: &str) -> Self {
-        Self::Damaged(what.to_owned())
-    }
-}
-
 impl Qcow2Member {
-    /// Where its file holds the guest's bytes from `offset` on (in bytes), where it alone refers to them; none where writing there takes
-    /// a new cluster. With it, up to where that holds: the end of a cluster or of a part of one.
-    ///
-    /// # Errors
-    /// Where the tables contradict themselves or can't be read.
-    pub fn owned(&self, offset: u64) -> Result<(Option<u64>, u64), Unsound> {
+    /// See [`member::Image::owned`](crate::member::Image::owned).
+    pub(super) fn owned_at(&self, offset: u64) -> Result<(Option<u64>, u64), Unsound> {
         let image = &self.image;
         let layout = image.layout;
         let cluster_bytes = layout.cluster_bytes();
@@ -119,20 +83,5 @@ impl Qcow2Member {
             }
             Err(ReadError::Member(error)) => Err(error.to_string().into()),
         }
-    }
-
-    /// Its file was written to, and has `length` bytes now: nothing that was read of it counts any more.
-    pub fn forget(&self, length: u64) {
-        self.image.tables.forget(length);
-    }
-
-    /// Its own file.
-    #[must_use]
-    pub fn file(&self) -> &RawMember {
-        &self.image.file
-    }
-
-    pub(super) fn image(&self) -> &Image {
-        &self.image
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, os::unix::ffi::OsStringExt, path::PathBuf};
 
-use crate::member::described;
+use crate::member::{blockdev, escaped};
 
 /// What a name of a backing file means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(super) struct Reference {
 pub(super) fn parse(name: &[u8]) -> Result<Reference, String> {
     let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(bytes.to_vec()));
     if let Some(json) = name.strip_prefix(b"json:") {
-        let file = described::file(&described::of_json(json)?)?;
+        let file = blockdev::file(&blockdev::of_json(json)?)?;
         return Ok(Reference { path: file.path.into(), format: file.format.map(str::to_owned) });
     }
     if let Some(file) = name.strip_prefix(b"file:") {
@@ -30,7 +30,7 @@ pub(super) fn parse(name: &[u8]) -> Result<Reference, String> {
     let colon = name.iter().position(|&byte| byte == b':');
     let slash = name.iter().position(|&byte| byte == b'/').unwrap_or(name.len());
     match colon.filter(|&colon| colon < slash) {
-        Some(colon) => Err(format!("the protocol {} isn't followed", crate::member::escaped(&String::from_utf8_lossy(&name[..colon])))),
+        Some(colon) => Err(format!("the protocol {} isn't followed", escaped(&String::from_utf8_lossy(&name[..colon])))),
         None => Ok(Reference { path: path(name), format: None }),
     }
 }

@@ -1,7 +1,7 @@
 //! The table of internal snapshots (QEMU, docs/interop/qcow2.rst, "Snapshot table entry").
 
 use super::header::{Header, u32_at, u64_at};
-use crate::member::{Member, RawMember};
+use crate::member::{RawMember, Readable};
 
 /// Bytes of an entry before its extra data and names.
 const ENTRY_BYTES: usize = 40;

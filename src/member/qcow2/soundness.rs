@@ -5,13 +5,12 @@
 use std::ops::Range;
 
 use super::{
-    Qcow2Member,
     entry::{self, COPIED, Part, SUBCLUSTERS},
-    ownership::Unsound,
     snapshots::read_snapshots,
     tables::AtHand,
+    voter::Qcow2Member,
 };
-use crate::member::{Extent, Member};
+use crate::member::{Extent, Readable, Unsound};
 
 /// Clusters of the file whose uses are counted at a time, in two bytes each; for more of them the L2 tables are gone through again.
 const COUNTED_MAX: u64 = 32 << 20;
@@ -71,13 +70,13 @@ impl Qcow2Member {
     ///
     /// # Errors
     /// What is wrong, or where it was stopped.
-    pub fn verify_books(&self, wanted: u64, stopped: &dyn Fn() -> bool) -> Result<u64, Unsound> {
-        let clusters = self.image().tables.end().div_ceil(self.header().cluster_bytes());
+    pub(super) fn verify_books(&self, wanted: u64, stopped: &dyn Fn() -> bool) -> Result<u64, Unsound> {
+        let clusters = self.image.tables.end().div_ceil(self.header().cluster_bytes());
         if clusters.div_ceil(COUNTED_MAX) > PASSES_MAX {
-            return Err(Unsound::TooMuch("its file has too many clusters to be looked through"));
+            return Err(Unsound::Unable("its file has too many clusters to be looked through".into()));
         }
         let header = self.header();
-        let (snapshots, flaw) = read_snapshots(self.file(), header);
+        let (snapshots, flaw) = read_snapshots(&self.image.file, header);
         if let Some(flaw) = flaw {
             return Err(flaw.into());
         }
@@ -152,7 +151,7 @@ impl Qcow2Member {
 
     /// All L2 tables, in the order of the file. In the active L1 table a bit tells which of them are used once ("L1 table entry").
     fn l2_tables(&self, l1_tables: &[L1], clusters: u64, stopped: &dyn Fn() -> bool) -> Result<Vec<L2>, Unsound> {
-        let layout = self.image().layout;
+        let layout = self.image.layout;
         let (mut tables, mut mentions) = (Vec::new(), Vec::new());
         for &(offset, entries, active) in l1_tables {
             let (mut at_hand, mut index) = (AtHand::default(), 0);
@@ -194,7 +193,7 @@ impl Qcow2Member {
 
     /// Where the hole of its file ends that lies at `offset`, if there is one.
     fn hole_at(&self, offset: u64) -> Option<u64> {
-        match self.file().extent(offset) {
+        match self.image.file.extent(offset) {
             Ok(Extent::Zero(end)) if end > offset => Some(end),
             _ => None,
         }
@@ -202,7 +201,7 @@ impl Qcow2Member {
 
     /// The entries of the L2 table at `table`, to which so many L1 entries lead (see [`OF_ACTIVE`]).
     fn verify_l2(&self, met: &mut Met, table: u64, uses: u32, stopped: &dyn Fn() -> bool) -> Result<(), Unsound> {
-        let layout = self.image().layout;
+        let layout = self.image.layout;
         if self.hole_at(table).is_some_and(|end| end >= table + layout.cluster_bytes()) {
             return Ok(());
         }
@@ -279,7 +278,7 @@ fn put_together(tables: &mut Vec<L2>, mentions: &mut Vec<L2>) -> Result<(), Unso
         }
         same
     });
-    if tables.len() > L2_TABLES_MAX { Err(Unsound::TooMuch("it has too many tables to be looked through")) } else { Ok(()) }
+    if tables.len() > L2_TABLES_MAX { Err(Unsound::Unable("it has too many tables to be looked through".into())) } else { Ok(()) }
 }
 
 /// L1 tables that lie on each other, or would take too long; puts them in the order of the file.
@@ -290,7 +289,7 @@ fn refuse_odd_tables(tables: &mut Vec<L1>) -> Result<(), Unsound> {
         return Err(format!("its L1 tables at {:#x} and {:#x} lie on each other", pair[0].0, pair[1].0).into());
     }
     if tables.iter().map(|(_, entries, _)| u64::from(*entries)).sum::<u64>() > L1_ENTRIES_MAX {
-        return Err(Unsound::TooMuch("its snapshots have too many tables to be looked through"));
+        return Err(Unsound::Unable("its snapshots have too many tables to be looked through".into()));
     }
     Ok(())
 }

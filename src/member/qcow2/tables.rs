@@ -8,7 +8,7 @@ use std::sync::{
 use lru::LruCache;
 
 use crate::{
-    member::{Member, RawMember, ReadError},
+    member::{RawMember, ReadError, Readable},
     sys::buffer::Buffer,
 };
 
@@ -73,7 +73,17 @@ impl<T: ?Sized> Weighed<T> {
     }
 }
 
+/// Memory for tables of images, and for inflated clusters, of all members together, in bytes.
+const TABLE_BYTES_MAX: usize = 32 << 20;
+const CLUSTER_BYTES_MAX: usize = 48 << 20;
+
 impl Caches {
+    /// Those that the members of one vote share.
+    #[must_use]
+    pub fn of_all_members() -> Self {
+        Self::new(TABLE_BYTES_MAX, CLUSTER_BYTES_MAX)
+    }
+
     /// Caches that keep at most so many bytes of tables, and of inflated clusters.
     #[must_use]
     pub fn new(table_bytes: usize, cluster_bytes: usize) -> Self {

@@ -1,9 +1,9 @@
 //! What a journal's batches hold.
 
 use super::{
-    Journal, JournalError,
-    reader::Record,
-    records::{ENTRY_BYTES, ENTRY_RANGE_MAX, Entry, HEAD_BYTES, Kind, Old, decode_hashes},
+    error::JournalError,
+    reader::{Journal, Record},
+    records::{ENTRY_BYTES, ENTRY_RANGE_MAX, Entry, HEAD_BYTES, Kind, MemberSum, Old, decode_hashes},
 };
 use crate::vote::{ByteRange, CoarseRanges, members_of};
 
@@ -25,17 +25,6 @@ pub struct Loaded {
     pub old: Vec<u8>,
     /// Where its batch stands in the journal, in bytes: earlier ones come first.
     pub record: u64,
-}
-
-/// What the entries of a journal add up to for one member.
-#[derive(Clone, Debug, Default)]
-pub struct MemberSum {
-    /// Entries.
-    pub ranges: u64,
-    /// Bytes that were rewritten, cut off or added.
-    pub bytes: u64,
-    /// Bytes that could not be read.
-    pub unreadable_bytes: u64,
 }
 
 impl Journal {

@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{member::JOURNAL_MAGIC as MAGIC, vote::MEMBERS_MAX};
+use crate::{electorate::JOURNAL_MAGIC as MAGIC, vote::MEMBERS_MAX};
 
 /// The version that is written, and the only one that is read.
 pub const VERSION: u32 = 1;

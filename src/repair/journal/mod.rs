@@ -1,13 +1,17 @@
 //! The journal of an in-place repair: what every rewritten byte was before. `docs/journal.md` specifies it byte by byte.
 
 mod entries;
+mod error;
 mod format;
+mod identity;
 mod reader;
 mod records;
 mod writer;
 
-pub use entries::{Loaded, MemberSum};
+pub use entries::Loaded;
+pub use error::JournalError;
 pub use format::{Header, Identity, SAMPLE_BYTES, Sample, UNIT_BYTES, VERSION};
-pub use reader::{Journal, JournalError, State};
-pub use records::{ENTRY_RANGE_MAX, Ended, Entry, Old, Resized, unit_hashes};
+pub use identity::file_system_of;
+pub use reader::{Journal, State};
+pub use records::{ENTRY_RANGE_MAX, Ended, Entry, MemberSum, Old, Resized, unit_hashes};
 pub use writer::{BatchWriter, JournalWriter, Reserve};

@@ -5,9 +5,10 @@ use std::{io, sync::OnceLock};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{
-    Header, JournalWriter, MemberSum, VERSION,
-    format::{ALIGNMENT, HEADER_BYTES_MAX},
-    records::{Ended, HEAD_BYTES, Head, Kind, Resized},
+    error::JournalError,
+    format::{ALIGNMENT, HEADER_BYTES_MAX, Header, VERSION},
+    records::{Ended, HEAD_BYTES, Head, Kind, MemberSum, Resized},
+    writer::JournalWriter,
 };
 use crate::{member::MemberName, sys::storage::Storage, vote::ByteRange};
 
@@ -15,45 +16,6 @@ use crate::{member::MemberName, sys::storage::Storage, vote::ByteRange};
 const STEP_BYTES: usize = 1 << 20;
 /// Records read at most: more than any disk can hold batches.
 const RECORDS_MAX: usize = 1 << 20;
-/// Why a journal can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// Something else.
-    #[error("{journal}: is no journal of quorum-img\nhint: name the journal, or another place for a new one with --journal")]
-    Foreign {
-        /// Its name.
-        journal: MemberName,
-    },
-    /// Of a later version of this program.
-    #[error("{journal}: has version {version} of the format, and this program reads {VERSION}\nhint: use the quorum-img that wrote it")]
-    Version {
-        /// Its name.
-        journal: MemberName,
-        /// The version it says.
-        version: u32,
-    },
-    /// Checksums don't match.
-    #[error(
-        "{journal}: is damaged at offset {offset:#x}, so nothing is done by it\n\
-         hint: take the journal from a backup or another disk; without one, quorum-img check tells how the members stand"
-    )]
-    Damaged {
-        /// Its name.
-        journal: MemberName,
-        /// Where, in bytes.
-        offset: u64,
-    },
-    /// The system's word.
-    #[error("{journal}: can't be read at offset {offset:#x}: {error}\nhint: copy it to another disk first, and name the copy")]
-    Read {
-        /// Its name.
-        journal: MemberName,
-        /// Where, in bytes.
-        offset: u64,
-        /// The system's word.
-        error: io::Error,
-    },
-}
 
 /// How far it all came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

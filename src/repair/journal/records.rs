@@ -274,6 +274,17 @@ impl Ended {
     }
 }
 
+/// What the entries of a journal add up to for one member.
+#[derive(Clone, Debug, Default)]
+pub struct MemberSum {
+    /// Entries.
+    pub ranges: u64,
+    /// Bytes that were rewritten, cut off or added.
+    pub bytes: u64,
+    /// Bytes that could not be read.
+    pub unreadable_bytes: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::{collection::vec, prelude::*};

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     sys::{
         locks::Claim,
-        storage::{Folder, Storage},
+        storage::{Folder, Replace, Storage},
     },
     vote::ByteRange,
 };
@@ -64,7 +64,7 @@ impl JournalWriter {
             }
         }
         draft.storage().sync()?;
-        Ok(Self { storage: draft.publish(name)?, id: header.id, session: 0, sequence: 0, at: begin })
+        Ok(Self { storage: draft.publish(name, Replace::Never)?, id: header.id, session: 0, sequence: 0, at: begin })
     }
 
     /// Goes on with one that stands there, whose last record lies in `last` (bytes).

@@ -4,7 +4,7 @@ use std::io;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Undo, UndoError, UndoTarget, length_of};
+use super::target::{Undo, UndoError, UndoTarget, length_of};
 use crate::{
     member::MemberName,
     repair::journal::{ENTRY_RANGE_MAX, Entry, Identity, Journal, JournalError, Loaded, Old, SAMPLE_BYTES, UNIT_BYTES},

@@ -1,0 +1,106 @@
+//! What a repair in place says before the first write, and after the last.
+
+use std::io::{self, IsTerminal, Write};
+
+use super::{
+    ask::ask,
+    repair_args::RepairArgs,
+    say::{complain, warn_unless},
+};
+use crate::{
+    member::Member,
+    repair::{JournalPlace, Proposal},
+    report::{InPlaceReport, Report, human_size},
+};
+
+/// What a write in the middle of nowhere costs beside its bytes, in seconds: for the estimate.
+const SEEK_SECONDS: f64 = 50e-6;
+
+/// Shows what is going to be done, and asks where somebody is there to answer.
+pub(super) fn agree(args: &RepairArgs, proposal: &Proposal, estimate: &str, stopped: &dyn Fn() -> bool) -> bool {
+    if !args.show.progress.quiet {
+        let mut to = anstream::stderr().lock();
+        let mut say = |line: &str| drop(writeln!(to, "{line}")); // where standard error is gone, nobody listens
+        if proposal.resumed {
+            let name = proposal.journal.map_or_else(String::new, ToString::to_string);
+            say(&format!("Going on with the unfinished repair that {name} tells of."));
+        }
+        let ranges = if proposal.writes == 1 { "1 range".to_owned() } else { format!("{} ranges", proposal.writes) };
+        let again = match proposal.again_bytes {
+            0 => String::new(),
+            bytes => format!(", and up to {} once more that may not have reached the disk", human_size(bytes)),
+        };
+        say(&format!("About to write {} to members, in {ranges}{again}{estimate}:", human_size(proposal.bytes)));
+        proposal.members.iter().for_each(|member| say(&format!("  {}", member.described())));
+        match proposal.journal {
+            Some(journal) if !proposal.resumed => say(&format!("Journal: {journal}, up to {}.", human_size(proposal.journal_bytes))),
+            Some(_) => {}
+            None => say("No journal: this can't be undone."),
+        }
+    }
+    if args.in_place.yes || !io::stdin().is_terminal() {
+        return true;
+    }
+    ask("Go on? [y/N] ", stopped)
+}
+
+/// How long it will take, in words, by what reading cost so far.
+pub(super) fn estimate(proposal: &Proposal, members: usize, bytes_per_second: f64) -> String {
+    // Voted on again; journalled, its space being written first; written, and read back.
+    let bytes = proposal.voted_bytes as f64 * members as f64 + 2.0 * proposal.journal_bytes as f64 + 2.0 * proposal.bytes as f64;
+    let seconds = bytes / bytes_per_second.max(1.0) + proposal.writes as f64 * SEEK_SECONDS;
+    if seconds < 2.0 { String::new() } else { format!(" (about {seconds:.0} s)") }
+}
+
+/// What went wrong, and how to go on.
+pub(super) fn tell(args: &RepairArgs, done: &InPlaceReport, report: &Report, members: &[&dyn Member], journal: Option<&JournalPlace>) {
+    let code = report.exit_code;
+    if let Some(refused) = &done.refused {
+        return complain(refused);
+    }
+    if report.sectors.undecided > 0 {
+        complain(&format!(
+            "{} sectors have no winner, and were left alone\nhint: --pick says who is right in a range, --trust who is right everywhere",
+            report.sectors.undecided
+        ));
+    }
+    if done.not_healed_sectors > 0 {
+        complain(&format!(
+            "{} sectors could not be healed\nhint: the report lists them; replace the disk, or make a new image with repair -o",
+            done.not_healed_sectors
+        ));
+    }
+    for member in &done.members {
+        if member.surplus_bytes > 0 {
+            let surplus = human_size(member.surplus_bytes);
+            let way_out = match members[member.index].image() {
+                _ if !member.fixed_size => "--truncate cuts them".to_owned(),
+                Some(image) => {
+                    format!(
+                        "the size of an image isn't changed in place: {} --shrink does that, repair -o makes a new one",
+                        image.resized_by()
+                    )
+                }
+                None => "its size can't be changed".to_owned(),
+            };
+            warn_unless(args.show.progress.quiet, &format!("{}: {surplus} behind the virtual size were kept; {way_out}", member.name));
+        }
+        if member.no_write {
+            warn_unless(args.show.progress.quiet, &format!("{}: it differs, and stays so: --no-write", member.name));
+        }
+    }
+    for member in &done.members {
+        if let Some(error) = &member.error {
+            complain(&format!("{}: {error}\nhint: nothing more was written to it; look at its storage, and run this again", member.name));
+        }
+    }
+    let journal = journal.filter(|_| done.journal.is_some()).map(|place| place.shown.quoted());
+    if code == 130 {
+        let back = journal.as_ref().map_or_else(String::new, |journal| format!("; quorum-img undo {journal} takes back what was written"));
+        complain(&format!("interrupted; {} were written\nhint: run the same command again to go on{back}", human_size(done.bytes_written)));
+    } else if let (false, false, Some(journal)) = (done.completed, done.dry_run, journal) {
+        complain(&format!(
+            "not completed\nhint: run the same command again to go on; quorum-img undo {journal} takes back what was written"
+        ));
+    }
+}

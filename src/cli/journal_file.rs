@@ -1,0 +1,34 @@
+//! A journal that the user names.
+
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{
+    member::MemberName,
+    repair::{journal::Journal, undo::UndoError},
+    sys::{
+        locks::Claim,
+        storage::{Storage, untrusted},
+    },
+};
+
+/// Opens and reads a journal that is to be trusted.
+pub(super) fn open_journal(path: &Path, writes: bool) -> Result<Journal> {
+    let name = MemberName::from(path);
+    let opened = OpenOptions::new().read(true).write(writes).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+    let file = opened
+        .with_context(|| format!("{name}: can't be opened\nhint: name the journal of the repair; run it as a user who may write to it"))?;
+    let meta = file.metadata().with_context(|| name.to_string())?;
+    ensure!(meta.is_file(), "{name}: this is no file\nhint: name the journal of the repair");
+    if let Some(why) = untrusted(&meta) {
+        bail!(
+            "{name}: this journal isn't to be trusted, for it names files to write: {why}\nhint: look at it; chown and chmod it where it is yours"
+        );
+    }
+    // Before anything of it is read: a repair that runs would append to it meanwhile.
+    if let Claim::Others(holders) = Storage::claim(&file, writes).with_context(|| name.to_string())? {
+        return Err(UndoError::InUse { journal: name, holders }.into());
+    }
+    Ok(Journal::load(&name, Box::new(file))?)
+}

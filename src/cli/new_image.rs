@@ -1,0 +1,86 @@
+//! `quorum-img repair -o`: write a repaired image.
+
+use std::{path::Path, sync::Mutex};
+
+use anyhow::{Result, bail, ensure};
+
+use super::{
+    next,
+    places::same_place,
+    present::Presenter,
+    progress::Control,
+    repair_args::{Reflink, RepairArgs, Undecided},
+    say::complain,
+};
+use crate::{
+    electorate::{Access, open_voters},
+    member::MemberName,
+    repair::{
+        Earlier, Repair, Target, Wish,
+        judge::{Judge, Way},
+    },
+    report::Look,
+    scan::{Poll, sizes},
+    vote::Fill,
+};
+
+/// Votes, and writes what wins to `output_file`.
+pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
+    let voters = open_voters(&args.members.roll(), &Access::Read(args.locks.locks()))?;
+    let members = voters.listed();
+    let question = args.question(&members)?;
+    let poll = Poll::new(&sizes(&members), &question)?;
+    let judge = Judge { way: Way::NewImage, forced: args.forced() };
+    judge.admit(&members, &question, &poll)?;
+    let target = Target::settle(output_file, poll.size, &members, judge)?;
+    let qcow2 = args.qcow2_options()?;
+    if let (Some(_), Target::Device(_)) = (qcow2, &target) {
+        bail!("{}: a block device takes a raw image\nhint: leave -O qcow2 out, or name a file", MemberName::from(output_file));
+    }
+    let earlier = args.from.as_deref().map(|path| Earlier::read(path, &members, &poll)).transpose()?;
+    earlier.iter().try_for_each(|earlier| earlier.refuse_stale(judge))?;
+    let wish = Wish {
+        output: output_file,
+        target,
+        fill: match args.undecided {
+            Undecided::Fail => Fill::Fail,
+            Undecided::First => Fill::First,
+            Undecided::Zero => Fill::Zero,
+            Undecided::Marker => Fill::Marker,
+            Undecided::Bytes => Fill::Bytes,
+        },
+        sparse_bytes: args.sparse_size,
+        qcow2,
+        reflink: args.reflink == Reflink::Auto && args.sparse_size != 0,
+        verify: !args.no_verify,
+        expected_sha256: args.expect_sha256.clone(),
+        earlier,
+        forced: judge.forced,
+        divergences_max: args.show.max_divergences as usize,
+    };
+    if let Some(report) = &args.show.report {
+        ensure!(
+            !same_place(report, output_file),
+            "--report {} names the output itself\nhint: choose another name for one of them",
+            MemberName::from(report.as_path())
+        );
+    }
+    let presenter = Mutex::new(Presenter::new(&args.show, &members)?);
+    let mut control = Control::new(&args.show.progress)?;
+    let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
+    let phases = |what, bytes| control.begin(what, bytes);
+    let before = |warnings: &[String]| control.aside(|| presenter.lock().expect("no panics").warn_ahead(warnings));
+    let repair = Repair { members: &members, question: &question, poll, wish: &wish, watch: &control, phases: &phases, before: &before };
+    let report = repair.run(warnings, &mut |run, findings| presenter.lock().expect("no panics").divergence(run, findings));
+    control.end();
+    let mut report = report?;
+    report.mark_guesses(&voters.guessed);
+    if report.exit_code == 2
+        && let Some(repair) = report.repair.as_ref().filter(|repair| !repair.written)
+    {
+        let what = format!("{}: not made, since {} sectors have no winner", repair.output, repair.unfilled_sectors);
+        complain(&format!("{what}\nhint: --pick says who is right in a range, --undecided what to write there"));
+    }
+    let look = Look { next: next::after_repair(&report, &args.members, &args.vote), or: None };
+    presenter.into_inner().expect("no panics").finish(report, &look)
+}

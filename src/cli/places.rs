@@ -1,0 +1,28 @@
+//! Names that must not mean the same place.
+
+use std::{fs, path::Path};
+
+use anyhow::{Result, ensure};
+
+use crate::{member::Member, sys::storage::place_of};
+
+/// Whether two names mean the same place in the same folder.
+pub(super) fn same_place(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| {
+        let path = if path.is_symlink() { fs::canonicalize(path).ok()? } else { path.to_owned() };
+        let (folder, name) = place_of(&path)?;
+        Some((fs::canonicalize(folder).ok()?, name.to_owned()))
+    };
+    place(one).is_some_and(|one| Some(one) == place(other))
+}
+
+/// Refuses to take a place that holds a member, or a file that one consists of.
+pub(super) fn refuse_member_at(path: &Path, members: &[&dyn Member]) -> Result<()> {
+    for member in members {
+        for (depth, file) in member.files().into_iter().enumerate() {
+            let how = if depth == 0 { "is" } else { "lies under" };
+            ensure!(!file.is_at(path)?, "this {how} the member {}\nhint: choose another name", member.name());
+        }
+    }
+    Ok(())
+}

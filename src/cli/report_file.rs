@@ -1,0 +1,100 @@
+//! The file that `--report` names.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::places::refuse_member_at;
+use crate::{
+    electorate::file_system_conflict,
+    member::Member,
+    report::{self, Divergence, Report, Spool},
+    sys::{
+        device::Sysfs,
+        storage::{Draft, Folder, Replace, place_of},
+        stream::Stream,
+    },
+};
+
+/// A report file in the making.
+pub(super) struct ReportFile {
+    target: PathBuf,
+    /// The earlier report that stands there, as device and inode.
+    there: Option<(u64, u64)>,
+    draft: Box<dyn Draft>,
+    spool: Spool,
+}
+
+impl ReportFile {
+    /// Refuses one that can't be written, or would take the place of something else, before anything is read.
+    pub(super) fn new(target: &Path, members: &[&dyn Member]) -> Result<Self> {
+        let target = if target.is_symlink() { fs::canonicalize(target)? } else { target.to_owned() };
+        let there = fs::metadata(&target).ok().map(|there| (there.dev(), there.ino()));
+        if there.is_some() {
+            refuse_member_at(&target, members)?;
+            ensure!(is_report(&target)?, "there is something else than a report under that name\nhint: remove it, or choose another name");
+        }
+        let (folder, _) = place_of(&target).context("this is no file's name\nhint: name a file")?;
+        if let Some(member) = file_system_conflict(folder, members, &Sysfs::default()).unwrap_or(None) {
+            bail!("it would lie on a file system inside of the member {member}, which writing would change\nhint: choose another folder");
+        }
+        let folder = folder.to_owned();
+        let draft =
+            folder.create().context("no file can be made in its folder\nhint: name a folder that exists and that you may write to")?;
+        let spool = Spool::new(folder.create()?.nameless()?);
+        Ok(Self { target, there, draft, spool })
+    }
+
+    /// Its name.
+    pub(super) fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Takes a divergence.
+    pub(super) fn add(&mut self, divergence: &Divergence) -> io::Result<()> {
+        self.spool.add(divergence)
+    }
+
+    /// Gives the report its name.
+    pub(super) fn publish(self, report: &mut Report) -> Result<()> {
+        let capped = std::mem::replace(&mut report.divergences, self.spool.finish()?);
+        let omitted = std::mem::take(&mut report.divergences_omitted);
+        let mut to = io::BufWriter::with_capacity(1 << 16, Stream::new(self.draft.storage()));
+        report::write(report, &mut to)?;
+        to.flush()?;
+        drop(to);
+        make_readable(&*self.draft);
+        self.draft.storage().sync()?;
+        let name = self.target.file_name().context("it has a name")?;
+        // Only the earlier report that we saw when we began is replaced.
+        let now = fs::metadata(&self.target).ok().map(|now| (now.dev(), now.ino()));
+        let replace = if now.is_some() && now == self.there { Replace::Existing } else { Replace::Never };
+        self.draft.publish(name, replace).context("something else appeared under that name meanwhile\nhint: choose another name")?;
+        (report.divergences, report.divergences_omitted) = (capped, omitted);
+        Ok(())
+    }
+}
+
+/// As files are that programs create: readable, less what the user's mask takes away.
+fn make_readable(draft: &dyn Draft) {
+    // umask(2) can only tell the mask by changing it.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
+    let _ = draft.resemble(None, 0o666 & !mask.unwrap_or(0o077)); // else it stays private
+}
+
+/// Whether an earlier report stands there, or an empty file.
+fn is_report(path: &Path) -> Result<bool> {
+    if !fs::metadata(path)?.is_file() {
+        return Ok(false);
+    }
+    let mut start = Vec::new();
+    File::open(path)?.take(128).read_to_end(&mut start)?;
+    let text = String::from_utf8_lossy(&start);
+    Ok(start.is_empty() || (text.starts_with("{\n    \"schema\": 1,\n    \"command\": \"")))
+}

@@ -1,0 +1,73 @@
+//! The way to the terminal: results to standard output, all else to standard error.
+
+use std::io::{self, IsTerminal, Write};
+
+use crate::member::escaped;
+
+/// Says on standard error what went wrong.
+pub(super) fn complain(text: &str) {
+    let mut to = anstream::stderr().lock();
+    let style = anstyle::AnsiColor::Red.on_default().bold();
+    let _ = writeln!(to, "{style}quorum-img:{style:#} {text}"); // where standard error is gone, nobody listens
+}
+
+/// Says on standard error what the user should know.
+pub(super) fn warn(text: &str) {
+    let mut to = anstream::stderr().lock();
+    let style = anstyle::AnsiColor::Yellow.on_default().bold();
+    let _ = writeln!(to, "{style}warning:{style:#} {text}"); // as in `complain`
+}
+
+/// Standard output. Whoever closes the pipe has seen enough: that is no error.
+pub(super) struct Output {
+    closed: bool,
+}
+
+impl Output {
+    pub(super) fn new() -> Self {
+        Self { closed: false }
+    }
+
+    /// The same with styles where they are wanted.
+    pub(super) fn styled(self) -> anstream::AutoStream<Box<dyn Write>> {
+        let choice = if io::stdout().is_terminal() { anstream::AutoStream::choice(&io::stdout()) } else { anstream::ColorChoice::Never };
+        anstream::AutoStream::new(Box::new(self), choice)
+    }
+
+    fn heed(&mut self, written: io::Result<()>) -> io::Result<()> {
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.closed {
+            let written = io::stdout().lock().write_all(bytes);
+            self.heed(written)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = io::stdout().lock().flush();
+        self.heed(flushed)
+    }
+}
+
+/// Says what the user should know, unless nothing is to be said.
+pub(super) fn warn_unless(quiet: bool, text: &str) {
+    if !quiet {
+        warn(text);
+    }
+}
+
+/// A path of a journal, harmless on a terminal.
+pub(super) fn shown(path: &[u8]) -> String {
+    escaped(&String::from_utf8_lossy(path))
+}

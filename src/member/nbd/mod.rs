@@ -1,0 +1,7 @@
+//! Exports of NBD servers: whatever QEMU, nbdkit or a storage server can read, as a guest sees it.
+
+mod export;
+mod facts;
+mod storage;
+
+pub use export::{NbdMember, NbdOpenError};

@@ -1,0 +1,156 @@
+//! How a member is read.
+
+use std::{fs::File, io};
+
+use crate::{
+    sys::{buffer::Buffer, mapping::Window},
+    vote::ByteRange,
+};
+
+// A thread maps a window of each member at a time.
+const _: () = assert!(crate::sys::mapping::WINDOWS_MAX >= crate::vote::MEMBERS_MAX);
+
+/// How members are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cache {
+    /// By way of this machine's page cache.
+    #[default]
+    Writeback,
+    /// Past it: direct I/O, so that the medium answers.
+    None,
+}
+
+/// Why a read gave no bytes.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The medium can't read this place; others may be fine.
+    Medium(io::Error),
+    /// The member ends before the place: it became shorter since it was opened.
+    Ended,
+    /// The member as a whole can't be reached any more.
+    Member(io::Error),
+}
+
+impl ReadError {
+    /// Sorts what the system said: an error of this place, or of the whole member.
+    #[must_use]
+    pub fn of(error: io::Error) -> Self {
+        let whole = [
+            libc::ESTALE,    // NFS: the file is gone on the server
+            libc::ETIMEDOUT, // NFS, iSCSI: nobody answers
+            libc::ENXIO,     // the device is gone
+            libc::ENODEV,
+            libc::ENOTCONN, // FUSE: its server died
+            libc::ECONNABORTED,
+            libc::ECONNRESET,
+            libc::ECONNREFUSED,
+            libc::EHOSTDOWN,
+            libc::EHOSTUNREACH,
+            libc::ENETDOWN,
+            libc::ENETUNREACH,
+            libc::ESHUTDOWN,
+            libc::EPIPE,
+            libc::EBADF,
+            libc::EACCES, // NFS checks rights at each read
+            libc::EPERM,
+            libc::ENOLINK,
+            libc::ENOMEDIUM,
+            libc::EKEYEXPIRED,
+            libc::ENOMEM, // says nothing about the medium
+        ];
+        match error.raw_os_error() {
+            Some(code) if whole.contains(&code) => Self::Member(error),
+            _ => Self::Medium(error),
+        }
+    }
+}
+
+/// Whether a stretch of a member holds data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Bytes that must be read, up to this offset.
+    Data(u64),
+    /// Known zeros, up to this offset.
+    Zero(u64),
+}
+
+impl Extent {
+    /// Where it ends, in bytes from the member's start.
+    #[must_use]
+    pub fn end(self) -> u64 {
+        let (Self::Data(end) | Self::Zero(end)) = self;
+        end
+    }
+}
+
+/// The half of a member that is read from, as far as it holds bytes of the guest's disk.
+pub trait Readable: Send + Sync {
+    /// Bytes that a guest sees, as of when it was opened.
+    fn size(&self) -> u64;
+
+    /// What is known of the bytes from `offset` (less than the size) on.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn extent(&self, offset: u64) -> Result<Extent, ReadError>;
+
+    /// Reads all of `bytes` from `offset` on. `bounce` is memory that it may use, and keep there for the next call.
+    ///
+    /// # Errors
+    /// See [`ReadError`]; `bytes` holds anything then.
+    fn read(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError>;
+
+    /// Maps `range` (starting at a multiple of the page size) where this member can be mapped.
+    fn window(&self, _range: ByteRange) -> Option<Window> {
+        None
+    }
+
+    /// Whether [`window`](Self::window) has anything to offer.
+    fn mappable(&self) -> bool {
+        false
+    }
+
+    /// Starts reading `range` without waiting, where the system wouldn't by itself.
+    fn prefetch(&self, _range: ByteRange) {}
+
+    /// The smallest number of bytes that it can tell to be unreadable.
+    fn read_unit(&self) -> u64 {
+        u64::from(crate::vote::SECTOR_MIN)
+    }
+
+    /// The file whose bytes are just what a guest sees, where there is one: it can be cloned.
+    fn plain_file(&self) -> Option<&File> {
+        None
+    }
+
+    /// Where the bytes come from: the medium itself, past this machine's page cache?
+    fn reads_medium(&self) -> bool {
+        false
+    }
+
+    /// Memory in bytes that one read may take beside its bytes.
+    fn scratch_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// The last extent that a member told, so that it isn't asked for the same one again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KnownExtent(Option<(u64, Extent)>);
+
+impl KnownExtent {
+    /// The extent of that very member that holds `offset` (less than its size).
+    ///
+    /// # Errors
+    /// As for [`Readable::extent`].
+    pub fn at(&mut self, member: &(impl Readable + ?Sized), offset: u64) -> Result<Extent, ReadError> {
+        if let Some((start, extent)) = self.0
+            && (start..extent.end()).contains(&offset)
+        {
+            return Ok(extent);
+        }
+        let extent = member.extent(offset)?;
+        self.0 = Some((offset, extent));
+        Ok(extent)
+    }
+}

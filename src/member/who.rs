@@ -1,0 +1,72 @@
+//! Who a member is.
+
+use std::time::SystemTime;
+
+use super::{Facts, HostFile, MemberName, Readable, Rewritable};
+use crate::vote::ByteRange;
+
+/// Something wrong with the structure of a member's image, for a part of the guest's disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageError {
+    /// Which table or file: `l1`, `l2`, `data`, `backing`, `data-file`.
+    pub table: &'static str,
+    /// The file, where it isn't the member's own.
+    pub file: Option<MemberName>,
+    /// Where in the file the bad entry stands, in bytes.
+    pub entry_offset: Option<u64>,
+    /// What is lost of the guest's disk.
+    pub range: ByteRange,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// One copy that votes: who it is, how it is read, how it is rewritten. Nobody asks which kind it is: what a caller needs is a question
+/// that every kind can answer.
+pub trait Member: Readable + Rewritable {
+    /// As the user named it.
+    fn name(&self) -> &MemberName;
+
+    /// Its format as reports name it: `raw`, `qcow2`, `nbd`.
+    fn format(&self) -> &'static str;
+
+    /// When it was last modified, as of when it was opened.
+    fn modified(&self) -> Option<SystemTime>;
+
+    /// The internal snapshot that is read, control characters escaped; none for its active state.
+    fn snapshot(&self) -> Option<&str> {
+        None
+    }
+
+    /// Its address, the same from every folder, where it isn't a file or device of this machine.
+    fn address(&self) -> Option<String> {
+        None
+    }
+
+    /// The files that it is read from, its own first; none where it comes from elsewhere.
+    fn files(&self) -> Vec<&HostFile> {
+        Vec::new()
+    }
+
+    /// Whether its file holds the disk otherwise than byte for byte.
+    fn is_encoded(&self) -> bool {
+        false
+    }
+
+    /// Why it can't be read as what it is, where that is known from the start.
+    fn failure(&self) -> Option<&str> {
+        None
+    }
+
+    /// What was found to be wrong with its structure so far, by offset, and how many errors more.
+    fn image_errors(&self) -> (Vec<ImageError>, u64) {
+        (Vec::new(), 0)
+    }
+
+    /// What only its kind has to tell, a section each.
+    fn facts(&self) -> Vec<Facts> {
+        Vec::new()
+    }
+
+    /// What became different since it was opened, in words; none where all is as it was.
+    fn changed(&self) -> Option<String>;
+}

@@ -1,0 +1,285 @@
+//! An in-place repair from end to end: vote, plan, judge, journal, write, sync, read back, report.
+
+use super::{
+    amounts::data_bytes,
+    batch::Flow,
+    clusters::Clusters,
+    outcome::{Done, listed},
+    plan::{Plan, Planner, Standing},
+    rewriter::{Progress, Rewriter, Stop},
+    survey::Survey,
+    wish::{InPlace, Proposal},
+};
+use crate::{
+    member::{Image, Readable},
+    repair::{
+        RepairError,
+        journal::Journal,
+        judge::{Guard, Judge, Losses, Way},
+    },
+    report::{InPlaceReport, Picked, Report, Span},
+    scan::{Checked, Findings, Job, Limits, Listener, Outcome, make_report, scan},
+    sys::storage::{PAGE_BYTES, Storage},
+    vote::{ByteRange, Fill},
+};
+
+impl InPlace<'_> {
+    /// Repairs and reports; `listener` hears of each divergence in order, and `warnings` go into the report.
+    ///
+    /// # Errors
+    /// See [`RepairError`]: where the plan is refused nothing was written; what was written stands in the journal.
+    pub fn run(&self, mut warnings: Vec<String>, listener: Listener) -> Result<Report, RepairError> {
+        let (unfinished, standing_there) = self.earlier_journal()?;
+        if let (Some(earlier), None) = (&self.wish.earlier, &unfinished) {
+            earlier.refuse_stale(self.judge())?;
+        }
+        if let Some(journal) = unfinished.as_ref().filter(|_| self.judge().heeds(Guard::Changed)) {
+            self.refuse_foreign_writes(journal)?;
+        }
+        let begun = match &unfinished {
+            Some(journal) => journal.touched()?,
+            None => 0,
+        };
+        let mut survey = Survey::new(self.members, |index| self.is_written(index));
+        let (checked, planner) = self.vote(begun, &mut survey, listener)?;
+        let plan = planner.finish(&checked.outcome.tally.members);
+        let composed_blocks = checked.findings.composed_blocks();
+        let listed = listed(&checked.findings, &plan);
+        let complete = checked.outcome.complete;
+        let left = plan.members.iter().zip(self.members).filter(|(plan, _)| plan.left_bytes > 0);
+        warnings.extend(left.map(|(plan, member)| {
+            let why = match member.image() {
+                Some(image) => {
+                    format!("the size of an image isn't changed in place: {} does that, repair -o makes a new one", image.resized_by())
+                }
+                None => "a sector before them is undecided, or it is a device".into(),
+            };
+            format!("{}: {} bytes that it lacks at its end can't be added: {why}", member.name(), plan.left_bytes)
+        }));
+        let failed = checked.outcome.failures.iter().any(Option::is_some);
+        let mut report = make_report("repair", self.members, self.question, self.poll, checked, warnings);
+        if self.wish.earlier.is_some() {
+            report.range = None;
+        }
+        let (kept, omitted) = listed;
+        let mut section = InPlaceReport {
+            in_place: true,
+            dry_run: self.wish.dry_run,
+            resumed: unfinished.is_some(),
+            composed_blocks,
+            journal_bytes: if plan.is_empty() || self.wish.journal.is_none() {
+                0
+            } else {
+                plan.record_bytes().saturating_add(survey.record_bytes())
+            },
+            members: self.proposed(&plan),
+            plan: kept,
+            plan_omitted: omitted,
+            picked: self.question.picks.iter().map(|&(range, member)| Picked { span: Span::from(range), member }).collect(),
+            ..InPlaceReport::default()
+        };
+        let readable = complete && report.exit_code != 3;
+        let mut code = if readable { self.left_over(&report, &plan, failed) } else { report.exit_code };
+        if readable {
+            let mut again = unfinished.as_ref().map_or(Ok(Vec::new()), Journal::unsynced)?;
+            // Images were put back before: nothing of an earlier session stands in them.
+            again.iter_mut().zip(self.members).filter(|(_, member)| member.image().is_some()).for_each(|(ranges, _)| ranges.clear());
+            let again_bytes = again.iter().flatten().map(|range| range.length()).sum();
+            let work = !plan.is_empty() || unfinished.is_some();
+            let refused = self.judged(&plan, &survey, begun).err().or(standing_there.filter(|_| !plan.is_empty()));
+            if self.watch.stopped() {
+                code = 130;
+            } else if let Some(refusal) = refused {
+                code = code.max(refusal.exit_code());
+                section.refused = Some(refusal.to_string());
+            } else if !work {
+                section.completed = !self.wish.dry_run;
+            } else if self.wish.dry_run {
+                code = code.max(1);
+            } else if self.agreed(&section, &plan, again_bytes, &report.warnings) {
+                let done = self.rewrite(&plan, &survey, unfinished, &again)?;
+                code = code.max(self.settle(&mut section, &plan, &done));
+            } else {
+                code = if self.watch.stopped() { 130 } else { code.max(1) };
+            }
+        }
+        report.exit_code = code;
+        report.in_place = Some(section);
+        Ok(report)
+    }
+
+    fn vote(&self, begun: u64, survey: &mut Survey, listener: Listener) -> Result<(Checked, Planner), RepairError> {
+        let modified = |index: usize| self.members[index].modified().filter(|_| begun >> index & 1 == 0);
+        let stopped = || self.watch.stopped();
+        let standings = self.members.iter().enumerate().map(|(index, member)| {
+            let surplus = ByteRange::new(self.poll.size.min(member.size()), member.size());
+            let tail = ByteRange::new(member.size().min(self.poll.size), self.poll.size);
+            // Of what is only planned nobody has opened a way to write: a plain file can be resized.
+            let resizable = self.stores[index].map_or(member.plain_file().is_some() || !self.wish.dry_run, Storage::resizable)
+                && member.image().is_none();
+            let truncated = self.wish.truncate && self.is_written(index) && resizable;
+            Standing {
+                size: member.size(),
+                modified: modified(index),
+                written: self.is_written(index),
+                block_bytes: self.block_bytes(index),
+                grows: resizable,
+                truncated,
+                tail_data: if tail.is_empty() { 0 } else { data_bytes(self.members, tail, &stopped) },
+                surplus_data: if truncated { data_bytes(&[*member], surplus, &stopped) } else { 0 },
+            }
+        });
+        let ranges = match &self.wish.earlier {
+            Some(earlier) => earlier.ranges().to_vec(),
+            None if self.poll.range.is_empty() => Vec::new(),
+            None => vec![self.poll.range],
+        };
+        let mut planner = Planner::new(self.poll.size, self.poll.sector, &ranges, standings.collect(), self.wish.portion_bytes);
+        let limits = Limits { divergences: self.wish.divergences_max, fill: Fill::Fail };
+        let mut findings = Findings::of(self.members, limits);
+        (self.phases)("voting", ranges.iter().map(|range| range.length()).sum());
+        let job = Job::new(self.members, self.question, self.poll, &ranges, self.watch);
+        let outcome: Outcome = scan(&job, &mut |run| {
+            findings.add(run);
+            planner.add(run);
+            survey.add(run);
+            listener(run, &findings)
+        })?;
+        for (index, failure) in outcome.failures.iter().enumerate() {
+            if failure.is_some() {
+                planner.spare(index);
+            }
+        }
+        Ok((Checked { outcome, findings }, planner))
+    }
+
+    /// Refuses a plan that may do harm, or that can't be carried out.
+    fn judged(&self, plan: &Plan, survey: &Survey, begun: u64) -> Result<(), RepairError> {
+        let stopped = || self.watch.stopped();
+        if !plan.is_empty() {
+            let losses = Losses {
+                members: self.members,
+                each: plan.members.iter().enumerate().map(|(index, member)| member.loss(begun >> index & 1 == 1)).collect(),
+                data_bytes: data_bytes(self.members, ByteRange::new(0, self.poll.size), &stopped),
+                max_damage: self.wish.max_damage,
+                dependent: &self.wish.dependent,
+            };
+            self.judge().losses(&losses)?;
+        }
+        let journalled = self.wish.journal.is_some() || self.wish.dry_run;
+        self.judge().images(survey.needs(|index| plan.members[index].is_rewritten()), journalled, &stopped)
+    }
+
+    fn judge(&self) -> Judge {
+        Judge { way: Way::InPlace, forced: self.wish.forced }
+    }
+
+    /// Whether a member may be written to, as far as the user is concerned.
+    fn is_written(&self, index: usize) -> bool {
+        !self.wish.no_write.contains(&index) && self.question.trust != Some(index) && (self.wish.dry_run || self.stores[index].is_some())
+    }
+
+    fn block_bytes(&self, index: usize) -> u64 {
+        self.stores[index].map_or(PAGE_BYTES, Storage::block_bytes)
+    }
+
+    fn agreed(&self, section: &InPlaceReport, plan: &Plan, again_bytes: u64, warnings: &[String]) -> bool {
+        (self.confirm)(&Proposal {
+            members: &section.members,
+            writes: plan.writes,
+            bytes: plan.bytes(),
+            again_bytes,
+            voted_bytes: plan.voted_bytes(),
+            journal_bytes: section.journal_bytes,
+            journal: self.wish.journal.as_ref().map(|place| &place.shown),
+            resumed: section.resumed,
+            warnings,
+        })
+    }
+
+    /// The file of a member, which the journal tells of.
+    pub(super) fn file(&self, index: usize) -> &dyn Readable {
+        self.members[index].image().map_or(self.members[index], Image::as_bytes)
+    }
+
+    fn rewrite(&self, plan: &Plan, survey: &Survey, unfinished: Option<Journal>, again: &[Vec<ByteRange>]) -> Result<Done, RepairError> {
+        // From here on what the vote saw must stay as it is.
+        for member in self.members {
+            if let Some(what) = member.changed() {
+                return Err(RepairError::Changed { member: member.name().clone(), what });
+            }
+        }
+        let unsettled = match &unfinished {
+            Some(journal) => journal.touched()? & !journal.settled(),
+            None => 0,
+        };
+        let journal = match (unfinished, &self.wish.journal) {
+            (Some(journal), _) => {
+                let name = journal.name().clone();
+                let failed = |error| RepairError::JournalWrite { journal: name.clone(), error };
+                let resumed = journal.resume().map_err(failed)?;
+                Some((name, resumed))
+            }
+            (None, Some(place)) => Some((place.shown.clone(), self.new_journal(place, plan, survey.record_bytes())?)),
+            (None, None) => None,
+        };
+        let mut rewriter = Rewriter {
+            members: self.members,
+            files: (0..self.members.len()).map(|index| self.file(index)).collect(),
+            images: self.members.iter().enumerate().map(|(index, member)| Some(Clusters::new(*member, member.image()?, index))).collect(),
+            lengths_max: (0..self.members.len()).map(|index| survey.length_max(index)).collect(),
+            stores: self.stores,
+            blocks: (0..self.members.len()).map(|index| self.block_bytes(index)).collect(),
+            question: self.question,
+            poll: self.poll,
+            plan,
+            watch: self.watch,
+            journal,
+            synced: u64::MAX,
+            progress: vec![Progress::default(); self.members.len()],
+            unsteady: Vec::new(),
+            from_medium: true,
+        };
+        let gone_through = self.stages(&mut rewriter, again, unsettled);
+        let closed = rewriter.close(gone_through.is_ok());
+        let interrupted = match gone_through {
+            Ok(()) => false,
+            Err(Stop::Interrupted) => true,
+            Err(Stop::Failed(error)) => return Err(error),
+        };
+        closed?;
+        let sound = rewriter.progress.iter().all(|progress| progress.error.is_none());
+        Ok(Done {
+            journal_bytes: rewriter.journal.as_ref().map(|(_, journal)| journal.bytes()),
+            completed: !interrupted && sound && rewriter.unsteady.is_empty(),
+            progress: rewriter.progress,
+            unsteady: rewriter.unsteady,
+            from_medium: rewriter.from_medium,
+            interrupted,
+        })
+    }
+
+    fn stages(&self, rewriter: &mut Rewriter, forced: &[Vec<ByteRange>], unsettled: u64) -> Result<(), Stop> {
+        rewriter.announce_lengths()?;
+        std::thread::scope(|scope| {
+            let mut flow = Flow::new(scope);
+            let written = self.portions(rewriter, &mut flow, forced);
+            rewriter.heed_read_back(&mut flow);
+            written
+        })?;
+        (self.phases)("setting lengths", 0);
+        rewriter.extend();
+        rewriter.cut()?;
+        rewriter.settle(unsettled);
+        Ok(())
+    }
+
+    fn portions<'s, 'a: 's>(&self, rewriter: &mut Rewriter<'a>, flow: &mut Flow<'s, '_>, forced: &[Vec<ByteRange>]) -> Result<(), Stop> {
+        if forced.iter().any(|ranges| !ranges.is_empty()) {
+            (self.phases)("writing again", forced.iter().flatten().map(|range| range.length()).sum());
+            rewriter.again(flow, forced)?;
+        }
+        (self.phases)("rewriting", rewriter.plan.voted_bytes());
+        rewriter.planned(flow)
+    }
+}

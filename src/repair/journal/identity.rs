@@ -1,0 +1,58 @@
+//! What a journal tells its members by.
+
+use std::{
+    fs, io,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+};
+
+use super::format::Identity;
+use crate::member::{HostFile, Member};
+
+impl Identity {
+    /// What tells a member from others, without samples: of an export, only its address.
+    ///
+    /// # Errors
+    /// Where its file's name can't be followed any more.
+    pub fn of(member: &dyn Member) -> io::Result<Self> {
+        match (member.address(), member.files().first()) {
+            (None, Some(file)) => Self::of_file(file),
+            (address, _) => Ok(Self {
+                path: address.unwrap_or_default().into_bytes(),
+                device: true,
+                file_system: [0; 16],
+                inode: 0,
+                device_number: 0,
+                size: member.size(),
+                samples: Vec::new(),
+            }),
+        }
+    }
+
+    /// The same of a file or device.
+    ///
+    /// # Errors
+    /// As for [`of`](Self::of).
+    pub fn of_file(file: &HostFile) -> io::Result<Self> {
+        let path = fs::canonicalize(file.path())?;
+        let (meta, device) = (file.metadata(), file.is_device());
+        Ok(Self {
+            path: path.as_os_str().as_bytes().to_vec(),
+            device,
+            file_system: file_system_of(file),
+            inode: if device { 0 } else { meta.ino() },
+            device_number: if device { meta.rdev() } else { meta.dev() },
+            size: file.size(),
+            samples: Vec::new(),
+        })
+    }
+}
+
+/// What the file system that holds a member calls itself; zeros for a device, and where that isn't known.
+#[must_use]
+pub fn file_system_of(file: &HostFile) -> [u8; 16] {
+    let mut id = [0; 16];
+    if let (false, Ok(facts)) = (file.is_device(), nix::sys::statvfs::fstatvfs(file.file())) {
+        id[..8].copy_from_slice(&facts.filesystem_id().to_le_bytes());
+    }
+    id
+}

@@ -1,0 +1,143 @@
+//! The way of a new image from end to end.
+
+use std::{ffi::OsStr, os::unix::fs::MetadataExt};
+
+use super::{
+    outcome::Written,
+    passes::Making,
+    target::Target,
+    wish::Repair,
+    writer::{Ground, Writer},
+};
+use crate::{
+    member::Member,
+    repair::RepairError,
+    report::{ReadPattern, Report},
+    scan::{Limits, Listener, newer_warnings},
+    sys::{
+        holes,
+        storage::{Draft, Folder, Replace, Storage},
+    },
+    vote::{ByteRange, Rule},
+};
+
+impl Repair<'_> {
+    /// Writes the voted image and reports; `listener` hears of each divergence in order, and `warnings` go into the report.
+    ///
+    /// # Errors
+    /// See [`RepairError`]: nothing is left of the output then. (A device holds what was written so far.)
+    pub fn run(mut self, warnings: Vec<String>, listener: Listener) -> Result<Report, RepairError> {
+        let asked = self.question.range.map(|_| self.poll.range.into());
+        if self.question.range.is_some() {
+            // Outside of the range the members must agree: nobody asked for a vote there.
+            let asked = self.poll.range;
+            self.poll.rules.underlay(ByteRange::new(0, asked.start), Rule::Unanimity);
+            self.poll.rules.underlay(ByteRange::new(asked.end, self.poll.size), Rule::Unanimity);
+            self.poll.range = ByteRange::new(0, self.poll.size);
+        }
+        if self.question.size.is_none() && self.question.trust.is_none() {
+            self.judge().cuts(self.members, self.poll.size, self.phases, &|| self.watch.stopped())?;
+        }
+        let written = match &self.wish.target {
+            Target::File { folder, name, replace } => self.to_file(&**folder, name, *replace, listener)?,
+            Target::Device(device) => self.to_device(&**device, &warnings, listener)?,
+        };
+        let mut report = self.report(written, warnings);
+        report.range = asked;
+        Ok(report)
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        Limits { divergences: self.wish.divergences_max, fill: self.wish.fill }
+    }
+
+    fn to_file(&self, folder: &dyn Folder, name: &OsStr, replace: Replace, listener: Listener) -> Result<Written, RepairError> {
+        let new =
+            folder.create().map_err(self.failed("can't be made in its folder", "choose a folder that exists and that you may write to"))?;
+        let cloneable: Vec<usize> = if self.wish.reflink && self.wish.qcow2.is_none() {
+            let candidates = self.members.iter().enumerate().filter_map(|(index, member)| Some((index, member.plain_file()?)));
+            // Under fifo the first member's word is taken wherever it can be read, and nobody was compared with it.
+            let candidates = candidates.filter(|&(index, _)| index == 0 || self.question.read_pattern == ReadPattern::Quorum);
+            candidates.filter(|(_, source)| new.can_clone_from(source)).map(|(index, _)| index).collect()
+        } else {
+            Vec::new()
+        };
+        let mut written = if cloneable.is_empty() {
+            self.judge().room(&self.output_name(), self.data_bytes(), folder.free_bytes())?;
+            self.stream(Making::Draft(&*new), listener)?
+        } else {
+            self.clone_and_patch(&*new, folder, &cloneable, listener)?
+        };
+        if written.usable {
+            self.settle(Making::Draft(&*new), &mut written)?;
+        }
+        // Looked at last: up to here somebody may have written to a member.
+        if written.usable && !self.watch.stopped() && !self.any_changed() {
+            let owners: Vec<(u32, u32, u32)> = self
+                .members
+                .iter()
+                .filter_map(|member| member.files().first().map(|file| file.metadata()))
+                .filter(|meta| meta.is_file())
+                .map(|meta| (meta.uid(), meta.gid(), meta.mode()))
+                .collect();
+            self.resemble(&*new, &owners)?;
+            new.storage().sync().map_err(self.failed("can't be synced", "look at the storage that holds it"))?;
+            new.publish(name, replace).map_err(self.failed(
+                "can't be given its name",
+                "if something else has appeared under it, choose another; --force overwrite replaces",
+            ))?;
+        } else {
+            written.usable = false;
+        }
+        Ok(written)
+    }
+
+    /// Mode and owner, where the members agree on them; else it stays the caller's own, and private.
+    fn resemble(&self, new: &dyn Draft, owners: &[(u32, u32, u32)]) -> Result<(), RepairError> {
+        let Some(&(user, group, mode)) = owners.first() else { return Ok(()) };
+        let owner = owners.iter().all(|other| (other.0, other.1) == (user, group)).then_some((user, group));
+        let mode = if owners.iter().all(|other| other.2 == mode) { mode } else { 0o600 };
+        new.resemble(owner, mode).map_err(self.failed("can't be given its mode", "look at the file system that holds it"))
+    }
+
+    fn any_changed(&self) -> bool {
+        self.members.iter().any(|member| member.changed().is_some())
+    }
+
+    /// Bytes of data that an output surely takes: no less than the member with the fewest.
+    fn data_bytes(&self) -> u64 {
+        if self.wish.sparse_bytes == 0 {
+            return self.poll.size;
+        }
+        let data = |member: &&dyn Member| member.plain_file().map_or(0, |file| holes::data_bytes(file, member.size().min(self.poll.size)));
+        self.members.iter().map(data).min().unwrap_or(0)
+    }
+
+    /// A device can't appear complete: all is voted on, and every filling found, before the first byte is written.
+    fn to_device(&self, device: &dyn Storage, warnings: &[String], listener: Listener) -> Result<Written, RepairError> {
+        let (checked, uncopied) = self.rehearse(listener)?;
+        let unfilled = uncopied.max(checked.outcome.unfilled_sectors);
+        if !checked.outcome.complete || unfilled > 0 || self.any_changed() {
+            return Ok(Written::nothing(checked, unfilled));
+        }
+        (self.before)(&[warnings, &newer_warnings(self.members, &checked.findings)].concat());
+        let writer = Writer::new(device, Ground::Anything, self.watch);
+        let (copied, ranges) = (self.copy_unlisted(&writer)?, self.ranges());
+        (self.phases)("writing", ranges.iter().map(|range| range.length()).sum());
+        let digest = checked.findings.digest();
+        let again = self.vote_again(&ranges, &writer, self.findings(), |again| again.digest() == digest)?;
+        let complete = copied.complete && again.complete;
+        let unfilled = copied.tally.undecided.max(again.unfilled_sectors);
+        let copied_from_others = copied.tally.decided;
+        let mut written = Written { usable: complete && unfilled == 0, copied_from_others, ..Written::by(&writer, checked, unfilled) };
+        if written.usable {
+            self.read_back(Making::Device(device), &[ByteRange::new(0, self.poll.size)], writer, &mut written)?;
+            // It was right before it was written: what is wrong now is the storage.
+            self.settle(Making::Device(device), &mut written).map_err(|error| match error {
+                RepairError::Digest { output, .. } => RepairError::ReadBack { output, from: 0, to: self.poll.size },
+                other => other,
+            })?;
+        }
+        Ok(written)
+    }
+}

@@ -1,0 +1,100 @@
+//! What became of a new image, and the report of it.
+
+use super::{wish::Repair, writer::Writer};
+use crate::{
+    report::{Picked, RepairReport, Report, Span},
+    scan::{Checked, make_report},
+    vote::Fill,
+};
+
+/// What was written, before it is judged.
+pub(super) struct Written {
+    pub(super) checked: Checked,
+    pub(super) method: &'static str,
+    pub(super) base: Option<usize>,
+    pub(super) bytes: u64,
+    pub(super) unfilled: u64,
+    /// Whether it may be kept: complete, and something everywhere.
+    pub(super) usable: bool,
+    pub(super) verified: bool,
+    pub(super) sha256: Option<String>,
+    /// Whether the read-back came from the medium, past the page cache.
+    pub(super) from_medium: bool,
+    /// Sectors outside of an earlier report's list that could not be read from the first member.
+    pub(super) copied_from_others: u64,
+}
+
+impl Written {
+    /// Votes were held, and nothing was written.
+    pub(super) fn nothing(checked: Checked, unfilled: u64) -> Self {
+        Self {
+            checked,
+            method: "stream",
+            base: None,
+            bytes: 0,
+            unfilled,
+            usable: false,
+            verified: false,
+            sha256: None,
+            from_medium: false,
+            copied_from_others: 0,
+        }
+    }
+
+    /// Something was written: of use if it was complete, and no sector lacks its bytes.
+    pub(super) fn by(writer: &Writer, checked: Checked, unfilled: u64) -> Self {
+        Self { usable: checked.outcome.complete && unfilled == 0, bytes: writer.bytes_written(), ..Self::nothing(checked, unfilled) }
+    }
+}
+
+impl Repair<'_> {
+    pub(super) fn report(&self, written: Written, mut warnings: Vec<String>) -> Report {
+        if written.copied_from_others > 0 {
+            warnings.push(format!(
+                "{} sectors that the earlier report doesn't list could not be read from the first member; another's were taken without a vote",
+                written.copied_from_others
+            ));
+        }
+        let undecided = written.checked.outcome.tally.undecided;
+        let fill = match self.wish.fill {
+            Fill::Fail => None,
+            Fill::First => Some("first"),
+            Fill::Zero => Some("zero"),
+            Fill::Marker => Some("marker"),
+            Fill::Bytes => Some("bytes"),
+        };
+        let filled = fill.is_some() && undecided > 0;
+        let findings = &written.checked.findings;
+        let picked = self.question.picks.iter();
+        let section = RepairReport {
+            output: self.output_name().to_string(),
+            format: if self.wish.qcow2.is_some() { "qcow2" } else { "raw" },
+            written: written.usable,
+            method: written.usable.then_some(written.method),
+            base: written.base.filter(|_| written.usable),
+            bytes_written: if written.usable || self.is_device() { written.bytes } else { 0 },
+            verified: written.verified,
+            verified_from: written.verified.then_some(if written.from_medium { "medium" } else { "cache" }),
+            composed_blocks: findings.composed_blocks(),
+            fill: fill.filter(|_| filled),
+            filled_sectors: if filled { undecided - written.unfilled.min(undecided) } else { 0 },
+            filled: if filled { findings.undecided().into_iter().map(Span::from).collect() } else { Vec::new() },
+            unfilled_sectors: written.unfilled,
+            picked: picked.map(|&(range, member)| Picked { span: Span::from(range), member }).collect(),
+            sha256: written.sha256,
+        };
+        let proven = section.sha256.is_some();
+        let stopped = self.watch.stopped();
+        let mut report = make_report("repair", self.members, self.question, &self.poll, written.checked, warnings);
+        let settled = if undecided > 0 || section.unfilled_sectors > 0 { 2 } else { 0 };
+        report.exit_code = match report.exit_code {
+            130 => 130,
+            _ if stopped && !section.written => 130,
+            3 => 3,
+            _ if section.written && proven => 0,
+            _ => settled,
+        };
+        report.repair = Some(section);
+        report
+    }
+}

@@ -1,0 +1,300 @@
+//! The passes over the members, and over what was written.
+
+use std::{io, sync::Arc};
+
+use super::{
+    outcome::Written,
+    qcow2::Qcow2Image,
+    verify::{Nowhere, ReadBack, VotedDigest, find_difference, sha256},
+    wish::Repair,
+    writer::{Ground, Sink, Writer},
+};
+use crate::{
+    member::{
+        Cache, RawMember,
+        qcow2::{Caches, Opening, Qcow2Member, References, read_header},
+    },
+    repair::RepairError,
+    scan::{Checked, Findings, Job, Listener, Outcome, Output, ScanError, scan, workers},
+    sys::storage::{Draft, Folder, Storage},
+    vote::{ByteRange, Fill, Rule, Rules, Run, Verdict},
+};
+
+/// What QEMU's sizes are multiples of, in bytes.
+const SECTOR: u64 = 512;
+/// Memory for tables and inflated clusters while an image is read back, each.
+const READ_BACK_BYTES: usize = 16 << 20;
+
+/// What is in the making.
+#[derive(Clone, Copy)]
+pub(super) enum Making<'a> {
+    /// A file that has no name yet.
+    Draft(&'a dyn Draft),
+    /// A device.
+    Device(&'a dyn Storage),
+}
+
+impl<'a> Making<'a> {
+    fn storage(self) -> &'a dyn Storage {
+        match self {
+            Self::Draft(draft) => draft.storage(),
+            Self::Device(device) => device,
+        }
+    }
+}
+
+impl Repair<'_> {
+    /// Votes and writes in one go: each member is read once.
+    pub(super) fn stream(&self, making: Making, listener: Listener) -> Result<Written, RepairError> {
+        let storage = making.storage();
+        let ground = Ground::Holes(self.wish.sparse_bytes);
+        let writer = if let Some(options) = self.wish.qcow2 {
+            Writer::to(
+                Sink::Qcow2(Box::new(Qcow2Image::new(storage, options, self.poll.size.next_multiple_of(SECTOR))?)),
+                ground,
+                self.watch,
+            )
+        } else {
+            storage
+                .set_length(self.poll.size)
+                .map_err(self.failed("can't be given its length", "choose a file system that allows files of that size"))?;
+            Writer::new(storage, ground, self.watch)
+        };
+        let copied = self.copy_unlisted(&writer)?;
+        let checked = if copied.complete {
+            let fails = self.wish.fill == Fill::Fail;
+            self.vote("voting and writing", Some(&writer), self.findings(), &mut |run, findings| {
+                if fails && run.vote.verdict == Verdict::Undecided {
+                    writer.doom();
+                }
+                listener(run, findings)
+            })?
+        } else {
+            Checked { outcome: Outcome::unscanned(self.members.len()), findings: self.findings() }
+        };
+        let unfilled = copied.tally.undecided.max(checked.outcome.unfilled_sectors);
+        let mut written = Written { copied_from_others: copied.tally.decided, ..Written::by(&writer, checked, unfilled) };
+        if written.usable {
+            writer.finish().map_err(self.failed("can't be completed", self.remains()))?;
+            written.bytes = writer.bytes_written();
+            self.read_back(making, &[ByteRange::new(0, self.poll.size)], writer, &mut written)?;
+        }
+        Ok(written)
+    }
+
+    /// Copies what an earlier report doesn't list: that is unanimous by its word, so one member is enough.
+    pub(super) fn copy_unlisted(&self, output: &dyn Output) -> Result<Outcome, RepairError> {
+        let others = self.wish.earlier.as_ref().map_or_else(Vec::new, |earlier| earlier.others(self.poll.size));
+        if others.is_empty() {
+            return Ok(Outcome { complete: true, ..Outcome::default() });
+        }
+        (self.phases)("copying", others.iter().map(|range| range.length()).sum());
+        self.scan(&others, &Rules::new(Rule::First), Some(output), &mut |_| Ok(()))
+    }
+
+    /// Votes as for writing, and writes nothing: tells what would have no filling, here and in what is only copied.
+    pub(super) fn rehearse(&self, listener: Listener) -> Result<(Checked, u64), RepairError> {
+        if let Some(expected) = &self.wish.expected_sha256 {
+            return Ok((self.check_digest(expected, listener)?, 0));
+        }
+        let copied = self.copy_unlisted(&Nowhere)?;
+        let mut checked = self.vote("voting", Some(&Nowhere), self.findings(), listener)?;
+        checked.outcome.complete &= copied.complete;
+        Ok((checked, copied.tally.undecided))
+    }
+
+    /// Votes, clones the member that needs the fewest changes, and writes those.
+    pub(super) fn clone_and_patch(
+        &self,
+        new: &dyn Draft,
+        folder: &dyn Folder,
+        cloneable: &[usize],
+        listener: Listener,
+    ) -> Result<Written, RepairError> {
+        let checked = self.vote("voting", None, self.findings().with_changes_of(cloneable), listener)?;
+        let counted = &checked.outcome.tally.members;
+        let flaws = |index: usize| {
+            let member = counted[index];
+            (checked.outcome.failures[index].is_some(), member.dissenting + member.unreadable + member.absent + member.failed)
+        };
+        let base = cloneable.iter().copied().min_by_key(|&index| flaws(index));
+        let undecided = checked.outcome.tally.undecided > 0;
+        let base = base.filter(|_| checked.outcome.complete && !(undecided && self.wish.fill == Fill::Fail));
+        let Some((base, (ranges, changes))) = base.and_then(|base| Some((base, checked.findings.changes_of(base)?))) else {
+            let unfilled = checked.outcome.tally.undecided;
+            return Ok(Written::nothing(checked, unfilled));
+        };
+        let ranges = ranges.finish(u64::from(self.poll.sector), self.poll.size);
+        let bytes = ranges.iter().map(|range| range.length()).sum();
+        self.judge().room(&self.output_name(), bytes, folder.free_bytes())?;
+        let source = self.members[base].plain_file().ok_or(RepairError::Unsteady)?;
+        new.clone_from(source).map_err(self.failed("can't be cloned from a member", "try --reflink never"))?;
+        new.storage().set_length(self.poll.size).map_err(self.failed("can't be given its length", "try --reflink never"))?;
+        (self.phases)("writing", bytes);
+        let writer = Writer::new(new.storage(), Ground::Anything, self.watch);
+        let again = self.vote_again(&ranges, &writer, self.findings().with_changes_of(&[base]), |again| {
+            again.changes_of(base).is_some_and(|(_, again)| again == changes)
+        })?;
+        let mut written = Written { method: "clone", base: Some(base), ..Written::by(&writer, checked, again.unfilled_sectors) };
+        written.usable &= again.complete;
+        if written.usable {
+            self.read_back(Making::Draft(new), &ranges, writer, &mut written)?;
+        }
+        Ok(written)
+    }
+
+    /// Votes on `ranges` once more and writes what wins; the votes must be the ones that were cast before.
+    pub(super) fn vote_again(
+        &self,
+        ranges: &[ByteRange],
+        writer: &Writer,
+        mut again: Findings,
+        same: impl Fn(&Findings) -> bool,
+    ) -> Result<Outcome, RepairError> {
+        let outcome = self.scan(ranges, &self.poll.rules, Some(writer), &mut |run| {
+            again.add(run);
+            Ok(())
+        })?;
+        if outcome.complete && !same(&again) {
+            return Err(RepairError::Unsteady);
+        }
+        Ok(outcome)
+    }
+
+    /// Votes on what is to be voted on.
+    fn vote(
+        &self,
+        phase: &'static str,
+        output: Option<&dyn Output>,
+        mut findings: Findings,
+        listener: Listener,
+    ) -> Result<Checked, RepairError> {
+        let ranges = self.ranges();
+        (self.phases)(phase, ranges.iter().map(|range| range.length()).sum());
+        let outcome = self.scan(&ranges, &self.poll.rules, output, &mut |run| {
+            findings.add(run);
+            listener(run, &findings)
+        })?;
+        Ok(Checked { outcome, findings })
+    }
+
+    pub(super) fn findings(&self) -> Findings {
+        Findings::of(self.members, self.limits())
+    }
+
+    /// What is voted on.
+    pub(super) fn ranges(&self) -> Vec<ByteRange> {
+        match &self.wish.earlier {
+            Some(earlier) => earlier.ranges().to_vec(),
+            None => vec![self.poll.range],
+        }
+    }
+
+    pub(super) fn scan(
+        &self,
+        ranges: &[ByteRange],
+        rules: &Rules,
+        output: Option<&dyn Output>,
+        sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send),
+    ) -> Result<Outcome, RepairError> {
+        self.scan_by(workers(self.question.threads, self.members), ranges, rules, output, sink)
+    }
+
+    fn scan_by(
+        &self,
+        threads: usize,
+        ranges: &[ByteRange],
+        rules: &Rules,
+        output: Option<&dyn Output>,
+        sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send),
+    ) -> Result<Outcome, RepairError> {
+        let mut job = Job::new(self.members, self.question, &self.poll, ranges, self.watch).ruled_by(rules).in_threads(threads);
+        if let Some(output) = output {
+            // A cluster that is compressed, and the one that it was made from.
+            let compressed = self.wish.qcow2.filter(|options| options.compressed);
+            job = job.writing_to(output, self.wish.fill).with_scratch(compressed.map_or(0, |options| 3 * options.cluster_bytes() as usize));
+        }
+        scan(&job, sink).map_err(|error| match error {
+            ScanError::Write { offset, length, error } => RepairError::Output {
+                output: self.output_name(),
+                doing: format!("writing {length} bytes at offset {offset:#x}"),
+                error,
+                hint: self.remains(),
+            },
+            other => other.into(),
+        })
+    }
+
+    /// Votes on everything and computes the digest of what would be written, before it is: for what can't be taken back.
+    pub(super) fn check_digest(&self, expected: &str, listener: Listener) -> Result<Checked, RepairError> {
+        let all = [ByteRange::new(0, self.poll.size)];
+        (self.phases)("voting, computing SHA-256", self.poll.size);
+        let mut findings = self.findings();
+        let digest = VotedDigest::default();
+        // One thread alone hands on its chunks in ascending order.
+        let outcome = self.scan_by(1, &all, &self.poll.rules, Some(&digest), &mut |run| {
+            findings.add(run);
+            listener(run, &findings)
+        })?;
+        let found = digest.finish();
+        if outcome.complete && outcome.unfilled_sectors == 0 && found != expected {
+            return Err(RepairError::Digest { output: self.output_name(), found, expected: expected.to_owned() });
+        }
+        Ok(Checked { outcome, findings })
+    }
+
+    /// Syncs, and reads back past the page cache.
+    pub(super) fn read_back(&self, making: Making, ranges: &[ByteRange], writer: Writer, written: &mut Written) -> Result<(), RepairError> {
+        let storage = making.storage();
+        let failed = self.failed("can't be synced", self.remains());
+        (self.phases)("syncing", 0);
+        storage.sync().map_err(failed)?;
+        if !self.wish.verify {
+            return Ok(());
+        }
+        storage.forget_cached();
+        (self.phases)("reading back", ranges.iter().map(|range| range.length()).sum());
+        let failed = self.failed("can't be read back", self.remains());
+        let image = self.as_image(making)?;
+        let reader = image.as_ref().map_or(ReadBack::Medium(storage), |image| ReadBack::Image(image));
+        let difference = find_difference(&reader, ranges, &writer.into_fingerprint(), self.question.threads, self.watch).map_err(failed)?;
+        written.from_medium = reader.is_direct();
+        if let Some(part) = difference {
+            return Err(RepairError::ReadBack { output: self.output_name(), from: part.start, to: part.end.min(self.poll.size) });
+        }
+        written.verified = !self.watch.stopped();
+        written.usable = !self.watch.stopped();
+        Ok(())
+    }
+
+    /// The output as a guest will see it, where that isn't byte for byte.
+    fn as_image(&self, making: Making) -> Result<Option<Qcow2Member>, RepairError> {
+        let (Some(_), Making::Draft(draft)) = (self.wish.qcow2, making) else { return Ok(None) };
+        let failed = || self.failed("can't be read back", self.remains());
+        let (name, path) = (self.output_name(), self.wish.output);
+        let file = draft.file().map_err(failed())?;
+        let file = RawMember::of_file(name, path, file, Cache::None).map_err(|error| failed()(io::Error::other(error.cause())))?;
+        let header = read_header(&file).map_err(|error| failed()(io::Error::other(error.to_string())))?;
+        let caches = Arc::new(Caches::new(READ_BACK_BYTES, READ_BACK_BYTES));
+        let opening = Opening { cache: Cache::None, references: References::Refused, snapshot: None, caches: &caches };
+        let opened = Qcow2Member::open(file, header, false, &opening);
+        opened.map(|(member, _)| Some(member)).map_err(|error| failed()(io::Error::other(error.to_string())))
+    }
+
+    /// The digest, where it was asked for.
+    pub(super) fn settle(&self, making: Making, written: &mut Written) -> Result<(), RepairError> {
+        let Some(expected) = &self.wish.expected_sha256 else { return Ok(()) };
+        (self.phases)("computing SHA-256", self.poll.size);
+        let failed = self.failed("can't be read back", self.remains());
+        let image = self.as_image(making)?;
+        let reader = image.as_ref().map_or(ReadBack::Cached(making.storage()), |image| ReadBack::Image(image));
+        match sha256(&reader, self.poll.size, self.watch).map_err(failed)? {
+            None => written.usable = false,
+            Some(found) if found != *expected => {
+                return Err(RepairError::Digest { output: self.output_name(), found, expected: expected.clone() });
+            }
+            found => written.sha256 = found,
+        }
+        Ok(())
+    }
+}

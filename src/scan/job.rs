@@ -1,0 +1,176 @@
+//! What to scan, how, and what comes of it.
+
+use std::io;
+
+use super::{
+    poll::{Poll, Question, THREADS_MAX},
+    tally::Tally,
+};
+use crate::{
+    member::Member,
+    vote::{ByteRange, Fill, Rules},
+};
+
+/// More threads than cores where they wait for the medium: several requests in flight.
+const DIRECT_THREADS_FACTOR: usize = 4;
+
+/// What a scan reports to and obeys while it runs. Called from all its threads.
+pub trait Watch: Sync {
+    /// Whether to stop: the scan then ends early, with what is complete up to there.
+    fn stopped(&self) -> bool {
+        false
+    }
+    /// So many bytes are about to be read or written; it may wait here.
+    fn spend(&self, _bytes: u64) {}
+    /// What differs is about to be read again: time to let writers catch up.
+    fn pause(&self) {}
+    /// So many bytes of the image are done.
+    fn advanced(&self, _bytes: u64) {}
+}
+
+/// Nobody watches.
+impl Watch for () {}
+
+/// Where the voted bytes go. Called from all threads, in any order, each range once.
+pub trait Output: Sync {
+    /// Voted bytes at `offset` bytes.
+    ///
+    /// # Errors
+    /// What the system says; the scan ends then.
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Voted zeros.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write).
+    fn zeros(&self, range: ByteRange) -> io::Result<()>;
+    /// Whether it must be told of zeros that every member holds as holes.
+    fn wants_all_zeros(&self) -> bool;
+}
+
+/// What to scan, and how.
+pub struct Job<'a> {
+    /// Those who vote, in the user's order.
+    pub(super) members: &'a [&'a dyn Member],
+    /// The image's size in bytes.
+    pub(super) size: u64,
+    /// The unit of the vote in bytes, a power of two from 512 to 65536.
+    pub(super) sector: u32,
+    /// What to look at: ascending, apart from each other, in whole sectors (or up to `size`).
+    pub(super) ranges: &'a [ByteRange],
+    /// Who decides where.
+    pub(super) rules: &'a Rules,
+    /// For `fill`: how many ballots a byte needs.
+    pub(super) threshold: usize,
+    /// Threads, from 1 to [`THREADS_MAX`]; see [`workers`]. With one alone, the output is written in ascending order.
+    pub(super) threads: usize,
+    /// Where the voted bytes go, if anywhere, and what goes there for undecided sectors.
+    pub(super) output: Option<(&'a dyn Output, Fill)>,
+    /// How often what differs is read again before it is believed, with a pause before each: members that are written to one after
+    /// the other differ for moments.
+    pub(super) rereads: u32,
+    /// Memory in bytes that the output takes for each thread.
+    pub(super) scratch_bytes: usize,
+    /// Who watches.
+    pub(super) watch: &'a dyn Watch,
+}
+
+impl<'a> Job<'a> {
+    /// A vote on `ranges` as `question` and `poll` want it, with no output.
+    #[must_use]
+    pub fn new(members: &'a [&'a dyn Member], question: &Question, poll: &'a Poll, ranges: &'a [ByteRange], watch: &'a dyn Watch) -> Self {
+        Self {
+            members,
+            size: poll.size,
+            sector: poll.sector,
+            ranges,
+            rules: &poll.rules,
+            threshold: poll.threshold,
+            threads: workers(question.threads, members),
+            output: None,
+            rereads: question.rereads,
+            scratch_bytes: 0,
+            watch,
+        }
+    }
+
+    /// The same by other rules than the poll's.
+    #[must_use]
+    pub fn ruled_by(self, rules: &'a Rules) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// The same with so many threads, from 1 to [`THREADS_MAX`]. With one alone, the output is written in ascending order.
+    #[must_use]
+    pub fn in_threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// The same with the voted bytes handed to `output`, and `fill` where nobody won.
+    #[must_use]
+    pub fn writing_to(self, output: &'a dyn Output, fill: Fill) -> Self {
+        Self { output: Some((output, fill)), ..self }
+    }
+
+    /// The same where the output takes so many bytes of memory for each thread.
+    #[must_use]
+    pub fn with_scratch(self, scratch_bytes: usize) -> Self {
+        Self { scratch_bytes, ..self }
+    }
+}
+
+/// What a scan found.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The totals.
+    pub tally: Tally,
+    /// Bytes of the ranges that were looked at; all of them unless it was stopped.
+    pub scanned_bytes: u64,
+    /// Whether the scan came to its end.
+    pub complete: bool,
+    /// Why a member failed, for each of them.
+    pub failures: Vec<Option<String>>,
+    /// Undecided sectors for which the output got no bytes.
+    pub unfilled_sectors: u64,
+}
+
+impl Outcome {
+    /// Nothing looked at yet of so many members.
+    #[must_use]
+    pub fn unscanned(members: usize) -> Self {
+        Self { tally: Tally::new(members), failures: vec![None; members], ..Self::default() }
+    }
+}
+
+/// Why a scan ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// The output took no more.
+    #[error("writing {length} bytes at offset {offset:#x}: {error}")]
+    Write {
+        /// Where, in bytes.
+        offset: u64,
+        /// How many bytes.
+        length: u64,
+        /// The system's word.
+        error: io::Error,
+    },
+    /// The divergences found nobody to take them.
+    #[error("{0}")]
+    Sink(io::Error),
+    /// No threads to be had.
+    #[error("no threads: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+}
+
+/// The members' sizes in bytes, as the vote on them takes them: a failed member has none.
+#[must_use]
+pub fn sizes(members: &[&dyn Member]) -> Vec<Option<u64>> {
+    members.iter().map(|member| member.failure().is_none().then(|| member.size())).collect()
+}
+
+/// Threads that keep `threads` processors busy: more of them where they wait for the medium, for several requests in flight.
+#[must_use]
+pub fn workers(threads: usize, members: &[&dyn Member]) -> usize {
+    let direct = members.iter().any(|member| member.reads_medium());
+    if direct { (threads * DIRECT_THREADS_FACTOR).min(THREADS_MAX) } else { threads }
+}

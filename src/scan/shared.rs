@@ -1,0 +1,39 @@
+//! What all threads of a scan share.
+
+use std::sync::{
+    Mutex, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
+
+use super::job::{Job, ScanError};
+
+/// Where windows start: a multiple of every page size in use.
+pub(super) const WINDOW_ALIGNMENT: u64 = 64 << 10;
+/// Less data than this between holes is read, not mapped: for a few pages copying costs less than faults and unmapping do
+/// (docs/performance.md).
+pub(super) const MAPPED_BYTES_MIN: u64 = 4 << 20;
+/// Nor is a window as short as this mapped, where it stands alone: a list of places to look at again may be long.
+pub(super) const MAPPED_ALONE_BYTES_MIN: u64 = 64 << 10;
+/// What a differing chunk is narrowed down to before its bytes are copied and voted on.
+pub(super) const BLOCK_BYTES: u64 = 4096;
+
+/// What all threads of a scan share.
+pub(super) struct Shared<'a> {
+    pub(super) job: &'a Job<'a>,
+    pub(super) failures: Vec<OnceLock<String>>,
+    /// The first error; it ends the scan.
+    pub(super) error: Mutex<Option<ScanError>>,
+    pub(super) ended: AtomicBool,
+    pub(super) chunk_bytes: usize,
+}
+
+impl Shared<'_> {
+    pub(super) fn fail(&self, error: ScanError) {
+        self.error.lock().expect("no thread panics with it").get_or_insert(error);
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn stopped(&self) -> bool {
+        self.ended.load(Ordering::Relaxed) || self.job.watch.stopped()
+    }
+}
