@@ -1,78 +1,48 @@
 //! Sectors that can't be read: overwriting a whole block heals it, where all of the block is known and the medium plays along.
 
-use std::{collections::BTreeMap, fs, ops::Range, os::unix::fs::FileExt, path::PathBuf};
+use std::{fs, ops::Range, os::unix::fs::FileExt};
 
 use serde_json::Value;
 
 use super::{
-    assert_equal,
-    fuse_medium::{BLOCK, Bad, Media, Medium},
-    repair,
-    support::{KIB, Lab, Output, Run, noise, sectors},
-    undo,
+    fuse_medium::{BLOCK, Bad},
+    on_media::{NAMES, OnMedia},
+    support::{KIB, Output, noise, sectors},
 };
 
-const NAMES: [&str; 3] = ["a.img", "b.img", "c.img"];
 /// Something ordinary that is wrong with the second member.
 const DISSENTING: Range<u64> = 200 * 512..202 * 512;
 
-/// Three copies on a medium; the second has bad blocks, under which nothing is left, and two sectors that are just wrong.
-struct Worn {
-    // Unmounted before the folder goes.
-    media: Media,
-    lab: Lab,
-    original: Vec<u8>,
-    before: BTreeMap<&'static str, Vec<u8>>,
+/// The second copy has bad blocks, under which nothing is left, and two sectors that are just wrong.
+fn worn(length: u64, uncached: bool, bad: &[(u64, Bad)]) -> Option<OnMedia> {
+    let original = noise(6, usize::try_from(length).expect("a small image"));
+    let mut second = original.clone();
+    second[DISSENTING.start as usize..DISSENTING.end as usize].fill(0x77);
+    for (offset, _) in bad {
+        let block = (offset / BLOCK * BLOCK) as usize;
+        let end = (block + BLOCK as usize).min(second.len());
+        second[block..end].fill(0xdd);
+    }
+    let set = OnMedia::new(original.clone(), [original.clone(), second, original])?;
+    NAMES.iter().for_each(|name| set.media.with(name, |file| file.uncached = uncached));
+    set.media.with("b.img", |file| file.bad.extend(bad.iter().map(|(offset, how)| (offset / BLOCK, *how))));
+    Some(set)
 }
 
-impl Worn {
-    fn new(length: u64, uncached: bool, bad: &[(u64, Bad)]) -> Option<Self> {
-        let lab = Lab::new();
-        let original = noise(6, usize::try_from(length).expect("a small image"));
-        let mut second = original.clone();
-        second[DISSENTING.start as usize..DISSENTING.end as usize].fill(0x77);
-        for (offset, _) in bad {
-            let block = (offset / BLOCK * BLOCK) as usize;
-            let end = (block + BLOCK as usize).min(second.len());
-            second[block..end].fill(0xdd);
-        }
-        let before = BTreeMap::from([("a.img", original.clone()), ("b.img", second), ("c.img", original.clone())]);
-        let files = NAMES.map(|name| {
-            let mut file = Medium::new(before[name].clone());
-            file.uncached = uncached;
-            (name, file)
-        });
-        let media = Media::new(lab.folder(), files)?;
-        media.with("b.img", |file| file.bad.extend(bad.iter().map(|(offset, how)| (offset / BLOCK, *how))));
-        Some(Self { media, lab, original, before })
-    }
-
-    fn members(&self) -> [PathBuf; 3] {
-        NAMES.map(|name| self.media.path(name))
-    }
-
-    fn journal(&self) -> PathBuf {
-        self.lab.path("journal")
-    }
-
-    fn repair(&self) -> Run {
-        repair(&self.lab, self.members()).arg("--journal").arg(self.journal())
-    }
-
+impl OnMedia {
     /// Undoes it, which always works, and looks at what comes back: all but the blocks `kept` of the second member, which hold the
     /// right bytes.
     fn undone(&self, kept: &[u64]) -> Output {
-        let run = undo(&self.lab, &self.journal()).exits(0);
-        let mut expected = self.before["b.img"].clone();
+        let run = self.undo().exits(0);
+        let mut expected = self.before[1].clone();
         for block in kept {
             let start = (block * BLOCK) as usize;
             let range = start..(start + BLOCK as usize).min(expected.len());
             expected[range.clone()].copy_from_slice(&self.original[range]);
         }
-        assert_equal("b.img", &self.media.bytes("b.img"), &expected, &run);
-        for name in ["a.img", "c.img"] {
-            assert_equal(name, &self.media.bytes(name), &self.before[name], &run);
-        }
+        self.assert_holds("b.img", &expected, &run);
+        self.assert_holds("a.img", &self.before[0], &run);
+        self.assert_holds("c.img", &self.before[2], &run);
         run
     }
 
@@ -107,9 +77,9 @@ fn nothing_listed(run: &Output, key: &str) -> bool {
 fn whole_blocks_are_healed_and_stay_so_after_an_undo() {
     for uncached in [false, true] {
         let bad = [(8 * KIB, Bad::UntilOverwritten), (44 * KIB, Bad::UntilOverwritten), (48 * KIB, Bad::UntilOverwritten)];
-        let Some(set) = Worn::new(256 * KIB, uncached, &bad) else { return };
+        let Some(set) = worn(256 * KIB, uncached, &bad) else { return };
         let run = set.repair().exits(0);
-        assert_equal("b.img", &set.media.bytes("b.img"), &set.original, &run);
+        set.assert_holds("b.img", &set.original, &run);
         assert!(set.media.with("b.img", |file| file.bad.is_empty()), "{run}");
         let repair = &run.json()["repair"];
         assert_eq!((&repair["healed-sectors"], &repair["not-healed-sectors"]), (&24.into(), &0.into()), "{run}");
@@ -134,7 +104,7 @@ fn whole_blocks_are_healed_and_stay_so_after_an_undo() {
 /// Of the member nothing but bad blocks is wrong: an undo has nothing to put back.
 #[test]
 fn info_says_what_was_unreadable() {
-    let Some(set) = Worn::new(256 * KIB, false, &[(64 * KIB, Bad::UntilOverwritten)]) else { return };
+    let Some(set) = worn(256 * KIB, false, &[(64 * KIB, Bad::UntilOverwritten)]) else { return };
     set.repair().exits(0);
     let run = set.lab.quorum_img(["info", "--output", "json"]).arg(set.journal()).exits(0);
     let members = run.json()[0]["journal"]["members"].clone();
@@ -148,12 +118,12 @@ fn info_says_what_was_unreadable() {
 #[test]
 fn the_short_last_block_is_healed_or_listed() {
     let length = 256 * KIB - 1000;
-    let Some(set) = Worn::new(length, false, &[(length - 1, Bad::UntilOverwritten)]) else { return };
+    let Some(set) = worn(length, false, &[(length - 1, Bad::UntilOverwritten)]) else { return };
     let run = set.repair().output();
     let healed = set.media.with("b.img", |file| file.bad.is_empty());
     let last = (252 * KIB, length);
     if healed {
-        assert_equal("b.img", &set.media.bytes("b.img"), &set.original, &run);
+        set.assert_holds("b.img", &set.original, &run);
         assert_eq!(listed(&run, "healed"), [last], "{run}");
         run.expect_code(0);
     } else {
@@ -167,10 +137,10 @@ fn the_short_last_block_is_healed_or_listed() {
 fn a_block_with_an_undecided_sector_is_left_alone() {
     for uncached in [false, true] {
         let bad = [(8 * KIB, Bad::UntilOverwritten), (40 * KIB, Bad::UntilOverwritten)];
-        let Some(mut set) = Worn::new(256 * KIB, uncached, &bad) else { return };
+        let Some(mut set) = worn(256 * KIB, uncached, &bad) else { return };
         let undecided = sectors(83..84);
         set.media.with("c.img", |file| file.bytes[undecided.start as usize] ^= 1);
-        set.before.insert("c.img", set.media.bytes("c.img"));
+        set.before[2] = set.media.bytes("c.img");
         let run = set.repair().exits(2);
         assert!(!set.blocks_written().contains(&10), "{run}");
         assert!(set.media.with("b.img", |file| file.bad.keys().eq([&10])), "the other one is healed\n{run}");
@@ -182,9 +152,8 @@ fn a_block_with_an_undecided_sector_is_left_alone() {
         assert!(not_healed.first().is_some_and(|range| range.0 == 40 * KIB), "{run}");
         assert!(not_healed.last().is_some_and(|range| range.1 == 44 * KIB), "{run}");
         assert_eq!(run.json()["sectors"]["undecided"], 1, "{run}");
-        for name in ["a.img", "c.img"] {
-            assert_equal(name, &set.media.bytes(name), &set.before[name], &run);
-        }
+        set.assert_holds("a.img", &set.before[0], &run);
+        set.assert_holds("c.img", &set.before[2], &run);
         set.undone(&[2]);
     }
 }
@@ -195,7 +164,7 @@ fn what_never_heals_is_listed() {
     for how in [Bad::ForWriting, Bad::ForGood] {
         for uncached in [false, true] {
             let bad = [(8 * KIB, Bad::UntilOverwritten), (40 * KIB, how)];
-            let Some(set) = Worn::new(256 * KIB, uncached, &bad) else { return };
+            let Some(set) = worn(256 * KIB, uncached, &bad) else { return };
             let run = set.repair().output();
             let what = format!("{how:?}, uncached: {uncached}\n{run}");
             assert_eq!(run.code(), Some(2), "{what}");
@@ -219,7 +188,7 @@ fn what_never_heals_is_listed() {
 /// Healing isn't done where it isn't asked for.
 #[test]
 fn a_plan_heals_nothing() {
-    let Some(set) = Worn::new(256 * KIB, false, &[(8 * KIB, Bad::UntilOverwritten)]) else { return };
+    let Some(set) = worn(256 * KIB, false, &[(8 * KIB, Bad::UntilOverwritten)]) else { return };
     let run = set.repair().arg("--dry-run").exits(1);
     assert_eq!(run.json()["repair"]["members"][0]["unreadable-bytes"], 4096, "{run}");
     assert_eq!(set.blocks_written(), [0; 0], "{run}");
@@ -232,7 +201,7 @@ fn a_plan_heals_nothing() {
 fn the_medium_itself() {
     let bad = [(8 * KIB, Bad::UntilOverwritten), (16 * KIB, Bad::ForWriting), (24 * KIB, Bad::ForGood)];
     for uncached in [false, true] {
-        let Some(set) = Worn::new(128 * KIB, uncached, &bad) else { return };
+        let Some(set) = worn(128 * KIB, uncached, &bad) else { return };
         let file = fs::OpenOptions::new().read(true).write(true).open(set.media.path("b.img")).expect("it opens");
         let reads = |block: u64| file.read_exact_at(&mut [0; 512], block * BLOCK + 512).is_ok();
         let writes = |block: u64, length: usize| file.write_all_at(&vec![1; length], block * BLOCK).and_then(|()| file.sync_all()).is_ok();

@@ -22,6 +22,7 @@ mod kills;
 mod locks;
 mod midway;
 mod no_locks;
+mod on_media;
 mod power_cuts;
 mod qemu;
 mod write_errors;

@@ -1,17 +1,14 @@
 //! Members that fail while they are written to: the others are completed, nothing that failed is believed, and there is a way on and
 //! a way back.
 
-use std::{ops::Range, path::PathBuf};
+use std::{array, ops::Range};
 
 use super::{
-    assert_equal,
-    fuse_medium::{Media, Medium},
-    repair, state,
-    support::{Lab, Output, Run, noise, sectors},
-    undo,
+    fuse_medium::Medium,
+    on_media::OnMedia,
+    state,
+    support::{Output, noise, sectors},
 };
-
-const NAMES: [&str; 3] = ["a.img", "b.img", "c.img"];
 
 /// What is wrong, in sectors; no two members at the same place.
 fn wrong(index: usize) -> Vec<Range<u64>> {
@@ -22,61 +19,24 @@ fn wrong(index: usize) -> Vec<Range<u64>> {
     }
 }
 
-struct Failing {
-    // Unmounted before the folder goes.
-    media: Media,
-    lab: Lab,
-    original: Vec<u8>,
-    before: [Vec<u8>; 3],
+/// Each copy is wrong elsewhere, and the second one's medium fails.
+fn failing(second: impl FnOnce(&mut Medium)) -> Option<OnMedia> {
+    let original = noise(7, 1 << 18);
+    let before = array::from_fn(|index| {
+        let mut bytes = original.clone();
+        for range in wrong(index) {
+            bytes[range.start as usize..range.end as usize].fill(0x11 + index as u8);
+        }
+        bytes
+    });
+    let set = OnMedia::new(original, before)?;
+    set.media.with("b.img", second);
+    Some(set)
 }
 
-impl Failing {
-    fn new(second: impl FnOnce(&mut Medium)) -> Option<Self> {
-        let lab = Lab::new();
-        let original = noise(7, 1 << 18);
-        let before = [0, 1, 2].map(|index| {
-            let mut bytes = original.clone();
-            for range in wrong(index) {
-                bytes[range.start as usize..range.end as usize].fill(0x11 + index as u8);
-            }
-            bytes
-        });
-        let media = Media::new(lab.folder(), [0, 1, 2].map(|index| (NAMES[index], Medium::new(before[index].clone()))))?;
-        media.with("b.img", second);
-        Some(Self { media, lab, original, before })
-    }
-
-    fn members(&self) -> [PathBuf; 3] {
-        NAMES.map(|name| self.media.path(name))
-    }
-
-    fn journal(&self) -> PathBuf {
-        self.lab.path("journal")
-    }
-
-    fn repair(&self) -> Run {
-        repair(&self.lab, self.members()).arg("--journal").arg(self.journal())
-    }
-
-    fn undo(&self) -> Run {
-        undo(&self.lab, &self.journal())
-    }
-
+impl OnMedia {
     fn assert_others_repaired(&self, run: &Output) {
-        for name in ["a.img", "c.img"] {
-            assert_equal(name, &self.media.bytes(name), &self.original, run);
-        }
-    }
-
-    fn assert_repaired(&self, run: &Output) {
-        self.assert_others_repaired(run);
-        assert_equal("b.img", &self.media.bytes("b.img"), &self.original, run);
-    }
-
-    fn assert_as_before(&self, run: &Output) {
-        for (name, before) in NAMES.iter().zip(&self.before) {
-            assert_equal(name, &self.media.bytes(name), before, run);
-        }
+        ["a.img", "c.img"].iter().for_each(|name| self.assert_holds(name, &self.original, run));
     }
 
     /// The second member works again.
@@ -103,7 +63,7 @@ fn a_write_error_stops_only_its_own_member() {
     for errno in [libc::EIO, libc::ENOSPC] {
         for then_undo in [false, true] {
             // The sectors 304 and 480 can't be written.
-            let Some(set) = Failing::new(|file| file.write_error = Some((100 * 512, errno))) else { return };
+            let Some(set) = failing(|file| file.write_error = Some((100 * 512, errno))) else { return };
             let run = set.repair().exits(3);
             set.assert_others_repaired(&run);
             run.complains("b.img");
@@ -133,7 +93,7 @@ fn a_write_error_stops_only_its_own_member() {
 /// After a sync that failed the next one succeeds, and the file shows what was written: none of it may be believed.
 #[test]
 fn a_sync_that_failed_once_is_not_believed_later() {
-    let Some(set) = Failing::new(|file| file.sync_errors.push_back(libc::EIO)) else { return };
+    let Some(set) = failing(|file| file.sync_errors.push_back(libc::EIO)) else { return };
     let run = set.repair().exits(3);
     set.assert_others_repaired(&run);
     run.complains("b.img");
@@ -152,7 +112,7 @@ fn a_sync_that_failed_once_is_not_believed_later() {
 
 #[test]
 fn after_a_sync_that_failed_there_is_a_way_back() {
-    let Some(set) = Failing::new(|file| file.sync_errors.push_back(libc::EIO)) else { return };
+    let Some(set) = failing(|file| file.sync_errors.push_back(libc::EIO)) else { return };
     let run = set.repair().exits(3);
     set.mend();
     let undone = set.undo().exits(0);
@@ -163,7 +123,7 @@ fn after_a_sync_that_failed_there_is_a_way_back() {
 /// What failed and was written over by someone else meanwhile can't be known; a second failure is a failure, too.
 #[test]
 fn a_rerun_that_fails_again_says_so_again() {
-    let Some(set) = Failing::new(|file| file.sync_errors.extend([libc::EIO; 1])) else { return };
+    let Some(set) = failing(|file| file.sync_errors.extend([libc::EIO; 1])) else { return };
     set.repair().exits(3);
     set.mend();
     set.media.with("b.img", |file| file.sync_errors.push_back(libc::EIO));
@@ -179,7 +139,7 @@ fn a_rerun_that_fails_again_says_so_again() {
 #[test]
 fn an_undo_that_fails_is_run_again() {
     for faults in [(Some((100 * 512, libc::EIO)), vec![]), (None, vec![libc::EIO])] {
-        let Some(set) = Failing::new(|_| ()) else { return };
+        let Some(set) = failing(|_| ()) else { return };
         set.repair().exits(0);
         set.media.with("b.img", |file| {
             file.write_error = faults.0;
