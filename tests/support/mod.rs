@@ -21,6 +21,7 @@ pub mod fuse;
 pub mod fuse_folder;
 pub mod fuse_server;
 pub mod mounts;
+pub mod nbd_server;
 pub mod oracle;
 pub mod qemu;
 pub mod qemu_nbd;
