@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Damaged, assert_holds, refuses, state,
+    Damaged, assert_holds, refuses,
     support::{KIB, Lab, Output, noise},
 };
 
@@ -18,11 +18,11 @@ fn offsets(length: usize, dense: usize, between: usize) -> Vec<usize> {
 ///
 /// By `--force changed`, so that nothing but the journal's own checks stands in the way.
 fn undo_or_refuse(set: &Damaged, repaired: &[Vec<u8>], before: &[Vec<u8>], what: &str) -> Output {
-    let kept = state(&set.lab);
+    let kept = set.lab.state();
     let run = set.undo().args(["--force", "changed"]).output();
     super::support::refusal::assert_clean(&run);
     match run.code() {
-        Some(3) => assert_eq!(state(&set.lab), kept, "{what}: refused, and written all the same\n{run}"),
+        Some(3) => assert_eq!(set.lab.state(), kept, "{what}: refused, and written all the same\n{run}"),
         Some(0) => {
             for (index, (member, before)) in set.members.iter().zip(before).enumerate() {
                 let bytes = set.lab.bytes(member);

@@ -104,9 +104,9 @@ fn the_run_does_what_the_plan_says() {
         let before = all_bytes(&set.lab, &members);
 
         let run = || in_place(&set.lab, &members).args(["--threshold", "3", "--max-damage", "100"]).args(options);
-        let kept = super::state(&set.lab);
+        let kept = set.lab.state();
         let dry = run().arg("--dry-run").output();
-        assert_eq!(super::state(&set.lab), kept, "{dry}");
+        assert_eq!(set.lab.state(), kept, "{dry}");
         let real = run().output();
         assert!(matches!((dry.code(), real.code()), (Some(1..=2), Some(0..=2))), "{dry}\n{real}");
         let (planned, done) = (dry.json(), real.json());

@@ -106,16 +106,6 @@ fn a_member_and_a_journal_together() {
     run.says("journal:").says("raw");
 }
 
-/// Nobody takes a journal for a copy of a disk.
-#[test]
-fn a_journal_is_no_member() {
-    let (set, _) = Damaged::repaired();
-    for command in [&["check"][..], &["repair", "--in-place"], &["repair", "-o", "out.img"]] {
-        let run = set.lab.quorum_img(command).args(&set.members[..2]).arg(set.journal());
-        refuses(&set.lab, run, 3, &["journal"]);
-    }
-}
-
 #[test]
 fn a_damaged_journal_is_an_error() {
     let (set, _) = Damaged::repaired();

@@ -20,10 +20,8 @@ mod unfinished;
 mod written;
 
 use std::{
-    collections::BTreeMap,
     ffi::OsString,
     fs::{self, File},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -112,30 +110,14 @@ fn journal_of(member: &Path) -> PathBuf {
     name.into()
 }
 
-/// What [`Lab::listing`] tells, and when each file was last modified and changed (nanoseconds).
-fn state(lab: &Lab) -> BTreeMap<PathBuf, (String, [i64; 4])> {
-    let stamp = |path: &Path| {
-        let meta = fs::symlink_metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        // A folder's own times may show that a journal was made and removed again; only what stays counts.
-        if meta.is_dir() { [0; 4] } else { [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()] }
-    };
-    lab.listing()
-        .into_iter()
-        .map(|(path, holds)| {
-            let stamp = stamp(&path);
-            (path, (holds, stamp))
-        })
-        .collect()
-}
-
 /// The run ends with this code, complains with these words, and every file's bytes and times are as they were before.
 fn refuses(lab: &Lab, run: Run, code: i32, words: &[&str]) -> Output {
-    let before = state(lab);
+    let before = lab.state();
     let output = run.exits(code);
     for word in words {
         output.complains(word);
     }
-    assert_eq!(state(lab), before, "something was written\n{output}");
+    assert_eq!(lab.state(), before, "something was written\n{output}");
     support::refusal::assert_clean(&output);
     output
 }

@@ -10,7 +10,7 @@ use proptest::{
 use serde_json::Value;
 
 use super::{
-    all_bytes, apply_plan, assert_all_hold, in_place, journal_of, refuses, state,
+    all_bytes, apply_plan, assert_all_hold, in_place, journal_of, refuses,
     support::{Lab, Output, Run, noise},
 };
 
@@ -226,9 +226,9 @@ fn check_case(case: &Case) {
         return;
     };
 
-    let before = state(&lab);
+    let before = lab.state();
     let dry = case.run(&lab, &members).arg("--dry-run").output();
-    assert_eq!(state(&lab), before, "a dry run wrote something\n{dry}");
+    assert_eq!(lab.state(), before, "a dry run wrote something\n{dry}");
     let planned = apply_plan(&case.images, &dry.json());
     assert!(planned == expected.images, "the plan isn't what the contract says: {}\n{dry}", first_difference(&planned, &expected.images));
 

@@ -1,9 +1,6 @@
 //! What stands where the journal is to go: a complete one, one that was undone, or something else.
 
-use std::{
-    fs,
-    os::unix::{fs::symlink, net::UnixListener},
-};
+use std::{fs, os::unix::fs::symlink};
 
 use super::{
     Damaged, assert_holds, modified, refuses,
@@ -73,17 +70,6 @@ fn an_undone_journal_is_not_overwritten_either() {
 fn something_else_at_its_name_is_refused() {
     let set = Damaged::new();
     set.lab.file("text", "precious");
-    set.lab.file("zeros", vec![0; 65_536]);
-    fs::create_dir(set.lab.path("folder")).expect("a folder");
-    nix::unistd::mkfifo(&set.lab.path("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
-    let _listener = UnixListener::bind(set.lab.path("socket")).expect("a socket");
-    symlink("text", set.lab.path("link")).expect("a symlink");
-    for name in ["text", "zeros", "folder", "fifo", "socket", "link", "/dev/null", "/dev/zero", ".", "/", ""] {
-        for force in [&[][..], &["--force", "overwrite"]] {
-            let run = set.repair().args(["--journal", name]).args(force).within(super::support::refusal::AT_ONCE);
-            refuses(&set.lab, run, 3, &[]);
-        }
-    }
     fs::rename(set.lab.path("text"), set.journal()).expect("the same folder");
     refuses(&set.lab, set.repair(), 3, &["disk-0.img.quorum-journal"]);
     // That is asked of the journal's place only: without one there is nothing in the way.

@@ -226,15 +226,3 @@ fn works_for_a_user_without_privileges() {
     set.undo().by_user(4321).exits(0);
     set.assert_bytes(&before);
 }
-
-/// Nor is one followed that somebody put a link to in its place.
-#[test]
-fn a_journal_that_cannot_be_read_is_an_error() {
-    let (set, _) = Damaged::repaired();
-    fs::create_dir(set.lab.path("folder")).expect("a folder");
-    nix::unistd::mkfifo(&set.lab.path("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
-    for name in ["missing", "folder", "fifo", "disk-0.img", "/dev/null", "/dev/zero", ""] {
-        let run = set.lab.quorum_img(["undo", name]).within(super::support::refusal::AT_ONCE);
-        refuses(&set.lab, run, 3, &[]);
-    }
-}

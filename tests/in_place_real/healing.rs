@@ -24,7 +24,9 @@ fn worn(length: u64, uncached: bool, bad: &[(u64, Bad)]) -> Option<OnMedia> {
         second[block..end].fill(0xdd);
     }
     let set = OnMedia::new(original.clone(), [original.clone(), second, original])?;
-    NAMES.iter().for_each(|name| set.media.with(name, |file| file.uncached = uncached));
+    for name in NAMES {
+        set.media.with(name, |file| file.uncached = uncached);
+    }
     set.media.with("b.img", |file| file.bad.extend(bad.iter().map(|(offset, how)| (offset / BLOCK, *how))));
     Some(set)
 }

@@ -65,10 +65,14 @@ impl OnMedia {
     }
 
     pub fn assert_repaired(&self, run: &Output) {
-        NAMES.iter().for_each(|name| self.assert_holds(name, &self.original, run));
+        for name in NAMES {
+            self.assert_holds(name, &self.original, run);
+        }
     }
 
     pub fn assert_as_before(&self, run: &Output) {
-        NAMES.iter().zip(&self.before).for_each(|(name, before)| self.assert_holds(name, before, run));
+        for (name, before) in NAMES.iter().zip(&self.before) {
+            self.assert_holds(name, before, run);
+        }
     }
 }

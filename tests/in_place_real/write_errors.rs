@@ -36,7 +36,9 @@ fn failing(second: impl FnOnce(&mut Medium)) -> Option<OnMedia> {
 
 impl OnMedia {
     fn assert_others_repaired(&self, run: &Output) {
-        ["a.img", "c.img"].iter().for_each(|name| self.assert_holds(name, &self.original, run));
+        for name in ["a.img", "c.img"] {
+            self.assert_holds(name, &self.original, run);
+        }
     }
 
     /// The second member works again.

@@ -101,25 +101,3 @@ fn the_rate_limit_is_kept() {
     let took = started.elapsed();
     assert!((Duration::from_millis(900)..Duration::from_secs(4)).contains(&took), "it took {took:?}");
 }
-
-/// A report that can't be written is an error, and no image appears beside it as if all were well.
-#[test]
-fn a_report_that_cannot_be_written_is_an_error() {
-    let set = Damaged::new();
-    let run = set.repair().args(["--report", "no/such/folder/report.json"]).exits(3);
-    run.complains("no/such/folder");
-}
-
-#[test]
-fn bad_usage_is_refused_before_anything_is_read() {
-    let set = Damaged::new();
-    let members = &set.members;
-    let run = |args: &[&str]| set.lab.quorum_img(["repair"]).args(args).args(members);
-    refuses(&set.lab, run(&[]), 3, &["-o"]);
-    refuses(&set.lab, run(&["-o", "out.img", "--range", "300k:1k"]), 3, &[]);
-    refuses(&set.lab, run(&["-o", "out.img", "--threshold", "4"]), 3, &["threshold"]);
-    refuses(&set.lab, run(&["-o", "out.img", "--threshold", "1"]), 3, &["threshold"]);
-    refuses(&set.lab, run(&["-o", "out.img", "--rate-limit", "fast"]), 3, &[]);
-    refuses(&set.lab, run(&["-o", "out.img", "missing.img"]), 3, &["missing.img"]);
-    refuses(&set.lab, set.lab.quorum_img(["repair", "-o", "out.img"]).arg(&members[0]), 3, &[]);
-}

@@ -6,7 +6,6 @@ use std::{
     os::unix::{
         ffi::OsStrExt,
         fs::{MetadataExt, PermissionsExt, chown, symlink},
-        net::UnixListener,
     },
     path::PathBuf,
 };
@@ -15,14 +14,6 @@ use super::{
     Damaged, assert_holds, refuses, repair,
     support::{KIB, Lab, MIB, is_root, noise, skip},
 };
-
-#[test]
-fn an_existing_file_is_not_replaced_unasked() {
-    let set = Damaged::new();
-    set.lab.file("out.img", "precious");
-    refuses(&set.lab, set.repair(), 3, &["overwrite", "out.img"]);
-    refuses(&set.lab, set.repair().args(["--force", "device"]), 3, &["overwrite"]);
-}
 
 /// Replaced in one step: whoever has the old file open, or holds it by another name, keeps all of it.
 #[test]
@@ -52,85 +43,6 @@ fn a_symlink_stays_and_its_target_is_replaced() {
     set.repair().args(["--force", "overwrite"]).exits(0);
     assert!(fs::symlink_metadata(&set.output).expect("it is there").is_symlink());
     assert_holds(&target, &set.original);
-}
-
-/// Following it would make a file in a place that nobody named.
-#[test]
-fn a_dangling_symlink_is_refused() {
-    let set = Damaged::new();
-    symlink("nowhere.img", &set.output).expect("a symlink");
-    refuses(&set.lab, set.repair(), 3, &["out.img"]);
-    refuses(&set.lab, set.repair().args(["--force", "overwrite"]), 3, &["out.img"]);
-}
-
-/// Under whatever name it goes, the last good copy of a disk is not to be written to.
-#[test]
-fn a_member_is_never_the_output() {
-    let set = Damaged::new();
-    fs::create_dir(set.lab.path("folder")).expect("a folder");
-    let member = &set.members[1];
-    let name = member.file_name().expect("a name");
-    fs::hard_link(member, set.lab.path("hard")).expect("a hard link");
-    symlink(name, set.lab.path("soft")).expect("a symlink");
-    symlink("soft", set.lab.path("softer")).expect("a symlink");
-    symlink(set.lab.folder(), set.lab.path("folder/up")).expect("a symlink");
-    let roundabout = PathBuf::from("folder/../.").join(name);
-    let names = [member.clone(), PathBuf::from(name), roundabout, "hard".into(), "soft".into(), "softer".into()];
-    for output in names.into_iter().chain([PathBuf::from("folder/up").join(name)]) {
-        for force in [vec![], vec!["--force", "overwrite"], vec!["--force", "overwrite,device"]] {
-            let run = repair(&set.lab, &output, &set.members).args(force);
-            refuses(&set.lab, run, 3, &["disk-1.img"]);
-        }
-    }
-}
-
-/// Nor is the report written over one.
-#[test]
-fn a_report_never_lands_on_a_member() {
-    let set = Damaged::new();
-    fs::hard_link(&set.members[2], set.lab.path("hard")).expect("a hard link");
-    for report in [set.members[0].as_os_str(), OsStr::new("hard")] {
-        refuses(&set.lab, set.repair().arg("--report").arg(report), 3, &[]);
-        refuses(&set.lab, set.lab.quorum_img(["check", "--report"]).arg(report).args(&set.members), 3, &[]);
-    }
-}
-
-/// Two things can't have one name: the report would take the place of the image that was just repaired, with exit code 0.
-#[test]
-fn a_report_never_lands_on_the_output() {
-    let set = Damaged::new();
-    symlink(set.lab.folder(), set.lab.path("here")).expect("a symlink");
-    for report in ["out.img", "./out.img", "here/out.img"] {
-        refuses(&set.lab, set.repair().args(["--report", report]), 3, &["out.img"]);
-    }
-    set.repair().exits(0);
-    for report in ["out.img", "here/out.img"] {
-        refuses(&set.lab, set.repair().args(["--force", "overwrite", "--report", report]), 3, &["out.img"]);
-    }
-}
-
-#[test]
-fn what_cannot_be_an_image_is_refused() {
-    let set = Damaged::new();
-    fs::create_dir(set.lab.path("folder")).expect("a folder");
-    nix::unistd::mkfifo(&set.lab.path("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
-    let _listener = UnixListener::bind(set.lab.path("socket")).expect("a socket");
-    for output in ["folder", "fifo", "socket", ".", "..", "/", "/dev/null", "/dev/zero", "", "out.img/", "folder/"] {
-        for force in [vec![], vec!["--force", "overwrite"]] {
-            let run = repair(&set.lab, output.as_ref(), &set.members).args(force);
-            refuses(&set.lab, run, 3, &[]);
-        }
-    }
-}
-
-#[test]
-fn a_missing_folder_is_named() {
-    let set = Damaged::new();
-    refuses(&set.lab, repair(&set.lab, "no/such/out.img".as_ref(), &set.members), 3, &["no/such"]);
-    set.lab.file("file", "");
-    refuses(&set.lab, repair(&set.lab, "file/out.img".as_ref(), &set.members), 3, &["file"]);
-    let long = "x".repeat(300);
-    refuses(&set.lab, repair(&set.lab, long.as_ref(), &set.members), 3, &[]);
 }
 
 /// A bare name has no folder in it: it means the one we stand in.

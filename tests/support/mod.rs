@@ -263,6 +263,20 @@ impl Lab {
         found
     }
 
+    /// What [`listing`](Self::listing) tells, and when each file was last modified and changed (nanoseconds).
+    pub fn state(&self) -> BTreeMap<PathBuf, (String, [i64; 4])> {
+        let stamp = |path: &Path| {
+            let meta = fs::symlink_metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            // A folder's own times may show that a file was made and removed again; only what stays counts.
+            if meta.is_dir() { [0; 4] } else { [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()] }
+        };
+        let stamped = |(path, holds): (PathBuf, String)| {
+            let stamp = stamp(&path);
+            (path, (holds, stamp))
+        };
+        self.listing().into_iter().map(stamped).collect()
+    }
+
     /// A run of quorum-img that is still to be completed: `lab.quorum_img(["check"]).args([&a, &b]).exits(0)`.
     pub fn quorum_img<I>(&self, args: I) -> Run
     where

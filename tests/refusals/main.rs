@@ -1,0 +1,116 @@
+//! What each command refuses: the whole battery for all of them. A new one gets it in ten lines.
+
+#[macro_use]
+#[path = "../support/battery/mod.rs"]
+mod battery;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod check {
+    use super::battery::Subject;
+
+    const CHECK: Subject = Subject { foreign: &["--in-place", "--dry-run", "-onew.img"], ..Subject::voting(&["check"]) };
+    battery!(CHECK: command_line, operands, voters, reports; options:
+        allow_references, cache, format, max_divergences, output, range, rate_limit, read_pattern, report, sector_size, size,
+        snapshot, threads, threshold, trust);
+}
+
+mod check_of_the_medium {
+    use super::battery::Subject;
+
+    const CHECK: Subject = Subject::voting(&["check", "-T", "none"]);
+    battery!(CHECK: operands, voters);
+}
+
+mod repair_to_a_new_image {
+    use super::battery::Subject;
+
+    const REPAIR: Subject = Subject {
+        force: Some("device,overwrite,stale,newer"),
+        foreign: &[
+            "--dry-run",
+            "--max-damage=5",
+            "--no-write=#1",
+            "--truncate",
+            "--journal=j",
+            "--no-journal",
+            "-y",
+            "--yes",
+            "--in-place",
+        ],
+        ..Subject::voting(&["repair", "-o", "new.img"])
+    };
+    battery!(REPAIR: command_line, operands, voters, reports, new_images; options:
+        allow_references, cache, expect_sha256, force, format, from, max_divergences, output, output_options, pick, range, rate_limit,
+        read_pattern, reflink, report, sector_size, size, snapshot, sparse_size, target_format, threads, threshold, trust, undecided);
+}
+
+mod repair_in_place {
+    use super::battery::Subject;
+
+    const REPAIR: Subject = Subject {
+        force: Some("overwrite,stale,newer,no-locks"),
+        foreign: super::NOT_IN_PLACE,
+        ..Subject::voting(&["repair", "--in-place"])
+    };
+    battery!(REPAIR: command_line, operands, voters, reports, new_journals; options:
+        allow_references, cache, force, format, from, journal, max_damage, max_divergences, no_write, output, pick, range, rate_limit,
+        read_pattern, report, sector_size, size, snapshot, threads, threshold, trust);
+}
+
+mod plan_of_a_repair_in_place {
+    use super::battery::Subject;
+
+    const PLAN: Subject = Subject {
+        force: Some("overwrite,stale,newer,no-locks"),
+        foreign: super::NOT_IN_PLACE,
+        ..Subject::voting(&["repair", "--in-place", "--dry-run"])
+    };
+    battery!(PLAN: command_line, operands, voters, reports, new_journals; options:
+        allow_references, cache, force, format, from, journal, max_damage, max_divergences, no_write, output, pick, range, rate_limit,
+        read_pattern, report, sector_size, size, snapshot, threads, threshold, trust);
+}
+
+mod undo {
+    use super::battery::Subject;
+
+    const UNDO: Subject = Subject {
+        force: Some("changed,no-locks,device"),
+        foreign: &["--in-place", "--trust=#0", "--range=0:512"],
+        ..Subject::undoing(&["undo"])
+    };
+    battery!(UNDO: command_line, operands, undone_journals; options: force, map, rate_limit);
+}
+
+mod plan_of_an_undo {
+    use super::battery::Subject;
+
+    const PLAN: Subject = Subject { force: Some("changed,no-locks,device"), ..Subject::undoing(&["undo", "--dry-run"]) };
+    battery!(PLAN: command_line, operands, undone_journals; options: force, map, rate_limit);
+}
+
+mod info {
+    use super::battery::Subject;
+
+    const INFO: Subject = Subject { foreign: &["--output=events"], any_value: &["snapshot"], ..Subject::looking(&["info"]) };
+    battery!(INFO: command_line, operands; options: allow_references, cache, format, output);
+}
+
+/// What only `-o` takes.
+const NOT_IN_PLACE: &[&str] = &[
+    "-U",
+    "--force-share",
+    "--read-pattern=fifo",
+    "--undecided=zero",
+    "--undecided=first",
+    "--expect-sha256=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "-S0",
+    "--sparse-size=4k",
+    "--reflink=never",
+    "--no-verify",
+    "--target-format=qcow2",
+    "--compress",
+    "--output-options=cluster_size=64k",
+    "-o=new.img",
+    "-o=disk-0.img",
+];
