@@ -26,6 +26,7 @@ pub mod oracle;
 pub mod qemu;
 pub mod qemu_nbd;
 pub mod refusal;
+pub mod repair_oracle;
 pub mod report;
 mod run;
 

@@ -1,5 +1,7 @@
 //! What a check must find, worked out sector by sector from the words of `design.md` alone: slow, and simple enough to be believed.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 /// A check to be foretold.
@@ -17,8 +19,17 @@ pub struct Question {
     pub trust: Option<usize>,
 }
 
-/// One sector as one member says it: none where the member ends before the sector, or inside of it.
-type Ballot<'a> = Option<&'a [u8]>;
+/// The value that at least `threshold` of `votes` name, and strictly more than name any other.
+pub fn winner<T: Ord + Copy>(votes: &[T], threshold: usize) -> Option<T> {
+    let mut counts = BTreeMap::new();
+    for vote in votes {
+        *counts.entry(*vote).or_insert(0) += 1;
+    }
+    let most = counts.values().copied().max()?;
+    let mut first = counts.iter().filter(|&(_, &count)| count == most);
+    let (&value, _) = first.next()?;
+    (most >= threshold && first.next().is_none()).then_some(value)
+}
 
 /// What became of one sector.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,19 +44,17 @@ impl Question {
     /// The part of the JSON report that follows from the members' bytes.
     pub fn answer(&self) -> Value {
         let sizes: Vec<u64> = self.images.iter().map(|image| image.len() as u64).collect();
-        let voted = self.voted_size(&sizes);
+        let voted = self.size();
         let size = voted.unwrap_or_else(|| sizes.iter().copied().max().expect("members"));
-        let (first, end) = match self.range {
-            Some((offset, length)) => (offset / self.sector, (offset + length).min(size).div_ceil(self.sector)),
-            None => (0, size.div_ceil(self.sector)),
-        };
 
         let mut counts = [("unanimous", 0), ("decided", 0), ("undecided", 0)];
         let mut dissenting = vec![0; sizes.len()];
         let mut absent = vec![0; sizes.len()];
         let mut divergences: Vec<(u64, u64, Finding)> = Vec::new();
-        for sector in first..end {
-            let (start, stop) = (sector * self.sector, ((sector + 1) * self.sector).min(size));
+        let looked_at = self.sectors(size).filter(|&(start, stop)| self.looks_at(start, stop));
+        let mut total = 0;
+        for (start, stop) in looked_at {
+            total += 1;
             let finding = self.judge(start, stop, voted.is_none() && stop > *sizes.iter().min().expect("members"));
             counts.iter_mut().find(|(verdict, _)| *verdict == finding.verdict).expect("one of three").1 += 1;
             if finding.verdict == "decided" {
@@ -69,7 +78,7 @@ impl Question {
             .map(|member| {
                 let surplus = sizes[member].saturating_sub(size);
                 // "Usable as it stands" takes a look at all of it.
-                let all = end - first == size.div_ceil(self.sector);
+                let all = total == size.div_ceil(self.sector);
                 let whole = all && undecided == 0 && dissenting[member] == 0 && absent[member] == 0 && surplus == 0 && voted.is_some();
                 json!({
                     "index": member, "size": sizes[member], "whole": whole, "dissenting-sectors": dissenting[member],
@@ -81,7 +90,7 @@ impl Question {
             "size": size, "sector-size": self.sector, "exit-code": code,
             "verdict": verdict,
             "members": members,
-            "sectors": { "total": end - first, "unanimous": unanimous, "decided": decided, "undecided": undecided },
+            "sectors": { "total": total, "unanimous": unanimous, "decided": decided, "undecided": undecided },
             "divergences": divergences.iter().map(|(start, stop, finding)| finding.report(*start, *stop)).collect::<Vec<_>>(),
             "divergences-omitted": 0,
         })
@@ -101,22 +110,41 @@ impl Question {
     }
 
     /// "It is voted on with the same threshold"; a trusted member's size is right.
-    fn voted_size(&self, sizes: &[u64]) -> Option<u64> {
-        if let Some(trusted) = self.trust {
-            return Some(sizes[trusted]);
+    pub fn size(&self) -> Option<u64> {
+        let sizes: Vec<u64> = self.images.iter().map(|image| image.len() as u64).collect();
+        self.trust.map_or_else(|| winner(&sizes, self.threshold), |trusted| Some(sizes[trusted]))
+    }
+
+    /// The first byte of each sector of a disk of this size, and the byte behind it.
+    pub fn sectors(&self, size: u64) -> impl Iterator<Item = (u64, u64)> {
+        let sector = self.sector;
+        (0..size.div_ceil(sector)).map(move |number| (number * sector, ((number + 1) * sector).min(size)))
+    }
+
+    /// Whether any byte of the sector is asked about.
+    pub fn looks_at(&self, start: u64, stop: u64) -> bool {
+        self.range.is_none_or(|(offset, length)| start < offset + length && offset < stop)
+    }
+
+    /// What each member holds of the sector. "Absent (beyond the member's end, also where it holds the sector only partly)".
+    pub fn ballots(&self, start: u64, stop: u64) -> Vec<Option<&[u8]>> {
+        let place = usize::try_from(start).expect("a small image")..usize::try_from(stop).expect("a small image");
+        self.images.iter().map(|image| image.get(place.clone())).collect()
+    }
+
+    /// The bytes that are right in the sector, where anything is.
+    pub fn right(&self, start: u64, stop: u64) -> Option<&[u8]> {
+        let ballots = self.ballots(start, stop);
+        match self.trust {
+            Some(trusted) => ballots[trusted],
+            None => winner(&ballots.into_iter().flatten().collect::<Vec<_>>(), self.threshold),
         }
-        let count = |size: u64| sizes.iter().filter(|&&other| other == size).count();
-        sizes
-            .iter()
-            .copied()
-            .find(|&size| count(size) >= self.threshold && sizes.iter().all(|&other| other == size || count(other) < count(size)))
     }
 
     /// The verdict on the sector from byte `start` to byte `stop`. In a `tail` behind the shortest member of a disk whose size nobody
     /// knows, nothing is decided.
     fn judge(&self, start: u64, stop: u64, tail: bool) -> Finding {
-        let ballots: Vec<Ballot> =
-            self.images.iter().map(|image| image.get(usize::try_from(start).ok()?..usize::try_from(stop).ok()?)).collect();
+        let ballots = self.ballots(start, stop);
         let mut versions: Vec<Vec<usize>> = Vec::new();
         for (member, ballot) in ballots.iter().enumerate().filter(|(_, ballot)| ballot.is_some()) {
             match versions.iter_mut().find(|version| ballots[version[0]] == *ballot) {
@@ -129,18 +157,12 @@ impl Question {
         if versions.len() == 1 && versions[0].len() == ballots.len() {
             return Finding { verdict: "unanimous", versions, absent };
         }
-        if let Some(trusted) = self.trust {
-            let right = versions.iter().position(|version| version.contains(&trusted));
-            if let Some(right) = right {
-                let right = versions.remove(right);
-                versions.insert(0, right);
-            }
-            return Finding { verdict: if right.is_some() { "decided" } else { "undecided" }, versions, absent };
+        let right = self.right(start, stop).filter(|_| !tail);
+        if let Some(right) = right {
+            // A trusted version comes first, however few hold it.
+            versions.sort_by_key(|version| ballots[version[0]] != Some(right));
         }
-        let most = versions.first().map_or(0, Vec::len);
-        let next = versions.get(1).map_or(0, Vec::len);
-        let won = most >= self.threshold && most > next && !tail;
-        Finding { verdict: if won { "decided" } else { "undecided" }, versions, absent }
+        Finding { verdict: if right.is_some() { "decided" } else { "undecided" }, versions, absent }
     }
 }
 
