@@ -86,11 +86,11 @@ macro_rules! battery {
     };
     (@operands $subject:ident) => {
         battery!(@tests $subject operands: missing, nameless, folder, fifo, link_to_a_fifo, socket, character_device, dangling_link,
-            circular_link, below_a_file, long_name, unreadable, hostile_names);
+            circular_link, below_a_file, long_name, unknown_addresses, unreadable, hostile_names);
     };
     (@voters $subject:ident) => {
         battery!(@tests $subject voters: one_member, too_many, all_empty, the_same_name, hard_link, symbolic_links, detours, descriptor,
-            journal, what_looks_like_qcow2, unknown_addresses);
+            journal, what_looks_like_qcow2);
     };
     (@reports $subject:ident) => {
         battery!(@tests $subject reports: onto_a_member, onto_something_else, without_a_folder);

@@ -69,6 +69,21 @@ pub fn long_name(subject: &Subject) {
     }
 }
 
+/// Prefixes and addresses behind which there is nothing.
+pub fn unknown_addresses(subject: &Subject) {
+    let scene = Scene::new(subject);
+    let known = [
+        ("raw:", ""),
+        ("qcow2:", ""),
+        ("raw:missing.img", "missing.img"),
+        ("nbd+unix:///?socket=/nowhere", "/nowhere"),
+        ("nbd://localhost:1/disk", "localhost:1"),
+    ];
+    for (name, shown) in known {
+        scene.refuses_operand(name, shown);
+    }
+}
+
 /// The caller owns all of it, and may not read one.
 pub fn unreadable(subject: &Subject) {
     let scene = Scene::new(subject);

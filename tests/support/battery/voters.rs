@@ -84,18 +84,3 @@ pub fn what_looks_like_qcow2(subject: &Subject) {
     scene.refuses(NO_OPTIONS, &images, &["qcow2", "disk-0.qcow2", "-f raw"]);
     scene.refuses_operand(&images[0], "disk-0.qcow2");
 }
-
-/// Prefixes and addresses behind which there is nothing.
-pub fn unknown_addresses(subject: &Subject) {
-    let scene = Scene::new(subject);
-    let known = [
-        ("raw:", ""),
-        ("qcow2:", ""),
-        ("raw:missing.img", "missing.img"),
-        ("nbd+unix:///?socket=/nowhere", "/nowhere"),
-        ("nbd://localhost:1/disk", "localhost:1"),
-    ];
-    for (name, shown) in known {
-        scene.refuses_operand(name, shown);
-    }
-}
