@@ -19,8 +19,8 @@ fn line(scene: &Scene, output: impl Into<OsString>) -> Vec<OsString> {
 /// Under whatever name it goes, the last good copy of a disk is not to be written to.
 pub fn onto_a_member(subject: &Subject) {
     let scene = Scene::new(subject);
-    for name in scene.other_names(&scene.operands[1]) {
-        scene.refuses_line(&line(&scene, name), &["disk-1.img", "hint:"]);
+    for (name, shown) in scene.members_by_name() {
+        scene.refuses_line(&line(&scene, name), &[&shown, "hint:"]);
     }
 }
 

@@ -11,8 +11,8 @@ fn refuses(scene: &Scene, report: impl Into<OsString>, words: &[&str]) {
 /// Whatever it is called.
 pub fn onto_a_member(subject: &Subject) {
     let scene = Scene::new(subject);
-    for name in scene.other_names(&scene.operands[1]) {
-        refuses(&scene, name, &["--report", "disk-1.img", "hint:"]);
+    for (name, shown) in scene.members_by_name() {
+        refuses(&scene, name, &["--report", &shown, "hint:"]);
     }
 }
 

@@ -58,6 +58,14 @@ impl<'a> Scene<'a> {
         [file, name, Path::new("hard"), Path::new("soft"), Path::new("softer")].map(Path::to_owned).into_iter().chain(detours).collect()
     }
 
+    /// Every member by its name, and one of them by all others, each with the name that a message must show.
+    pub fn members_by_name(&self) -> Vec<(PathBuf, String)> {
+        let name = |file: &Path| file.file_name().and_then(|name| name.to_str()).expect("a plain name").to_owned();
+        let by_name = self.operands.iter().map(|member| (member.clone(), name(member)));
+        let second = &self.operands[1];
+        by_name.chain(self.other_names(second).into_iter().map(|other| (other, name(second)))).collect()
+    }
+
     /// The subject's command line.
     pub fn line<O: AsRef<OsStr>>(&self, options: impl IntoIterator<Item = O>, operands: &[PathBuf]) -> Vec<OsString> {
         let options = options.into_iter().map(|option| option.as_ref().to_owned());
