@@ -92,6 +92,16 @@ impl Reader<'_> {
     }
 }
 
+impl Reader<'_> {
+    fn mentioned(&mut self, path: &[String]) {
+        if path.len() > 1
+            && let Some(absolute) = self.absolute(path)
+        {
+            self.file.mentions.insert(absolute);
+        }
+    }
+}
+
 impl<'ast> Visit<'ast> for Reader<'_> {
     fn visit_item(&mut self, item: &'ast Item) {
         let attributes = match item {
@@ -117,13 +127,17 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        let names: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-        if names.len() > 1
-            && let Some(absolute) = self.absolute(&names)
-        {
-            self.file.mentions.insert(absolute);
-        }
+        self.mentioned(&path.segments.iter().map(|segment| segment.ident.to_string()).collect::<Vec<_>>());
         visit::visit_path(self, path);
+    }
+
+    /// What stands in a macro's call is no syntax yet: paths are picked out of its words.
+    fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        let text = call.tokens.to_string().replace(" :: ", "::");
+        for word in text.split(|letter: char| !(letter.is_alphanumeric() || letter == '_' || letter == ':')) {
+            self.mentioned(&word.split("::").map(str::to_owned).collect::<Vec<_>>());
+        }
+        visit::visit_macro(self, call);
     }
 }
 

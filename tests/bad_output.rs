@@ -94,6 +94,13 @@ fn a_failed_sync_means_no_output() {
     set.fails(&[]);
 }
 
+/// A server that is over its quota may say so only when a file is closed, though all writes and syncs went well (close(2)).
+#[test]
+fn what_only_closing_tells_means_no_output() {
+    let Some(set) = Set::new(Faults { close_error: Some(libc::EDQUOT), ..Faults::default() }) else { return };
+    set.fails(&["quota"]);
+}
+
 /// A server that knows no `O_TMPFILE`, no `RENAME_NOREPLACE` and no hard links: with a name that is free it works even there, or it
 /// is refused; never is a file left, or replaced.
 #[test]

@@ -18,14 +18,16 @@ use super::{
     progress::Control,
     put_back::{formats, put_images_back},
     repair_args::{RepairArgs, Word},
+    say::complain,
 };
 use crate::{
     electorate::{Access, Candidates, LockForce, Voters},
     member::{HostFile, Member, MemberName},
     repair::{
-        Earlier, InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal,
+        Earlier, InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, RepairError,
         journal::Identity,
         judge::{Judge, Way},
+        refused_in_place,
     },
     report::{Look, Report},
     scan::{Poll, Question, Watch, sizes},
@@ -40,7 +42,10 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     let members = voters.listed();
     let question = args.question(&members)?;
     let poll = Poll::new(&sizes(&members), &question)?;
-    Judge { way: Way::InPlace, forced: args.forced() }.admit(&members, &question, &poll)?;
+    let judge = Judge { way: Way::InPlace, forced: args.forced() };
+    if let Err(refusal) = judge.admit(&members, &question, &poll) {
+        return refuse(args, &voters, &question, &poll, refusal);
+    }
     let place = place_of_journal(args, &members)?;
     let warnings = warnings(args, &voters, &roles, &poll, place.as_ref())?;
     let earlier = args.from.as_deref().map(|path| Earlier::read(path, &members, &poll)).transpose()?;
@@ -74,6 +79,19 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
         tell(args, done, &report, &members, wish.journal.as_ref());
     }
     presenter.into_inner().expect("no panics").finish(report, &Look::default())
+}
+
+/// Says why nothing is done; where a person has to decide there is a report of it for programs, too.
+fn refuse(args: &RepairArgs, voters: &Voters, question: &Question, poll: &Poll, refusal: RepairError) -> Result<u8> {
+    if refusal.exit_code() != 2 {
+        return Err(refusal.into());
+    }
+    complain(&refusal.to_string());
+    let (members, dry_run) = (voters.listed(), args.in_place.dry_run);
+    let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
+    let mut report = refused_in_place(&members, question, poll, dry_run, warnings, &refusal);
+    report.mark_guesses(&voters.guessed);
+    Presenter::new(&args.show, &members)?.finish(report, &Look::default())
 }
 
 /// Options that can't go with a rewriting.

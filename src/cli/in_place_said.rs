@@ -58,6 +58,9 @@ pub(super) fn tell(args: &RepairArgs, done: &InPlaceReport, report: &Report, mem
     if let Some(refused) = &done.refused {
         return complain(refused);
     }
+    if let Some(error) = &done.error {
+        complain(error);
+    }
     if report.sectors.undecided > 0 {
         complain(&format!(
             "{} sectors have no winner, and were left alone\nhint: --pick says who is right in a range, --trust who is right everywhere",
@@ -98,7 +101,7 @@ pub(super) fn tell(args: &RepairArgs, done: &InPlaceReport, report: &Report, mem
     if code == 130 {
         let back = journal.as_ref().map_or_else(String::new, |journal| format!("; quorum-img undo {journal} takes back what was written"));
         complain(&format!("interrupted; {} were written\nhint: run the same command again to go on{back}", human_size(done.bytes_written)));
-    } else if let (false, false, Some(journal)) = (done.completed, done.dry_run, journal) {
+    } else if let (false, false, Some(journal)) = (done.completed || done.error.is_some(), done.dry_run, journal) {
         complain(&format!(
             "not completed\nhint: run the same command again to go on; quorum-img undo {journal} takes back what was written"
         ));

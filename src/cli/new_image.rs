@@ -13,14 +13,15 @@ use super::{
     say::complain,
 };
 use crate::{
-    electorate::{Access, open_voters},
+    electorate::{Access, Voters, open_voters},
     member::MemberName,
     repair::{
-        Earlier, Repair, Target, Wish,
+        Earlier, Repair, RepairError, Target, Wish,
         judge::{Judge, Way},
+        refused_image,
     },
     report::Look,
-    scan::{Poll, sizes},
+    scan::{Poll, Question, sizes},
     vote::Fill,
 };
 
@@ -31,7 +32,9 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
     let question = args.question(&members)?;
     let poll = Poll::new(&sizes(&members), &question)?;
     let judge = Judge { way: Way::NewImage, forced: args.forced() };
-    judge.admit(&members, &question, &poll)?;
+    if let Err(refusal) = judge.admit(&members, &question, &poll) {
+        return refuse(args, output_file, &voters, &question, &poll, refusal);
+    }
     let target = Target::settle(output_file, poll.size, &members, judge)?;
     let qcow2 = args.qcow2_options()?;
     if let (Some(_), Target::Device(_)) = (qcow2, &target) {
@@ -75,7 +78,9 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
     control.end();
     let mut report = report?;
     report.mark_guesses(&voters.guessed);
-    if report.exit_code == 2
+    if let Some(refused) = report.repair.as_ref().and_then(|repair| repair.refused.as_ref()) {
+        complain(refused);
+    } else if report.exit_code == 2
         && let Some(repair) = report.repair.as_ref().filter(|repair| !repair.written)
     {
         let what = format!("{}: not made, since {} sectors have no winner", repair.output, repair.unfilled_sectors);
@@ -83,4 +88,17 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
     }
     let look = Look { next: next::after_repair(&report, &args.members, &args.vote), or: None };
     presenter.into_inner().expect("no panics").finish(report, &look)
+}
+
+/// Says why nothing is made; where a person has to decide there is a report of it for programs, too.
+fn refuse(args: &RepairArgs, output: &Path, voters: &Voters, question: &Question, poll: &Poll, refusal: RepairError) -> Result<u8> {
+    if refusal.exit_code() != 2 {
+        return Err(refusal.into());
+    }
+    complain(&refusal.to_string());
+    let members = voters.listed();
+    let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
+    let mut report = refused_image(&members, question, poll, output, warnings, &refusal);
+    report.mark_guesses(&voters.guessed);
+    Presenter::new(&args.show, &members)?.finish(report, &Look::default())
 }

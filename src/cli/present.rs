@@ -69,6 +69,7 @@ impl<'a> Presenter<'a> {
         }
         if !self.show.progress.quiet {
             let printed = match self.show.format {
+                OutputFormat::Human if report.unvoted => Ok(()), // all that is known was said
                 OutputFormat::Human => {
                     let mut to = io::BufWriter::new(Output::new().styled());
                     report::render(&report, look, &mut to).and_then(|()| to.flush())

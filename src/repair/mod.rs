@@ -11,11 +11,12 @@ pub mod journal;
 pub mod judge;
 mod new_image;
 mod phases;
+mod refused;
 pub mod undo;
 
 pub use earlier::Earlier;
 pub use error::RepairError;
-pub use in_place::{InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, plan};
+pub use in_place::{InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, plan, refused_in_place};
 pub use judge::{Forced, Guard};
-pub use new_image::{OptionsError, Qcow2Compat, Qcow2Options, Repair, Target, Wish};
+pub use new_image::{OptionsError, Qcow2Compat, Qcow2Options, Repair, Target, Wish, refused_image};
 pub use phases::Phases;

@@ -8,8 +8,8 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::in_place::rewritten;
 use super::{Divergence, ImageErrorReport, MemberReport, Overall, ReadPattern, RepairReport, Report, Sectors, Status, human_size};
+use super::{in_place::rewritten, words::sectors};
 
 /// What is shown around the report.
 #[derive(Clone, Debug, Default)]
@@ -99,11 +99,6 @@ fn headline(report: &Report) -> String {
         (0, _) => format!("{so_far}{undecided} of {} have no winner.", sectors(total)),
         _ => format!("{so_far}{undecided} of {} have no winner; {decided} more differ and are decided.", sectors(total)),
     }
-}
-
-/// "1 sector", "2 sectors".
-pub(super) fn sectors(count: u64) -> String {
-    format!("{count} sector{}", if count == 1 { "" } else { "s" })
 }
 
 /// What else matters at first sight.

@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Picked, Report, Span, human_size};
+use super::{
+    Picked, Report, Span, human_size,
+    words::{blocks, sectors},
+};
 
 /// What an in-place repair is going to do, or did.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -19,6 +22,9 @@ pub struct InPlaceReport {
     /// Why nothing was written, where the plan was refused: the message, with the way out behind `hint:`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// Why it ended before all was done: the message, with the way out behind `hint:`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// An unfinished repair was gone on with.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub resumed: bool,
@@ -203,10 +209,10 @@ pub(super) fn rewritten(report: &Report, repair: &InPlaceReport) -> String {
         }
     }
     if repair.healed_sectors > 0 {
-        let _ = write!(text, "\nHealed: {} can be read again.", super::human::sectors(repair.healed_sectors));
+        let _ = write!(text, "\nHealed: {} can be read again.", sectors(repair.healed_sectors));
     }
     if repair.not_healed_sectors > 0 {
-        let _ = write!(text, "\nNot healed: {}:", super::human::sectors(repair.not_healed_sectors));
+        let _ = write!(text, "\nNot healed: {}:", sectors(repair.not_healed_sectors));
         for MemberSpan { span, member } in repair.not_healed.iter().take(10) {
             let _ = write!(text, " #{member} {:#x}+{}", span.offset, span.length);
         }
@@ -224,10 +230,9 @@ pub(super) fn rewritten(report: &Report, repair: &InPlaceReport) -> String {
         let size = human_size(repair.journal_bytes);
         let _ = write!(text, "\nJournal: {journal} ({size}); quorum-img undo takes back what was written, as long as it is kept.");
     }
+    if let Some(error) = &repair.error {
+        let _ = write!(text, "\nEnded early: {}.", error.split('\n').next().unwrap_or_default());
+    }
     debug_assert_eq!(report.command, "repair");
     text
-}
-
-fn blocks(count: u64) -> String {
-    format!("{count} block{} of 4 KiB {}", if count == 1 { "" } else { "s" }, if count == 1 { "was" } else { "were" })
 }

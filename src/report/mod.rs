@@ -10,6 +10,7 @@ mod listed;
 mod size;
 mod span;
 mod time;
+mod words;
 
 use serde::Serialize;
 
@@ -69,6 +70,9 @@ pub struct Report {
     /// What the user should know before believing it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Nothing was voted on, since it was refused before.
+    #[serde(skip)]
+    pub unvoted: bool,
     /// What was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repair: Option<RepairReport>,
@@ -231,6 +235,9 @@ pub struct RepairReport {
     pub format: &'static str,
     /// Whether it stands there now.
     pub written: bool,
+    /// Why nothing was written, where it was refused before the vote: the message, with the way out behind `hint:`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// `clone` (of `base`) or `stream`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<&'static str>,

@@ -173,6 +173,7 @@ pub fn make_report(
         members: reports,
         sectors,
         warnings,
+        unvoted: false,
         repair: None,
         in_place: None,
         divergences,

@@ -1,5 +1,7 @@
 //! Members that aren't of one length: absent parts are filled in, a surplus goes only when asked to.
 
+use serde_json::json;
+
 use super::{
     all_bytes, apply_plan, assert_all_hold, assert_holds, checks, in_place, journal_of, refuses,
     support::{KIB, Lab, MIB, noise, sectors},
@@ -235,7 +237,14 @@ fn without_a_size_nothing_is_done() {
     let bytes = noise(1, 96 << 10);
     let members = [88, 92, 96].map(|kib: usize| lab.file(format!("{kib}.img"), &bytes[..kib << 10]));
     lab.damage(&members[0], sectors(3..4));
-    refuses(&lab, in_place(&lab, &members), 2, &["--size"]);
+    let run = refuses(&lab, in_place(&lab, &members), 2, &["--size"]);
+    let report = run.json();
+    assert_eq!(
+        (&report["size-undecided"], &report["exit-code"], &report["repair"]["in-place"]),
+        (&json!(true), &json!(2), &json!(true)),
+        "{run}"
+    );
+    assert!(report["repair"]["refused"].as_str().is_some_and(|why| why.contains("--size")), "{run}");
     let run = in_place(&lab, &members).args(["--size", "92k"]).exits(1);
     assert_holds(&members[0], &bytes[..92 << 10]);
     assert_holds(&members[1], &bytes[..92 << 10]);

@@ -2,6 +2,8 @@
 
 use std::{fs, os::unix::fs::chown, path::PathBuf, process::Command};
 
+use serde_json::json;
+
 use super::{
     Set,
     fuse_disk::{BadDisk, Faults, Step},
@@ -104,6 +106,43 @@ fn a_journal_that_fails_leaves_everything_as_it_was() {
         set.assert_as_before(&run);
         assert_eq!(disk.names(), Vec::<std::ffi::OsString>::new(), "it holds nothing that anybody needs\n{run}");
     }
+}
+
+/// The vote took hours: what it found is reported, although the journal fails at its creation or in the middle of the repair.
+#[test]
+fn a_journal_that_fails_in_the_middle_is_reported() {
+    let mut in_the_middle = 0;
+    for well in 0..6 {
+        let (original, damaged) = scattered(44, false);
+        let set = Set::of(original, damaged);
+        let Some(disk) = BadDisk::new(set.lab.folder(), Faults { syncs_until: Some((well, libc::EIO)), ..Faults::default() }) else {
+            return;
+        };
+        let run = set.repair().arg("--journal").arg(disk.path("journal")).output();
+        if run.code() == Some(0) {
+            assert!(well > 2, "there are more syncs\n{run}");
+            set.assert_repaired(&run);
+            continue;
+        }
+        assert_eq!(run.code(), Some(3), "{run}");
+        run.complains("journal").complains("hint: ");
+        let report = run.json();
+        let error = report["repair"]["error"].as_str().unwrap_or_else(|| panic!("why it ended\n{run}"));
+        assert!(error.contains("journal") && error.contains("hint: "), "{run}");
+        assert_eq!((&report["exit-code"], &report["repair"]["completed"]), (&json!(3), &json!(false)), "{run}");
+        assert!(
+            report["sectors"]["decided"].as_u64() > Some(0) && report["divergences"].as_array().is_some_and(|list| !list.is_empty()),
+            "{run}"
+        );
+        if error.contains("no member was changed") {
+            set.assert_as_before(&run);
+        } else {
+            in_the_middle += 1;
+            // Whatever was written stands in the journal, whose disk says so as long as it is asked nothing new.
+            assert!(error.contains("undo") && disk.names() == ["journal"], "{run}");
+        }
+    }
+    assert!(in_the_middle > 0, "no journal failed in the middle");
 }
 
 /// A file that is synced is still lost where its name isn't.

@@ -46,6 +46,7 @@ impl OnMedia {
         self.media.with("b.img", |file| {
             file.write_error = None;
             file.sync_errors.clear();
+            file.close_error = None;
             file.writes.clear();
         });
     }
@@ -108,6 +109,24 @@ fn a_sync_that_failed_once_is_not_believed_later() {
     set.assert_repaired(&run);
     set.assert_second_written_again(&run);
     assert_eq!(state(&set.lab, &set.journal()), "complete", "{run}");
+    let run = set.undo().exits(0);
+    set.assert_as_before(&run);
+}
+
+/// A server that is over its quota may say so only when a file is closed, though all writes and syncs went well (close(2)).
+#[test]
+fn what_only_closing_tells_is_heeded() {
+    let Some(set) = failing(|file| file.close_error = Some(libc::EDQUOT)) else { return };
+    let run = set.repair().exits(3);
+    set.assert_others_repaired(&run);
+    run.complains("b.img").complains("quota");
+    assert_eq!(run.json()["repair"]["completed"], false, "{run}");
+    assert_eq!(state(&set.lab, &set.journal()), "unfinished", "{run}");
+
+    set.mend();
+    let run = set.repair().exits(0);
+    set.assert_repaired(&run);
+    set.assert_second_written_again(&run);
     let run = set.undo().exits(0);
     set.assert_as_before(&run);
 }

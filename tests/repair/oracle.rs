@@ -29,11 +29,15 @@ fn check_case(question: Question, policy: &str) {
     let Some(expected) = Repair::of(question).new_image(policy) else {
         assert!(matches!(run.code(), Some(2 | 3)), "no size wins, so it must ask for one\n{run}");
         run.complains("--size");
+        if run.code() == Some(2) {
+            assert_eq!(run.json()["size-undecided"], true, "{run}");
+        }
         assert_eq!(lab.listing(), before, "nothing may be written without a size\n{run}");
         return;
     };
-    if run.code() == Some(2) && run.stdout.is_empty() {
+    if run.json()["repair"].get("refused").is_some() {
         // Data would be cut off: that is known, and refused, before anything is voted on.
+        assert_eq!(run.code(), Some(2), "{run}");
         assert!(expected.bytes.is_none(), "{run}");
         run.complains("--size");
         assert_eq!(lab.listing(), before, "{run}");

@@ -1,5 +1,7 @@
 //! Members that aren't of one length.
 
+use serde_json::json;
+
 use super::{
     Damaged, assert_holds, refuses, repair,
     support::{KIB, Lab, noise},
@@ -22,7 +24,9 @@ fn a_surplus_of_data_is_never_cut_off_unasked() {
     let set = Damaged::new();
     set.lab.set_length(&set.members[1], 260 * KIB);
     set.lab.write(&set.members[1], 259 * KIB, b"data");
-    refuses(&set.lab, set.repair(), 2, &["--size"]);
+    let report = refuses(&set.lab, set.repair(), 2, &["--size"]).json();
+    assert_eq!((&report["exit-code"], &report["repair"]["written"]), (&json!(2), &json!(false)), "{report}");
+    assert!(report["repair"]["refused"].as_str().is_some_and(|why| why.contains("disk-1.img") && why.contains("hint: ")), "{report}");
     set.repair().args(["--size", "256k"]).exits(0);
     set.assert_restored();
 }
@@ -53,9 +57,20 @@ fn without_a_winner_it_asks_for_the_size() {
     let output = lab.path("out.img");
     let before = lab.listing();
     let run = repair(&lab, &output, &members).output();
-    assert!(matches!(run.code(), Some(2 | 3)), "{run}");
+    assert_eq!(run.code(), Some(2), "{run}");
     run.complains("--size");
     assert_eq!(lab.listing(), before, "{run}");
+    // Programs get a report of it, and people a message alone.
+    let report = run.json();
+    assert_eq!((&report["size-undecided"], &report["size"], &report["exit-code"]), (&json!(true), &json!(80 * 1024), &json!(2)), "{run}");
+    assert_eq!((&report["partial"], &report["scanned-bytes"], &report["sectors"]["total"]), (&json!(true), &json!(0), &json!(0)), "{run}");
+    let sizes: Vec<u64> = report["members"].as_array().expect("a list").iter().filter_map(|member| member["size"].as_u64()).collect();
+    assert_eq!(sizes, [60 * 1024, 70 * 1024, 80 * 1024], "{run}");
+    assert!(report["repair"]["refused"].as_str().is_some_and(|why| why.contains("--size")), "{run}");
+    let run = lab.quorum_img(["repair", "-o", "out.img", "--report", "report.json"]).args(&members).exits(2);
+    assert_eq!(run.stdout(), "", "{run}");
+    let kept: serde_json::Value = serde_json::from_slice(&lab.bytes(&lab.path("report.json"))).expect("it is JSON");
+    assert_eq!((&kept["size-undecided"], &kept["members"]), (&report["size-undecided"], &report["members"]), "the same in a file");
     repair(&lab, &output, &members).args(["--size", "70k"]).exits(0);
     assert_holds(&output, &bytes[..70 * 1024]);
 }

@@ -39,6 +39,10 @@ pub struct Faults {
     pub write_error: Option<(u64, i32)>,
     /// Syncing a file fails with the error.
     pub sync_error: Option<i32>,
+    /// After so many syncs that went well they fail with the error.
+    pub syncs_until: Option<(usize, i32)>,
+    /// Closing a file that was written to fails with the error, and nothing else tells.
+    pub close_error: Option<i32>,
     /// The server knows neither `RENAME_NOREPLACE` nor hard links, as some do.
     pub plain_renames_only: bool,
 }
@@ -113,8 +117,17 @@ impl Folder for Disk {
     }
 
     fn sync(&mut self, _ino: u64, _times_too: bool) -> Result<(), Errno> {
+        let synced = self.steps.iter().filter(|step| **step == Step::Sync).count();
         self.steps.push(Step::Sync);
+        if let Some((_, errno)) = self.faults.syncs_until.filter(|(well, _)| synced >= *well) {
+            return Err(Errno::from_i32(errno));
+        }
         self.faults.sync_error.map_or(Ok(()), |errno| Err(Errno::from_i32(errno)))
+    }
+
+    fn close(&mut self, ino: u64) -> Result<(), Errno> {
+        let written = self.nodes.get(&ino).is_some_and(|node| !node.bytes.is_empty());
+        self.faults.close_error.filter(|_| written).map_or(Ok(()), |errno| Err(Errno::from_i32(errno)))
     }
 
     fn sync_folder(&mut self) -> Result<(), Errno> {

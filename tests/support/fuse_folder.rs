@@ -73,6 +73,11 @@ pub trait Folder: Send + 'static {
         Err(Errno::ENOSYS)
     }
 
+    /// close(2) of one of its descriptors.
+    fn close(&mut self, ino: u64) -> Result<(), Errno> {
+        Err(Errno::ENOSYS)
+    }
+
     fn sync_folder(&mut self) -> Result<(), Errno> {
         Err(Errno::ENOSYS)
     }

@@ -40,6 +40,8 @@ pub struct Medium {
     pub write_error: Option<(u64, i32)>,
     /// The next syncs fail with these errors, one each.
     pub sync_errors: VecDeque<i32>,
+    /// Closing it fails with this error once it was written to, as long as that isn't mended; nothing else tells.
+    pub close_error: Option<i32>,
     /// How long each write takes.
     pub write_delay: Duration,
     /// Past the page cache (`FOPEN_DIRECT_IO`), however it is opened.
@@ -59,6 +61,7 @@ impl Medium {
             bad: BTreeMap::new(),
             write_error: None,
             sync_errors: VecDeque::new(),
+            close_error: None,
             write_delay: Duration::ZERO,
             uncached: false,
             writes: Vec::new(),
@@ -152,6 +155,11 @@ impl Folder for Files {
         let file = self.file(ino)?;
         file.syncs += 1;
         file.sync_errors.pop_front().map_or(Ok(()), |errno| Err(Errno::from_i32(errno)))
+    }
+
+    fn close(&mut self, ino: u64) -> Result<(), Errno> {
+        let file = self.file(ino)?;
+        file.close_error.filter(|_| !file.writes.is_empty()).map_or(Ok(()), |errno| Err(Errno::from_i32(errno)))
     }
 
     fn lock_error(&self) -> Option<i32> {

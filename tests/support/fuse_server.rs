@@ -240,6 +240,10 @@ impl<F: Folder> Filesystem for Server<F> {
         answer(reply, self.folder().sync(ino.0, !datasync));
     }
 
+    fn flush(&self, _request: &Request, ino: INodeNo, _handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+        answer(reply, self.folder().close(ino.0));
+    }
+
     fn fsyncdir(&self, _request: &Request, _ino: INodeNo, _handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
         answer(reply, self.folder().sync_folder());
     }

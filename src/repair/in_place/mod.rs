@@ -23,5 +23,6 @@ mod survey;
 mod voted;
 mod wish;
 
+pub use outcome::refused_in_place;
 pub use portions::PORTION_BYTES;
 pub use wish::{InPlace, InPlaceWish, JournalPlace, Proposal};

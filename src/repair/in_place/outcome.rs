@@ -2,10 +2,26 @@
 
 use super::{plan::Plan, rewriter::Progress, wish::InPlace};
 use crate::{
+    member::Member,
+    repair::{RepairError, refused::refused_report},
     report::{InPlaceMember, InPlaceReport, MemberSpan, Planned, Report, Span},
-    scan::Findings,
+    scan::{Findings, Poll, Question},
     vote::{ByteRange, Run, Verdict, VirtualSize, members_of},
 };
+
+/// The report of a repair that is refused before anything is read; `warnings` go into it.
+#[must_use]
+pub fn refused_in_place(
+    members: &[&dyn Member],
+    question: &Question,
+    poll: &Poll,
+    dry_run: bool,
+    warnings: Vec<String>,
+    refusal: &RepairError,
+) -> Report {
+    let section = InPlaceReport { in_place: true, dry_run, refused: Some(refusal.to_string()), ..InPlaceReport::default() };
+    Report { in_place: Some(section), ..refused_report(members, question, poll, warnings, refusal) }
+}
 
 /// What was written, for the report.
 pub(super) struct Done {
@@ -15,6 +31,8 @@ pub(super) struct Done {
     pub(super) journal_bytes: Option<u64>,
     pub(super) interrupted: bool,
     pub(super) completed: bool,
+    /// Why it ended early, where that wasn't a member's fault.
+    pub(super) error: Option<RepairError>,
 }
 
 impl InPlace<'_> {
@@ -96,13 +114,16 @@ impl InPlace<'_> {
         section.verified_from = done.completed.then_some(if done.from_medium { "medium" } else { "cache" });
         section.journal = self.wish.journal.as_ref().filter(|_| done.journal_bytes.is_some()).map(|place| place.shown.to_string());
         section.journal_bytes = done.journal_bytes.unwrap_or(0);
+        section.error = done.error.as_ref().map(ToString::to_string);
+        let failed = done.error.as_ref().map_or(0, RepairError::exit_code);
         let errors = !done.unsteady.is_empty() || done.progress.iter().any(|progress| progress.error.is_some());
-        match (done.interrupted, errors, section.not_healed_sectors > 0) {
+        let code = match (done.interrupted, errors, section.not_healed_sectors > 0) {
             (true, ..) => 130,
             (_, true, _) => 3,
             (.., true) => 2,
             _ => 0,
-        }
+        };
+        code.max(failed)
     }
 }
 

@@ -27,7 +27,7 @@ impl InPlace<'_> {
     /// Repairs and reports; `listener` hears of each divergence in order, and `warnings` go into the report.
     ///
     /// # Errors
-    /// See [`RepairError`]: where the plan is refused nothing was written; what was written stands in the journal.
+    /// See [`RepairError`]: nothing was written then. From the plan on whatever goes wrong is a part of the report.
     pub fn run(&self, mut warnings: Vec<String>, listener: Listener) -> Result<Report, RepairError> {
         let (unfinished, standing_there) = self.earlier_journal()?;
         if let (Some(earlier), None) = (&self.wish.earlier, &unfinished) {
@@ -97,8 +97,14 @@ impl InPlace<'_> {
             } else if self.wish.dry_run {
                 code = code.max(1);
             } else if self.agreed(&section, &plan, again_bytes, &report.warnings) {
-                let done = self.rewrite(&plan, &survey, unfinished, &again)?;
-                code = code.max(self.settle(&mut section, &plan, &done));
+                code = code.max(match self.rewrite(&plan, &survey, unfinished, &again) {
+                    Ok(done) => self.settle(&mut section, &plan, &done),
+                    // Hours of voting aren't thrown away for it.
+                    Err(error) => {
+                        section.error = Some(error.to_string());
+                        error.exit_code()
+                    }
+                });
             } else {
                 code = if self.watch.stopped() { 130 } else { code.max(1) };
             }
@@ -242,20 +248,20 @@ impl InPlace<'_> {
         };
         let gone_through = self.stages(&mut rewriter, again, unsettled);
         let closed = rewriter.close(gone_through.is_ok());
-        let interrupted = match gone_through {
-            Ok(()) => false,
-            Err(Stop::Interrupted) => true,
-            Err(Stop::Failed(error)) => return Err(error),
+        let (interrupted, error) = match gone_through {
+            Ok(()) => (false, closed.err()),
+            Err(Stop::Interrupted) => (true, closed.err()),
+            Err(Stop::Failed(error)) => (false, Some(error)),
         };
-        closed?;
         let sound = rewriter.progress.iter().all(|progress| progress.error.is_none());
         Ok(Done {
             journal_bytes: rewriter.journal.as_ref().map(|(_, journal)| journal.bytes()),
-            completed: !interrupted && sound && rewriter.unsteady.is_empty(),
+            completed: !interrupted && error.is_none() && sound && rewriter.unsteady.is_empty(),
             progress: rewriter.progress,
             unsteady: rewriter.unsteady,
             from_medium: rewriter.from_medium,
             interrupted,
+            error,
         })
     }
 

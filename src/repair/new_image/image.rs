@@ -3,7 +3,7 @@
 use std::{ffi::OsStr, os::unix::fs::MetadataExt};
 
 use super::{
-    outcome::Written,
+    outcome::{Written, refused_image},
     passes::Making,
     target::Target,
     wish::Repair,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 impl Repair<'_> {
-    /// Writes the voted image and reports; `listener` hears of each divergence in order, and `warnings` go into the report.
+    /// Writes the voted image and reports, or reports why it is refused; `listener` hears of each divergence in order, and `warnings` go into the report.
     ///
     /// # Errors
     /// See [`RepairError`]: nothing is left of the output then. (A device holds what was written so far.)
@@ -36,7 +36,10 @@ impl Repair<'_> {
             self.poll.range = ByteRange::new(0, self.poll.size);
         }
         if self.question.size.is_none() && self.question.trust.is_none() {
-            self.judge().cuts(self.members, self.poll.size, self.phases, &|| self.watch.stopped())?;
+            let cuts = self.judge().cuts(self.members, self.poll.size, self.phases, &|| self.watch.stopped());
+            if let Err(refusal) = cuts {
+                return Ok(refused_image(self.members, self.question, &self.poll, self.wish.output, warnings, &refusal));
+            }
         }
         let written = match &self.wish.target {
             Target::File { folder, name, replace } => self.to_file(&**folder, name, *replace, listener)?,

@@ -13,6 +13,7 @@ mod verify;
 mod wish;
 mod writer;
 
+pub use outcome::refused_image;
 pub use qcow2::{Compat as Qcow2Compat, Options as Qcow2Options, OptionsError};
 pub use target::Target;
 pub use wish::{Repair, Wish};

@@ -1,11 +1,30 @@
 //! What became of a new image, and the report of it.
 
+use std::path::Path;
+
 use super::{wish::Repair, writer::Writer};
 use crate::{
+    member::{Member, MemberName},
+    repair::{RepairError, refused::refused_report},
     report::{Picked, RepairReport, Report, Span},
-    scan::{Checked, make_report},
+    scan::{Checked, Poll, Question, make_report},
     vote::Fill,
 };
+
+/// The report of an image that is refused before anything is read; `warnings` go into it.
+#[must_use]
+pub fn refused_image(
+    members: &[&dyn Member],
+    question: &Question,
+    poll: &Poll,
+    output: &Path,
+    warnings: Vec<String>,
+    refusal: &RepairError,
+) -> Report {
+    let refused = Some(refusal.to_string());
+    let repair = RepairReport { output: MemberName::from(output).to_string(), refused, ..RepairReport::default() };
+    Report { repair: Some(repair), ..refused_report(members, question, poll, warnings, refusal) }
+}
 
 /// What was written, before it is judged.
 pub(super) struct Written {
@@ -82,6 +101,7 @@ impl Repair<'_> {
             unfilled_sectors: written.unfilled,
             picked: picked.map(|&(range, member)| Picked { span: Span::from(range), member }).collect(),
             sha256: written.sha256,
+            refused: None,
         };
         let proven = section.sha256.is_some();
         let stopped = self.watch.stopped();

@@ -1,0 +1,25 @@
+//! The report of what is refused before anything is read.
+
+use super::RepairError;
+use crate::{
+    member::Member,
+    report::Report,
+    scan::{Checked, Findings, Limits, Outcome, Poll, Question, make_report},
+};
+
+/// What is known of the members without a vote; why nothing is done stands in `refusal`.
+pub(super) fn refused_report(
+    members: &[&dyn Member],
+    question: &Question,
+    poll: &Poll,
+    warnings: Vec<String>,
+    refusal: &RepairError,
+) -> Report {
+    let failures = members.iter().map(|member| member.failure().map(str::to_owned)).collect();
+    let outcome = Outcome { failures, ..Outcome::unscanned(members.len()) };
+    let checked = Checked { outcome, findings: Findings::of(members, Limits::default()) };
+    let mut report = make_report("repair", members, question, poll, checked, warnings);
+    report.unvoted = true;
+    report.exit_code = refusal.exit_code();
+    report
+}
