@@ -64,12 +64,14 @@ impl<'a> Presenter<'a> {
 
     /// Shows the report and returns its exit code.
     pub(super) fn finish(mut self, mut report: Report, look: &Look) -> Result<u8> {
-        for warning in report.warnings.iter().filter(|warning| !self.warned.contains(warning)) {
+        // To people all that is known was said: why it is refused.
+        let said = report.unvoted && self.show.format == OutputFormat::Human;
+        for warning in report.warnings.iter().filter(|warning| !said && !self.warned.contains(warning)) {
             warn_unless(self.show.progress.quiet, warning);
         }
         if !self.show.progress.quiet {
             let printed = match self.show.format {
-                OutputFormat::Human if report.unvoted => Ok(()), // all that is known was said
+                OutputFormat::Human if said => Ok(()),
                 OutputFormat::Human => {
                     let mut to = io::BufWriter::new(Output::new().styled());
                     report::render(&report, look, &mut to).and_then(|()| to.flush())
