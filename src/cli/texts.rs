@@ -97,7 +97,8 @@ Exit status:
   0    the output is whole; in place: nothing to do, or all of it done
   1    in place: work is left that an option would do (--dry-run, a surplus without --truncate, --no-write)
   2    some sectors stayed undecided: there is no output, unless --undecided says what to write there; in place: what was
-       decided is written, and the rest, or what could not be healed, is listed
+       decided is written, and the rest, or what could not be healed, is listed. Nothing is written where the virtual size
+       is undecided, or -o would cut data off; --output json, events and --report say so, too
   3    not completed: bad usage, a refused plan, an I/O error, a bad image, a member changed meanwhile; there is no output
   4    not started: another program uses a member
   130  interrupted (INT, TERM, HUP); there is no output; in place: what was written stands in the journal
