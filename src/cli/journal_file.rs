@@ -1,6 +1,10 @@
 //! A journal that the user names.
 
-use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path};
+use std::{
+    fs::{self, OpenOptions},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -16,6 +20,8 @@ use crate::{
 /// Opens and reads a journal that is to be trusted.
 pub(super) fn open_journal(path: &Path, writes: bool) -> Result<Journal> {
     let name = MemberName::from(path);
+    let is_other = fs::metadata(path).is_ok_and(|there| !there.is_file());
+    ensure!(!is_other, "{name}: this is no file\nhint: name the journal of the repair");
     let opened = OpenOptions::new().read(true).write(writes).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
     let file = opened
         .with_context(|| format!("{name}: can't be opened\nhint: name the journal of the repair; run it as a user who may write to it"))?;

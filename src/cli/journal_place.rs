@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -94,7 +94,13 @@ pub(super) fn look_at_journal(folder: &Path, name: &OsString, members: &[&dyn Me
     if let Some(member) = inside {
         bail!("--journal {shown}: it would lie on a file system inside of the member {member}\nhint: choose a folder elsewhere");
     }
-    if let Ok(there) = fs::metadata(&path) {
+    let there = match fs::metadata(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            bail!("--journal {shown}: can't be looked at: {error}\nhint: choose another name");
+        }
+        there => there.ok(),
+    };
+    if let Some(there) = there {
         ensure!(there.is_file(), "--journal {shown}: there is something else than a file\nhint: choose another name");
         if let Some(why) = untrusted(&there) {
             bail!(

@@ -33,7 +33,11 @@ pub(super) struct ReportFile {
 impl ReportFile {
     /// Refuses one that can't be written, or would take the place of something else, before anything is read.
     pub(super) fn new(target: &Path, members: &[&dyn Member]) -> Result<Self> {
-        let target = if target.is_symlink() { fs::canonicalize(target)? } else { target.to_owned() };
+        let target = if target.is_symlink() {
+            fs::canonicalize(target).context("is a symbolic link that leads nowhere\nhint: name the file itself")?
+        } else {
+            target.to_owned()
+        };
         let there = fs::metadata(&target).ok().map(|there| (there.dev(), there.ino()));
         if there.is_some() {
             refuse_member_at(&target, members)?;

@@ -15,9 +15,9 @@ pub enum ElectorateError {
     /// One copy alone, or none.
     #[error(
         "{}\nhint: name at least {MEMBERS_MIN} members; quorum-img info looks at a single one",
-        if *.0 == 0 { "no copy is named" } else { "one copy alone can't vote" }
+        .0.as_ref().map_or_else(|| "no copy is named".to_owned(), |name| format!("{name}: one copy alone can't vote"))
     )]
-    TooFew(usize),
+    TooFew(Option<MemberName>),
     /// More than can be counted.
     #[error("{0} members are given, and at most {MEMBERS_MAX} can vote\nhint: leave some of them out")]
     TooMany(usize),
@@ -55,10 +55,12 @@ pub enum ElectorateError {
     },
     /// There is nothing in them.
     #[error(
-        "all members {}are empty: there is nothing to vote on{failed}\nhint: is what holds the images mounted?",
-        if .failed.is_empty() { "" } else { "that can be read " }
+        "{first}: empty, as are all members{}: there is nothing to vote on{failed}\nhint: is what holds the images mounted?",
+        if .failed.is_empty() { "" } else { " that can be read" }
     )]
     AllEmpty {
+        /// One of them.
+        first: MemberName,
         /// The others with their reasons, on lines of their own.
         failed: String,
     },

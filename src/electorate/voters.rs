@@ -59,10 +59,13 @@ fn refuse_nothing(members: &[&dyn Member]) -> Result<(), ElectorateError> {
     if failed.len() == members.len() {
         return Err(ElectorateError::AllFailed { failed: failed.concat() });
     }
-    if members.iter().all(|member| member.size() == 0) {
-        return Err(ElectorateError::AllEmpty { failed: failed.concat() });
+    let holds_nothing = |member: &&&dyn Member| member.failure().is_none();
+    match members.iter().find(holds_nothing) {
+        Some(first) if members.iter().all(|member| member.size() == 0) => {
+            Err(ElectorateError::AllEmpty { first: first.name().clone(), failed: failed.concat() })
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// What is rewritten can't lie under another member.

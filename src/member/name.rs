@@ -64,7 +64,9 @@ impl MemberName {
 
 impl fmt::Display for MemberName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&escaped(&self.0.to_string_lossy()))
+        // Something must be seen of a name that is none.
+        let shown = if self.0.is_empty() { "\"\"".to_owned() } else { escaped(&self.0.to_string_lossy()) };
+        f.write_str(&shown)
     }
 }
 

@@ -189,6 +189,12 @@ pub enum RepairError {
         /// What is different.
         what: String,
     },
+    /// Something else stands where the journal should be.
+    #[error("{journal}: is no journal of quorum-img, and is never overwritten\nhint: name another place for the journal with --journal")]
+    JournalForeign {
+        /// Its name.
+        journal: MemberName,
+    },
     /// An unfinished journal of something else.
     #[error(
         "{journal}: an unfinished journal stands there, but {what}\nhint: run the repair again as it was begun, undo it with quorum-img undo, or choose another name with --journal"
@@ -233,7 +239,7 @@ pub enum RepairError {
         offset: u64,
     },
     /// An earlier report that can't be used.
-    #[error("{report}: {what}\nhint: {hint}")]
+    #[error("--from {report}: {what}\nhint: {hint}")]
     Earlier {
         /// The report's file.
         report: MemberName,

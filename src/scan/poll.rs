@@ -68,9 +68,11 @@ pub enum QuestionError {
     Sector(u32),
     /// Begins or ends outside of the image.
     #[error(
-        "range {offset:#x}:{length} does not lie within the image, which ends at {size:#x} ({size} bytes)\nhint: offsets from 0 to {size} are possible; --size says another size"
+        "{option} {offset:#x}:{length} does not lie within the image, which ends at {size:#x} ({size} bytes)\nhint: offsets from 0 to {size} are possible; --size says another size"
     )]
     Range {
+        /// Which option names it.
+        option: &'static str,
         /// First byte.
         offset: u64,
         /// Length in bytes.
@@ -79,11 +81,16 @@ pub enum QuestionError {
         size: u64,
     },
     /// A range without bytes.
-    #[error("range {offset:#x}:0 holds no byte\nhint: OFFSET:LENGTH, for instance {offset:#x}:64k")]
+    #[error("{option} {offset:#x}:0 holds no byte\nhint: OFFSET:LENGTH, for instance {offset:#x}:64k")]
     Empty {
+        /// Which option names it.
+        option: &'static str,
         /// Its offset.
         offset: u64,
     },
+    /// A disk of no bytes.
+    #[error("--size 0: there is nothing in such an image to vote on\nhint: leave it out, or name a size, for instance --size 10G")]
+    NoBytes,
     /// Two decisions for one place.
     #[error("two picks say different things about offset {offset:#x}\nhint: leave one of them out, or make the ranges smaller")]
     PicksOverlap {
@@ -150,6 +157,9 @@ impl Poll {
         if let Some(&missing) = question.trust.iter().chain(question.picks.iter().map(|(_, member)| member)).find(|&&m| m >= count) {
             return Err(QuestionError::NoMember(missing));
         }
+        if question.size == Some(0) {
+            return Err(QuestionError::NoBytes);
+        }
         let fifo = question.read_pattern == ReadPattern::Fifo;
         if fifo && question.trust.is_some() {
             return Err(QuestionError::Fifo("--trust"));
@@ -196,12 +206,12 @@ impl Poll {
 }
 
 /// The range in whole sectors; what was added is said.
-fn within(range: ByteRange, size: u64, sector: u32, option: &str, warnings: &mut Vec<String>) -> Result<ByteRange, QuestionError> {
+fn within(range: ByteRange, size: u64, sector: u32, option: &'static str, warnings: &mut Vec<String>) -> Result<ByteRange, QuestionError> {
     if range.is_empty() {
-        return Err(QuestionError::Empty { offset: range.start });
+        return Err(QuestionError::Empty { option, offset: range.start });
     }
     if range.start >= size {
-        return Err(QuestionError::Range { offset: range.start, length: range.length(), size });
+        return Err(QuestionError::Range { option, offset: range.start, length: range.length(), size });
     }
     let widened = range.widened(u64::from(sector), size);
     if range.end > size {

@@ -92,8 +92,8 @@ mod plan_of_an_undo {
 mod info {
     use super::battery::Subject;
 
-    const INFO: Subject = Subject { foreign: &["--output=events"], any_value: &["snapshot"], ..Subject::looking(&["info"]) };
-    battery!(INFO: command_line, operands; options: allow_references, cache, format, output);
+    const INFO: Subject = Subject { foreign: &["--output=events"], ..Subject::looking(&["info"]) };
+    battery!(INFO: command_line, operands; options: allow_references, cache, format, output, snapshot);
 }
 
 /// What only `-o` takes.

@@ -29,7 +29,8 @@ impl InPlace<'_> {
         let journal = match Journal::load(&place.shown, storage) {
             Ok(journal) => journal,
             // It is in nobody's way as long as nothing is to be written.
-            Err(error @ (JournalError::Foreign { .. } | JournalError::Version { .. })) => return Ok((None, Some(error.into()))),
+            Err(JournalError::Foreign { journal }) => return Ok((None, Some(RepairError::JournalForeign { journal }))),
+            Err(error @ JournalError::Version { .. }) => return Ok((None, Some(error.into()))),
             Err(error) => return Err(error.into()),
         };
         let undo = format!("quorum-img undo {} takes that repair back; or name another place with --journal", place.shown.quoted());

@@ -9,7 +9,9 @@ use crate::member::MemberName;
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// Something else.
-    #[error("{journal}: is no journal of quorum-img\nhint: name the journal, or another place for a new one with --journal")]
+    #[error(
+        "{journal}: is no journal of quorum-img\nhint: name the one that the repair told of, NAME.quorum-journal beside its first member unless it was told otherwise"
+    )]
     Foreign {
         /// Its name.
         journal: MemberName,

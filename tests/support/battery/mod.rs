@@ -31,8 +31,6 @@ pub struct Subject {
     pub force: Option<&'static str>,
     /// Options of the same command that go with another way to use it, with values that make sense there.
     pub foreign: &'static [&'static str],
-    /// Options for which there is no wrong value.
-    pub any_value: &'static [&'static str],
 }
 
 /// What a command works on.
@@ -48,7 +46,7 @@ pub enum Takes {
 
 impl Subject {
     pub const fn voting(words: &'static [&'static str]) -> Self {
-        Self { words, takes: Takes::Voters, force: None, foreign: &[], any_value: &[] }
+        Self { words, takes: Takes::Voters, force: None, foreign: &[] }
     }
 
     pub const fn looking(words: &'static [&'static str]) -> Self {

@@ -19,7 +19,7 @@ pub fn onto_a_member(subject: &Subject) {
 /// Only a report is replaced by a report.
 pub fn onto_something_else(subject: &Subject) {
     let scene = Scene::new(subject);
-    for name in ["text", "folder", "fifo", "to-fifo", "socket", "/dev/null", "/dev/full", ".", "/"] {
+    for name in ["text", "folder", "fifo", "to-fifo", "socket", "dangling", "/dev/null", "/dev/full", ".", "/"] {
         refuses(&scene, name, &["--report", name, "hint:"]);
     }
 }

@@ -10,7 +10,7 @@ use crate::support::{KIB, noise};
 
 pub fn one_member(subject: &Subject) {
     let scene = Scene::new(subject);
-    scene.refuses(NO_OPTIONS, &scene.operands[..1], &["member"]);
+    scene.refuses(NO_OPTIONS, &scene.operands[..1], &["disk-0.img", "member"]);
 }
 
 pub fn too_many(subject: &Subject) {
@@ -22,7 +22,7 @@ pub fn too_many(subject: &Subject) {
 pub fn all_empty(subject: &Subject) {
     let scene = Scene::new(subject);
     let members = scene.lab.many_copies_of("empty.img", b"", 3);
-    scene.refuses(NO_OPTIONS, &members, &["empty"]);
+    scene.refuses(NO_OPTIONS, &members, &["empty-0.img", "all members"]);
 }
 
 /// The last member is the first one by this name.
