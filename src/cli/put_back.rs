@@ -30,7 +30,7 @@ use crate::{
 /// A repair that was cut off leaves images in the middle of something: they are put back first, and then repaired anew.
 pub(super) fn put_images_back(args: &RepairArgs, candidates: &mut Candidates) -> Result<()> {
     let mut files = candidates.files();
-    if files.iter().all(|(_, format)| *format != Some(Format::Qcow2)) {
+    if !files.iter().any(|(_, format)| format.is_some_and(Format::is_encoded)) {
         return Ok(());
     }
     let own: Vec<&HostFile> = files.iter().filter_map(|(file, _)| file.as_deref().map(RawMember::host)).collect();
@@ -52,7 +52,7 @@ pub(super) fn put_images_back(args: &RepairArgs, candidates: &mut Candidates) ->
     let touched = journal.touched()?;
     let mut targets = Vec::new();
     for (index, (file, format)) in files.iter().enumerate() {
-        let begun = touched >> index & 1 == 1 && *format == Some(Format::Qcow2);
+        let begun = touched >> index & 1 == 1 && format.is_some_and(Format::is_encoded);
         let Some(file) = file.as_deref().filter(|_| begun) else {
             targets.push(None);
             continue;
@@ -103,8 +103,8 @@ pub(super) fn put_images_back(args: &RepairArgs, candidates: &mut Candidates) ->
 /// Which members are images rather than bytes, as words of the options.
 pub(super) fn formats(args: &RepairArgs) -> Vec<String> {
     let roll = args.members.roll();
-    let images = args.members.members.iter().enumerate().filter(|(_, name)| roll.format_of(name) == Some(Format::Qcow2));
-    images.map(|(index, _)| format!("qcow2 #{index}")).collect()
+    let stated = args.members.members.iter().enumerate().filter_map(|(index, name)| Some((index, roll.format_of(name)?)));
+    stated.filter(|(_, format)| format.is_encoded()).map(|(index, format)| format!("{} #{index}", format.name())).collect()
 }
 
 /// Whether the options that a journal tells of can be those of now, as far as that is known before the members are read.

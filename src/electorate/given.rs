@@ -16,6 +16,12 @@ pub enum Format {
 }
 
 impl Format {
+    /// Whether the file holds the disk otherwise than byte for byte.
+    #[must_use]
+    pub fn is_encoded(self) -> bool {
+        self != Self::Raw
+    }
+
     /// As qemu-img names it.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -1,4 +1,7 @@
 //! The journal of an in-place repair: what every rewritten byte was before. `docs/journal.md` specifies it byte by byte.
+//!
+//! From outside: [`Journal`] reads one and believes nothing that its checksums don't vouch for, [`JournalWriter`] begins one or goes on with it,
+//! [`Identity`] is what it tells its members by.
 
 mod entries;
 mod error;
