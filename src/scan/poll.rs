@@ -25,7 +25,7 @@ pub struct Question {
     pub trust: Option<usize>,
     /// Members that are right in a range.
     pub picks: Vec<(ByteRange, usize)>,
-    /// How often what differs is read again before it is believed; see [`Job::rereads`](super::Job::rereads).
+    /// How often what differs is read again before it is believed; see [`Job`](super::Job).
     pub rereads: u32,
     /// Threads, from 1 to [`THREADS_MAX`].
     pub threads: usize,
