@@ -7,7 +7,7 @@ mod support;
 use std::{ffi::OsString, fs, path::PathBuf};
 
 use fuse_disk::{BadDisk, Faults, Step};
-use support::{Lab, MIB, Run, sectors};
+use support::{Lab, MIB, Run, needs, sectors};
 
 /// Three damaged copies on a good disk, and a bad one for the output.
 struct Set {
@@ -99,6 +99,34 @@ fn a_failed_sync_means_no_output() {
 fn what_only_closing_tells_means_no_output() {
     let Some(set) = Set::new(Faults { close_error: Some(libc::EDQUOT), ..Faults::default() }) else { return };
     set.fails(&["quota"]);
+}
+
+/// Results that go to such a server are lost as well, and that is told.
+#[test]
+fn what_only_closing_tells_of_standard_output_is_told() {
+    let Some(set) = Set::new(Faults { close_error: Some(libc::EDQUOT), ..Faults::default() }) else { return };
+    for line in [vec!["check", "--output", "json"], vec!["info"]] {
+        let to = fs::File::create(set.disk.path("result")).expect("it can be made");
+        set.lab.quorum_img(line).args(&set.members).stdout_to(to).exits(3).complains("standard output").complains("quota");
+    }
+}
+
+/// A limit on the size of files is an error like any other, not the end of the program without a word.
+#[test]
+fn a_limit_on_file_sizes_is_a_clear_error() {
+    if !needs("prlimit") {
+        return;
+    }
+    let lab = Lab::new();
+    let members: [PathBuf; 3] = lab.copies("disk.img", MIB);
+    lab.damage(&members[1], sectors(1000..1001));
+    let before = lab.listing();
+    let run = lab.quorum_img(["repair", "-o", "out.img"]).args(&members).under(["prlimit", "--fsize=600000"]).exits(3);
+    run.complains("out.img").complains("too large").complains("hint: ");
+    lab.quorum_img(["repair", "--in-place", "-y"]).args(&members).under(["prlimit", "--fsize=2000"]).exits(3).complains("too large");
+    let run = lab.quorum_img(["check", "--report", "report.json"]).args(&members).under(["prlimit", "--fsize=100"]).exits(3);
+    run.complains("report.json").complains("too large");
+    assert_eq!(lab.listing(), before, "nothing half-made may stay\n{run}");
 }
 
 /// A server that knows no `O_TMPFILE`, no `RENAME_NOREPLACE` and no hard links: with a name that is free it works even there, or it

@@ -28,6 +28,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
 };
 
+use anyhow::Context as _;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
 use self::say::complain;
@@ -94,7 +95,9 @@ fn parse_and_run(args: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     open_files::allow_many();
-    run_command(cli.command).unwrap_or_else(|error| {
+    signals::outlive_file_size_limit();
+    let done = run_command(cli.command).and_then(|code| say::close_output().context("standard output").map(|()| code));
+    done.unwrap_or_else(|error| {
         complain(&explained(&error));
         exit_code(&error)
     })

@@ -9,7 +9,7 @@ use super::{
     places::same_place,
     present::Presenter,
     progress::Control,
-    repair_args::{Reflink, RepairArgs, Undecided},
+    repair_args::{Reflink, RepairArgs, TargetFormat, Undecided},
     say::complain,
 };
 use crate::{
@@ -98,7 +98,7 @@ fn refuse(args: &RepairArgs, output: &Path, voters: &Voters, question: &Question
     complain(&refusal.to_string());
     let members = voters.listed();
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
-    let mut report = refused_image(&members, question, poll, output, warnings, &refusal);
+    let mut report = refused_image(&members, question, poll, (output, args.target_format == TargetFormat::Qcow2), warnings, &refusal);
     report.mark_guesses(&voters.guessed);
     Presenter::new(&args.show, &members)?.finish(report, &Look::default())
 }

@@ -1,6 +1,9 @@
 //! The way to the terminal: results to standard output, all else to standard error.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    os::fd::AsFd,
+};
 
 use crate::member::escaped;
 
@@ -42,6 +45,17 @@ impl Output {
             }
             other => other,
         }
+    }
+}
+
+/// Asks what only closing standard output tells: a network file system may say then that it is over quota (close(2)).
+pub(super) fn close_output() -> io::Result<()> {
+    match io::stdout().as_fd().try_clone_to_owned() {
+        Ok(again) => match nix::unistd::close(again) {
+            Err(nix::errno::Errno::EPIPE) | Ok(()) => Ok(()),
+            Err(error) => Err(error.into()),
+        },
+        Err(_) => Ok(()), // closed by who called us, or no descriptor is left
     }
 }
 

@@ -7,6 +7,11 @@ use std::{
 
 use signal_hook::{consts, flag};
 
+/// A file that may not grow any more (`RLIMIT_FSIZE`) is an error to be told, not the program's end: with a handler, write(2) says EFBIG.
+pub(super) fn outlive_file_size_limit() {
+    let _ = flag::register(consts::SIGXFSZ, Arc::new(AtomicBool::new(false))); // else it ends as it would have ended
+}
+
 /// Set by the first INT, TERM or HUP. From the first call on they end nothing by themselves; who asks twice doesn't want to wait for a
 /// server that never answers.
 pub(super) fn stop_flag() -> io::Result<Arc<AtomicBool>> {

@@ -3,7 +3,7 @@
 use super::RepairError;
 use crate::{
     member::Member,
-    report::Report,
+    report::{Overall, Report, Status},
     scan::{Checked, Findings, Limits, Outcome, Poll, Question, make_report},
 };
 
@@ -20,6 +20,9 @@ pub(super) fn refused_report(
     let checked = Checked { outcome, findings: Findings::of(members, Limits::default()) };
     let mut report = make_report("repair", members, question, poll, checked, warnings);
     report.unvoted = true;
+    // Nothing was compared, so there is nothing to agree with.
+    report.verdict = Overall::Undecided;
+    report.members.iter_mut().filter(|member| member.status == Status::Ok).for_each(|member| member.status = Status::Divergent);
     report.exit_code = refusal.exit_code();
     report
 }

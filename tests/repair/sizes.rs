@@ -27,6 +27,9 @@ fn a_surplus_of_data_is_never_cut_off_unasked() {
     let report = refuses(&set.lab, set.repair(), 2, &["--size"]).json();
     assert_eq!((&report["exit-code"], &report["repair"]["written"]), (&json!(2), &json!(false)), "{report}");
     assert!(report["repair"]["refused"].as_str().is_some_and(|why| why.contains("disk-1.img") && why.contains("hint: ")), "{report}");
+    // Nothing was compared, so nobody is said to agree.
+    assert_eq!((&report["verdict"], &report["repair"]["format"]), (&json!("undecided"), &json!("raw")), "{report}");
+    assert_ne!(report["members"][0]["status"], "ok", "{report}");
     set.repair().args(["--size", "256k"]).exits(0);
     set.assert_restored();
 }

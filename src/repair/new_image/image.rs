@@ -38,7 +38,14 @@ impl Repair<'_> {
         if self.question.size.is_none() && self.question.trust.is_none() {
             let cuts = self.judge().cuts(self.members, self.poll.size, self.phases, &|| self.watch.stopped());
             if let Err(refusal) = cuts {
-                return Ok(refused_image(self.members, self.question, &self.poll, self.wish.output, warnings, &refusal));
+                return Ok(refused_image(
+                    self.members,
+                    self.question,
+                    &self.poll,
+                    (self.wish.output, self.wish.qcow2.is_some()),
+                    warnings,
+                    &refusal,
+                ));
             }
         }
         let written = match &self.wish.target {

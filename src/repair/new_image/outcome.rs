@@ -11,19 +11,23 @@ use crate::{
     vote::Fill,
 };
 
-/// The report of an image that is refused before anything is read; `warnings` go into it.
+/// The report of an image that is refused before anything is read: its output, whether it would be a qcow2 one, and `warnings`.
 #[must_use]
 pub fn refused_image(
     members: &[&dyn Member],
     question: &Question,
     poll: &Poll,
-    output: &Path,
+    (output, qcow2): (&Path, bool),
     warnings: Vec<String>,
     refusal: &RepairError,
 ) -> Report {
-    let refused = Some(refusal.to_string());
-    let repair = RepairReport { output: MemberName::from(output).to_string(), refused, ..RepairReport::default() };
+    let (output, format) = (MemberName::from(output).to_string(), format_name(qcow2));
+    let repair = RepairReport { output, format, refused: Some(refusal.to_string()), ..RepairReport::default() };
     Report { repair: Some(repair), ..refused_report(members, question, poll, warnings, refusal) }
+}
+
+fn format_name(qcow2: bool) -> &'static str {
+    if qcow2 { "qcow2" } else { "raw" }
 }
 
 /// What was written, before it is judged.
@@ -87,7 +91,7 @@ impl Repair<'_> {
         let picked = self.question.picks.iter();
         let section = RepairReport {
             output: self.output_name().to_string(),
-            format: if self.wish.qcow2.is_some() { "qcow2" } else { "raw" },
+            format: format_name(self.wish.qcow2.is_some()),
             written: written.usable,
             method: written.usable.then_some(written.method),
             base: written.base.filter(|_| written.usable),
