@@ -11,9 +11,9 @@ use std::{
 
 use serde_json::Value;
 use support::{
-    KIB, Lab, MIB, Output, Run, is_root,
-    mounts::{LoopDevice, Mounted, run},
-    needs, noise, sectors, skip,
+    KIB, Lab, MIB, Output, Run,
+    mounts::{LoopDevice, Mounted, can_mount, run},
+    needs, noise, sectors,
 };
 
 fn repair<'a>(lab: &Lab, output: &Path, members: impl IntoIterator<Item = &'a PathBuf>) -> Run {
@@ -182,8 +182,7 @@ fn sparse_copies_are_independent() {
 #[test]
 fn a_bind_mount_is_the_same_file() {
     let lab = Lab::new();
-    if !is_root() {
-        skip("a bind mount needs root");
+    if !can_mount("a bind mount") {
         return;
     }
     let members: [_; 2] = lab.copies("disk.img", 64 * KIB);
@@ -492,8 +491,7 @@ fn direct_reading_sees_what_the_page_cache_hides() {
 #[test]
 fn where_direct_reading_is_refused_it_says_so() {
     let lab = Lab::new();
-    if !is_root() {
-        skip("mounting a ramfs needs root");
+    if !can_mount("mounting a ramfs") {
         return;
     }
     let mounted = Mounted::mount(lab.folder(), "ramfs", &["-t", "ramfs"], Path::new("ramfs"));

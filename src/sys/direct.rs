@@ -96,7 +96,9 @@ mod tests {
         file.write_all(&bytes).expect("it can be written");
         file.sync_all().expect("it can be synced");
         let Ok(direct) = super::reopen(&file) else {
-            eprintln!("SKIPPED: no direct I/O on this file system");
+            // Not eprintln: the harness would keep that to itself.
+            let test = std::thread::current().name().unwrap_or("a test").to_owned();
+            let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: no direct I/O on the file system of temporary files");
             return;
         };
         let unit = super::unit_bytes(&direct);

@@ -10,7 +10,7 @@ use super::{
     journal_of, repair, scattered, state,
     support::{
         Lab, MIB, Output, is_root,
-        mounts::{Mounted, run as shell},
+        mounts::{Mounted, can_mount, run as shell},
         noise, skip,
     },
 };
@@ -177,8 +177,7 @@ struct WithReadOnly {
 
 impl WithReadOnly {
     fn new(damaged: bool) -> Option<Self> {
-        if !is_root() {
-            skip("mounting needs root");
+        if !can_mount("a read-only mount") {
             return None;
         }
         let mut set = Set::new();

@@ -14,7 +14,7 @@ use super::{
     state,
     support::{
         Lab, MIB,
-        mounts::{Mounted, is_root},
+        mounts::{Mounted, can_mount, is_root},
     },
     words,
 };
@@ -54,7 +54,7 @@ fn a_plan_says_what_the_repair_would_be_refused_for() {
 /// An image that can't grow where it lies is refused before anything is written.
 #[test]
 fn new_clusters_need_room() {
-    if !have_qemu() || !is_root("mounting a small disk") {
+    if !have_qemu() || !can_mount("mounting a small disk") {
         return;
     }
     let lab = Lab::new();
@@ -81,7 +81,7 @@ fn new_clusters_need_room() {
 /// Clusters that are lost, counted and not used, are no room; and two images on one file system share what there is.
 #[test]
 fn room_is_what_can_be_had() {
-    if !have_qemu() || !is_root("mounting a small disk") {
+    if !have_qemu() || !can_mount("mounting a small disk") {
         return;
     }
     let lab = Lab::new();

@@ -17,6 +17,20 @@ pub fn is_root(what_for: &str) -> bool {
     root
 }
 
+/// Whether we have the kernel's leave to mount; says aloud what is skipped where not.
+pub fn may_mount(what_for: &str) -> bool {
+    // Root in a container is seldom given it. capabilities(7): CAP_SYS_ADMIN is bit 21.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
+    is_root(what_for)
+        && (effective.is_some_and(|bits| (bits >> 21) & 1 == 1) || super::skip(&format!("{what_for} needs the capability SYS_ADMIN")))
+}
+
+/// Whether mount(8) will work; says aloud what is skipped where not.
+pub fn can_mount(what_for: &str) -> bool {
+    may_mount(what_for) && super::needs("mount")
+}
+
 /// Runs a tool that must succeed, and returns what it printed.
 pub fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -27,6 +41,9 @@ pub fn run(command: &mut Command) -> String {
 
 /// Unmounts; a reader that was just killed may need a moment to let go of its files.
 pub fn unmount(point: &Path) {
+    if super::tool_path("umount").is_none() {
+        return; // what FUSE serves ends with its session
+    }
     for _ in 0..20 {
         if Command::new("umount").arg(point).output().is_ok_and(|output| output.status.success()) {
             return;
@@ -58,7 +75,7 @@ impl Mounted {
     }
 
     fn on_image(folder: &Path, kind: &str, size_mib: u64, mkfs: &[&str]) -> Option<Self> {
-        if !is_root(&format!("mounting {kind}")) || !super::needs(mkfs[0]) || !kernel_has(kind) {
+        if !can_mount(&format!("mounting {kind}")) || !super::needs(mkfs[0]) || !kernel_has(kind) || !has_loop_devices() {
             return None;
         }
         let image = folder.join(format!("{kind}.fs"));
@@ -67,9 +84,9 @@ impl Mounted {
         Some(Self::mount(folder, kind, &["-o", "loop", "-t", kind], &image))
     }
 
-    /// A tmpfs that is soon full.
+    /// A tmpfs that is soon full. None, said aloud, where we may not.
     pub fn tmpfs(folder: &Path, size_bytes: u64) -> Option<Self> {
-        is_root("mounting a tmpfs").then(|| {
+        can_mount("mounting a tmpfs").then(|| {
             let size = format!("size={size_bytes}");
             Self::mount(folder, "tmpfs", &["-t", "tmpfs", "-o", &size], Path::new("tmpfs"))
         })
@@ -118,6 +135,11 @@ fn kernel_has(kind: &str) -> bool {
     has
 }
 
+/// Whether there are loop devices; says aloud where not.
+fn has_loop_devices() -> bool {
+    Path::new("/dev/loop-control").exists() || super::skip("there is no /dev/loop-control")
+}
+
 /// A loop device over a file.
 pub struct LoopDevice {
     path: PathBuf,
@@ -131,7 +153,7 @@ impl LoopDevice {
 
     /// With options of losetup(8).
     pub fn with(file: &Path, options: &[&str]) -> Option<Self> {
-        if !is_root("a loop device") || !super::needs("losetup") {
+        if !may_mount("a loop device") || !super::needs("losetup") || !has_loop_devices() {
             return None;
         }
         let path = run(Command::new("losetup").args(["--find", "--show"]).args(options).arg(file));
