@@ -3,9 +3,12 @@
 use std::{
     ffi::{OsStr, OsString},
     fmt,
-    fs::File,
+    fs::{File, Permissions},
     io::Read,
-    os::unix::process::{CommandExt, ExitStatusExt},
+    os::unix::{
+        fs::PermissionsExt,
+        process::{CommandExt, ExitStatusExt},
+    },
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -13,6 +16,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// Longest that a run may take unless it sets its own limit: a hang is a failure, not a wait.
 const TIME_LIMIT: Duration = Duration::from_mins(2);
@@ -21,6 +25,8 @@ const TIME_LIMIT: Duration = Duration::from_mins(2);
 #[must_use = "nothing runs before `exits`, `output` or `start`"]
 pub struct Run {
     command: Command,
+    // Needed until it runs.
+    copy: Option<TempDir>,
     stdout: Option<File>,
     time_limit: Duration,
 }
@@ -34,7 +40,7 @@ impl Run {
         for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "COLUMNS"] {
             command.env_remove(name);
         }
-        Self { command, stdout: None, time_limit: TIME_LIMIT }
+        Self { command, copy: None, stdout: None, time_limit: TIME_LIMIT }
     }
 
     /// Adds arguments.
@@ -72,6 +78,19 @@ impl Run {
 
     /// Runs it as the user with this number (only root can).
     pub fn by_user(mut self, number: u32) -> Self {
+        let program = Path::new(self.command.get_program()).to_owned();
+        let looked = Command::new("test").arg("-x").arg(&program).uid(number).gid(number).status();
+        if !looked.expect("test is everywhere").success() {
+            // It was built where that user doesn't get, in root's home for instance.
+            let mode = Permissions::from_mode(0o755);
+            let folder = tempfile::Builder::new().permissions(mode).tempdir().expect("a temporary folder");
+            let copy = folder.path().join(program.file_name().expect("a program"));
+            // Not fs::copy: a child that another test forks meanwhile would have it open for writing (ETXTBSY).
+            let copied = Command::new("cp").args([&program, &copy]).status();
+            assert!(copied.expect("cp is everywhere").success(), "{} can't be copied", program.display());
+            self = self.behind(Command::new(copy));
+            self.copy = Some(folder);
+        }
         self.command.uid(number).gid(number);
         self
     }
@@ -91,7 +110,13 @@ impl Run {
     {
         let mut words = wrapper.into_iter().map(Into::into);
         let mut command = Command::new(words.next().expect("the wrapper's name"));
-        command.args(words).arg(self.command.get_program()).args(self.command.get_args()).stdin(Stdio::null());
+        command.args(words).arg(self.command.get_program());
+        self.behind(command)
+    }
+
+    /// The same arguments, folder and environment, for what this command begins.
+    fn behind(self, mut command: Command) -> Self {
+        command.args(self.command.get_args()).stdin(Stdio::null());
         if let Some(folder) = self.command.get_current_dir() {
             command.current_dir(folder);
         }
@@ -101,7 +126,7 @@ impl Run {
                 None => command.env_remove(name),
             };
         }
-        Self { command, stdout: self.stdout, time_limit: self.time_limit }
+        Self { command, ..self }
     }
 
     /// Runs it to its end, whatever that is.
