@@ -89,8 +89,8 @@ pub fn tool_path(tool: &str) -> Option<PathBuf> {
 pub fn skip(reason: &str) -> bool {
     let test = thread::current().name().unwrap_or("a test").to_owned();
     assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "{test} can't be skipped under CI=true: {reason}");
-    // Not eprintln: the harness would keep that to itself.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {reason}");
+    // Not eprintln: the harness would keep that to itself. And at once: it writes to the same pipe.
+    let _ = std::io::stderr().write_all(format!("SKIPPED: {test}: {reason}\n").as_bytes());
     false
 }
 
