@@ -17,11 +17,11 @@ use super::{
     present::Presenter,
     progress::Control,
     put_back::{formats, put_images_back},
-    repair_args::{RepairArgs, Word},
+    repair_args::RepairArgs,
     say::complain,
 };
 use crate::{
-    electorate::{Access, Candidates, LockForce, Voters},
+    electorate::{Access, Candidates, Voters},
     member::{HostFile, Member, MemberName},
     repair::{
         Earlier, InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, RepairError,
@@ -86,6 +86,7 @@ fn refuse(args: &RepairArgs, voters: &Voters, question: &Question, poll: &Poll, 
     if refusal.exit_code() != 2 {
         return Err(refusal.into());
     }
+    refuse_report_as_journal(args, place_of_journal(args, &voters.listed()).ok().flatten().as_ref())?;
     complain(&refusal.to_string());
     let (members, dry_run) = (voters.listed(), args.in_place.dry_run);
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
@@ -127,7 +128,7 @@ impl Roles {
 
 /// Opens and locks the members; images in which a repair was cut off are put back before they are looked at.
 fn open(args: &RepairArgs, roles: &Roles) -> Result<Voters> {
-    let force = LockForce { no_locks: args.forces(Word::NoLocks), device: args.forces(Word::Device) };
+    let force = Judge { way: Way::InPlace, forced: args.forced() }.lock_force();
     let access = if args.in_place.dry_run { Access::Read(args.locks.locks()) } else { Access::Rewrite { spared: &roles.spared, force } };
     let roll = args.members.roll();
     let mut candidates = Candidates::open(&roll, &access)?;

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Mutex};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 
 use super::{
     next,
@@ -37,9 +37,6 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
     }
     let target = Target::settle(output_file, poll.size, &members, judge)?;
     let qcow2 = args.qcow2_options()?;
-    if let (Some(_), Target::Device(_)) = (qcow2, &target) {
-        bail!("{}: a block device takes a raw image\nhint: leave -O qcow2 out, or name a file", MemberName::from(output_file));
-    }
     let earlier = args.from.as_deref().map(|path| Earlier::read(path, &members, &poll)).transpose()?;
     earlier.iter().try_for_each(|earlier| earlier.refuse_stale(judge))?;
     let wish = Wish {
@@ -61,13 +58,7 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
         forced: judge.forced,
         divergences_max: args.show.max_divergences as usize,
     };
-    if let Some(report) = &args.show.report {
-        ensure!(
-            !same_place(report, output_file),
-            "--report {} names the output itself\nhint: choose another name for one of them",
-            MemberName::from(report.as_path())
-        );
-    }
+    refuse_report_as_output(args, output_file)?;
     let presenter = Mutex::new(Presenter::new(&args.show, &members)?);
     let mut control = Control::new(&args.show.progress)?;
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
@@ -90,11 +81,24 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
     presenter.into_inner().expect("no panics").finish(report, &look)
 }
 
+/// The report would take the place of the image, or the image that of the report.
+fn refuse_report_as_output(args: &RepairArgs, output: &Path) -> Result<()> {
+    if let Some(report) = &args.show.report {
+        ensure!(
+            !same_place(report, output),
+            "--report {} names the output itself\nhint: choose another name for one of them",
+            MemberName::from(report.as_path())
+        );
+    }
+    Ok(())
+}
+
 /// Says why nothing is made; where a person has to decide there is a report of it for programs, too.
 fn refuse(args: &RepairArgs, output: &Path, voters: &Voters, question: &Question, poll: &Poll, refusal: RepairError) -> Result<u8> {
     if refusal.exit_code() != 2 {
         return Err(refusal.into());
     }
+    refuse_report_as_output(args, output)?;
     complain(&refusal.to_string());
     let members = voters.listed();
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();

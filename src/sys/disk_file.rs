@@ -13,6 +13,7 @@ use std::{
 use super::{
     buffer::Buffer,
     device, direct, holes,
+    locks::{self, Claim},
     storage::{PAGE_BYTES, Stamp, Storage},
 };
 
@@ -116,6 +117,10 @@ impl Storage for DiskFile {
 
     fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
         if self.device { Ok(Some(offset)) } else { holes::next_data(&self.file, offset) }
+    }
+
+    fn claim(&self, alone: bool) -> io::Result<Claim> {
+        locks::claim(&self.file, alone)
     }
 
     fn resizable(&self) -> bool {

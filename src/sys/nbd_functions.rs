@@ -1,6 +1,7 @@
 //! libnbd's functions, as /usr/include/libnbd.h declares them, looked up when the library is loaded.
 
 use std::{
+    error::Error as _,
     ffi::{CStr, c_char, c_int, c_void},
     ptr,
     sync::OnceLock,
@@ -62,7 +63,7 @@ pub(super) struct Functions {
 impl Functions {
     fn load() -> Result<Self, String> {
         // SAFETY: loading runs the library's initialisers; libnbd's only set up its own thread-local error context.
-        let file = unsafe { File::new(LIBRARY) }.map_err(|error| error.to_string())?;
+        let file = unsafe { File::new(LIBRARY) }.map_err(|error| words(&error))?;
         // SAFETY: each type is the one that libnbd.h declares for that name, and `_file` keeps the library loaded as long as the
         // pointers live.
         unsafe {
@@ -105,10 +106,15 @@ impl Functions {
 /// A function of the library.
 ///
 /// # Safety
+/// What the loader says; the reason stands behind it.
+fn words(error: &libloading::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |why| format!("{error}: {why}"))
+}
+
 /// The name's symbol has the type `T`.
 unsafe fn symbol<T: Copy>(file: &File, name: &CStr) -> Result<T, String> {
     // SAFETY: the caller's promise.
-    unsafe { file.get::<T>(name.to_bytes_with_nul()) }.map(|symbol| *symbol).map_err(|error| error.to_string())
+    unsafe { file.get::<T>(name.to_bytes_with_nul()) }.map(|symbol| *symbol).map_err(|error| words(&error))
 }
 
 /// The library's functions, loaded once.

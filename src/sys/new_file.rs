@@ -45,6 +45,11 @@ const PROBE_BYTES: u64 = 64 << 10;
 /// A file that has no name yet, or a random one, beside the place where it is to appear. Dropped unpublished, it is gone.
 pub struct NewFile {
     disk: DiskFile,
+    place: Place,
+}
+
+/// Where it lies until it is published.
+struct Place {
     folder: PathBuf,
     /// The random name, where the file system can't do without.
     name: Option<OsString>,
@@ -58,14 +63,19 @@ impl NewFile {
     pub fn create(folder: &Path) -> io::Result<Self> {
         let unnamed = OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC).open(folder);
         match unnamed {
-            Ok(file) => Ok(Self { disk: DiskFile::new(file)?, folder: folder.to_owned(), name: None }),
+            Ok(file) => Self::at(file, Place { folder: folder.to_owned(), name: None }),
             // EISDIR: kernels without the flag; EOPNOTSUPP: file systems without it, NFS for one (open(2)).
             Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT | libc::EINVAL)) => {
                 let (file, name) = Self::create_named(folder)?;
-                Ok(Self { disk: DiskFile::new(file)?, folder: folder.to_owned(), name: Some(name) })
+                Self::at(file, Place { folder: folder.to_owned(), name: Some(name) })
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whatever becomes of it, its place is tidied up.
+    fn at(file: File, place: Place) -> io::Result<Self> {
+        Ok(Self { disk: DiskFile::new(file)?, place })
     }
 
     fn create_named(folder: &Path) -> io::Result<(File, OsString)> {
@@ -89,8 +99,8 @@ impl NewFile {
     /// # Errors
     /// Where its random name can't be removed.
     pub fn into_unnamed(mut self) -> io::Result<File> {
-        if let Some(name) = self.name.take() {
-            fs::remove_file(self.folder.join(name))?;
+        if let Some(name) = self.place.name.take() {
+            fs::remove_file(self.place.folder.join(name))?;
         }
         self.file().try_clone()
     }
@@ -131,28 +141,29 @@ impl NewFile {
     ///
     /// # Errors
     /// `AlreadyExists` where something stands there that isn't to be replaced; else what the system says. The file is gone then.
-    pub fn publish(mut self, to: &OsStr, replace: Replace) -> io::Result<()> {
-        let target = self.folder.join(to);
-        match (self.name.take(), replace) {
+    pub fn publish(mut self, to: &OsStr, replace: Replace) -> io::Result<DiskFile> {
+        let target = self.place.folder.join(to);
+        match (self.place.name.take(), replace) {
             (None, Replace::Never) => self.link(&target)?,
             (name, _) => {
                 let name = name.map_or_else(|| self.link_randomly(), Ok)?;
-                let from = self.folder.join(&name);
-                self.name = Some(name); // removed again should the renaming fail
+                let from = self.place.folder.join(&name);
+                self.place.name = Some(name); // removed again should the renaming fail
                 if replace == Replace::Existing {
                     fs::rename(&from, &target)?;
                 } else {
                     rename_new(&from, &target)?;
                 }
-                self.name = None;
+                self.place.name = None;
             }
         }
-        File::open(&self.folder)?.sync_all()
+        File::open(&self.place.folder)?.sync_all()?;
+        Ok(self.disk)
     }
 
     fn link_randomly(&self) -> io::Result<OsString> {
         let name = random_name()?;
-        self.link(&self.folder.join(&name))?;
+        self.link(&self.place.folder.join(&name))?;
         Ok(name)
     }
 
@@ -189,9 +200,7 @@ impl Draft for NewFile {
     }
 
     fn publish(self: Box<Self>, name: &OsStr, replace: Replace) -> io::Result<Box<dyn Storage>> {
-        let file = self.disk.file().try_clone()?;
-        NewFile::publish(*self, name, replace)?;
-        Ok(Box::new(file))
+        Ok(Box::new(NewFile::publish(*self, name, replace)?))
     }
 }
 
@@ -222,7 +231,7 @@ impl Folder for PathBuf {
     }
 }
 
-impl Drop for NewFile {
+impl Drop for Place {
     fn drop(&mut self) {
         if let Some(name) = &self.name {
             let _ = fs::remove_file(self.folder.join(name)); // nothing more can be done about it here
@@ -261,12 +270,12 @@ fn random_name() -> io::Result<OsString> {
 mod tests {
     use std::{fs, io::ErrorKind};
 
-    use super::{DiskFile, NewFile, Replace, Storage};
+    use super::{Draft, NewFile, Place, Replace, Storage};
 
     fn new_file(folder: &std::path::Path, named: bool) -> NewFile {
         if named {
             let (file, name) = NewFile::create_named(folder).expect("it can be created");
-            NewFile { disk: DiskFile::new(file).expect("it can be looked at"), folder: folder.to_owned(), name: Some(name) }
+            NewFile::at(file, Place { folder: folder.to_owned(), name: Some(name) }).expect("it can be looked at")
         } else {
             NewFile::create(folder).expect("it can be created")
         }
@@ -285,7 +294,8 @@ mod tests {
             first.publish("out".as_ref(), Replace::Never).expect("it appears");
             let second = new_file(folder.path(), named);
             second.file().write(0, b"second").expect("it can be written");
-            assert_eq!(second.publish("out".as_ref(), Replace::Never).expect_err("never replaced").kind(), ErrorKind::AlreadyExists);
+            let refused = second.publish("out".as_ref(), Replace::Never).err().expect("never replaced");
+            assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
             assert_eq!(fs::read(folder.path().join("out")).expect("it is there"), b"first");
             assert_eq!(listed(), 1);
 
@@ -295,5 +305,19 @@ mod tests {
             assert_eq!(fs::read(folder.path().join("out")).expect("it is there"), b"third");
             assert_eq!(listed(), 1);
         }
+    }
+
+    /// A journal is taken before it has its name, and stays so: nobody may undo a repair that runs.
+    #[test]
+    fn what_was_taken_as_a_draft_stays_taken() {
+        use crate::sys::locks::Claim;
+        let folder = tempfile::tempdir().expect("a folder");
+        let draft: Box<dyn Draft> = Box::new(NewFile::create(folder.path()).expect("it can be created"));
+        assert!(matches!(draft.storage().claim(true), Ok(Claim::Ours)));
+        let storage = draft.publish("journal".as_ref(), Replace::Never).expect("it appears");
+        let another = || fs::File::options().read(true).write(true).open(folder.path().join("journal")).expect("it is there");
+        assert!(matches!(Storage::claim(&another(), false), Ok(Claim::Others(_))));
+        drop(storage);
+        assert!(matches!(Storage::claim(&another(), false), Ok(Claim::Ours)));
     }
 }

@@ -192,10 +192,13 @@ impl Storage for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_all()?;
-        // Network file systems may tell only then that earlier writes failed (close(2), "Dealing with error returns from close()"). Locks
-        // stay: they are open file description locks, and the file stays open.
+        // Network file systems may tell only then that earlier writes failed (close(2), "Dealing with error returns from close()"). Ours are
+        // open file description locks, which stay as long as the file is open by another descriptor.
         match self.try_clone() {
-            Ok(again) => Ok(nix::unistd::close(again)?),
+            Ok(again) => match nix::unistd::close(again) {
+                Ok(()) | Err(nix::errno::Errno::EINTR) => Ok(()), // closed all the same (close(2)), and synced before
+                Err(error) => Err(error.into()),
+            },
             Err(_) => Ok(()), // no descriptor left, which says nothing of what was written
         }
     }

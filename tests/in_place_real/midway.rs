@@ -152,3 +152,19 @@ fn an_undo_holds_the_locks() {
     let run = running.wait().expect_code(0);
     set.assert_as_before(&run);
 }
+
+/// A repair holds its new journal from its first byte on: nobody undoes by a journal that still grows, or reads one half-written.
+#[test]
+fn a_repair_holds_its_journal() {
+    let Some(set) = Midway::new() else { return };
+    let mut running = set.stopped_at(set.repair(), 3);
+    // Not the members' locks are in the way here: it isn't even read.
+    let run = set.undo().exits(4);
+    run.complains("the journal is in use").complains(&format!("process {}", running.id()));
+    set.lab.quorum_img(["info"]).arg(set.journal()).exits(4).complains("the journal is in use");
+    assert!(running.runs(), "it was to be slow");
+    set.at_full_speed();
+    let run = running.wait().expect_code(0);
+    set.assert_repaired(&run);
+    set.undo().exits(0);
+}

@@ -4,7 +4,7 @@ use super::{
     amounts::data_bytes,
     batch::Flow,
     clusters::Clusters,
-    outcome::{Done, listed},
+    outcome::{Done, listed, refused_in_place},
     plan::{Plan, Planner, Standing},
     rewriter::{Progress, Rewriter, Stop},
     survey::Survey,
@@ -29,6 +29,12 @@ impl InPlace<'_> {
     /// # Errors
     /// See [`RepairError`]: nothing was written then. From the plan on whatever goes wrong is a part of the report.
     pub fn run(&self, mut warnings: Vec<String>, listener: Listener) -> Result<Report, RepairError> {
+        match self.judge().admit(self.members, self.question, self.poll) {
+            Err(refusal) if refusal.exit_code() == 2 => {
+                return Ok(refused_in_place(self.members, self.question, self.poll, self.wish.dry_run, warnings, &refusal));
+            }
+            judged => judged?,
+        }
         let (unfinished, standing_there) = self.earlier_journal()?;
         if let (Some(earlier), None) = (&self.wish.earlier, &unfinished) {
             earlier.refuse_stale(self.judge())?;

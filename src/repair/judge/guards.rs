@@ -1,5 +1,7 @@
 //! The table of guards.
 
+use crate::electorate::LockForce;
+
 /// A way of writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -128,6 +130,12 @@ impl Judge {
             Way::InPlace => row.in_place,
         };
         stance == Refuses && !(row.word.is_some() && self.forced.has(guard))
+    }
+
+    /// What the locks of members that are rewritten may do without.
+    #[must_use]
+    pub fn lock_force(self) -> LockForce {
+        LockForce { no_locks: !self.heeds(Guard::NoLocks), device: !self.heeds(Guard::Device) }
     }
 }
 

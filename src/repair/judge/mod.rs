@@ -1,8 +1,8 @@
-//! What may be written: the guards, as one table with a column for each way of writing. All that writes asks here first; nobody else
-//! refuses to write for what the members hold.
+//! What may be written: the guards, as one table with a column for each way of writing. Both ways ask here first, and
+//! undo has its own three words. What a member's kind can't do, it says itself (`Image::obstacles`); whether it may be passed over is said here.
 //!
 //! From outside: [`TABLE`] says which guard refuses which way, [`Forced`] what the user overrides, and a [`Judge`] of both is asked:
-//! [`Judge::admit`] before anything is read, `cuts` before an image is made, `losses` and `images` of a plan, `output` and `room` of a
+//! [`Judge::lock_force`] before members are locked, [`Judge::admit`] before anything is read, `cuts` before an image is made, `losses` and `images` of a plan, `output` and `room` of a
 //! target.
 
 mod behind;

@@ -27,6 +27,17 @@ impl Repair<'_> {
     /// # Errors
     /// See [`RepairError`]: nothing is left of the output then. (A device holds what was written so far.)
     pub fn run(mut self, warnings: Vec<String>, listener: Listener) -> Result<Report, RepairError> {
+        if let (Some(_), Target::Device(_)) = (self.wish.qcow2, &self.wish.target) {
+            let (what, hint) = ("a block device takes a raw image".into(), "leave -O qcow2 out, or name a file");
+            return Err(RepairError::Target { output: self.output_name(), what, hint });
+        }
+        match self.judged() {
+            Err(refusal) if refusal.exit_code() == 2 => {
+                let output = (self.wish.output, self.wish.qcow2.is_some());
+                return Ok(refused_image(self.members, self.question, &self.poll, output, warnings, &refusal));
+            }
+            judged => judged?,
+        }
         let asked = self.question.range.map(|_| self.poll.range.into());
         if self.question.range.is_some() {
             // Outside of the range the members must agree: nobody asked for a vote there.
@@ -35,19 +46,6 @@ impl Repair<'_> {
             self.poll.rules.underlay(ByteRange::new(asked.end, self.poll.size), Rule::Unanimity);
             self.poll.range = ByteRange::new(0, self.poll.size);
         }
-        if self.question.size.is_none() && self.question.trust.is_none() {
-            let cuts = self.judge().cuts(self.members, self.poll.size, self.phases, &|| self.watch.stopped());
-            if let Err(refusal) = cuts {
-                return Ok(refused_image(
-                    self.members,
-                    self.question,
-                    &self.poll,
-                    (self.wish.output, self.wish.qcow2.is_some()),
-                    warnings,
-                    &refusal,
-                ));
-            }
-        }
         let written = match &self.wish.target {
             Target::File { folder, name, replace } => self.to_file(&**folder, name, *replace, listener)?,
             Target::Device(device) => self.to_device(&**device, &warnings, listener)?,
@@ -55,6 +53,15 @@ impl Repair<'_> {
         let mut report = self.report(written, warnings);
         report.range = asked;
         Ok(report)
+    }
+
+    /// What must hold before anything is read; or the refusal.
+    fn judged(&self) -> Result<(), RepairError> {
+        self.judge().admit(self.members, self.question, &self.poll)?;
+        if self.question.size.is_some() || self.question.trust.is_some() {
+            return Ok(());
+        }
+        self.judge().cuts(self.members, self.poll.size, self.phases, &|| self.watch.stopped())
     }
 
     pub(super) fn limits(&self) -> Limits {
