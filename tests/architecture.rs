@@ -85,14 +85,22 @@ impl Reader<'_> {
         }
         let Some(absolute) = self.absolute(&path) else { return };
         if public {
-            self.file.hands_on.insert(called.to_owned(), absolute);
-        } else {
+            self.file.hands_on.insert(called.to_owned(), absolute.clone());
+        }
+        // That a folder hands on what is made in it is no import.
+        if !public || !absolute.starts_with(self.module) {
             self.file.mentions.insert(absolute);
         }
     }
 }
 
 impl Reader<'_> {
+    fn words(&mut self, text: &str) {
+        for word in text.replace(" :: ", "::").split(|letter: char| !(letter.is_alphanumeric() || letter == '_' || letter == ':')) {
+            self.mentioned(&word.split("::").map(str::to_owned).collect::<Vec<_>>());
+        }
+    }
+
     fn mentioned(&mut self, path: &[String]) {
         if path.len() > 1
             && let Some(absolute) = self.absolute(path)
@@ -133,11 +141,16 @@ impl<'ast> Visit<'ast> for Reader<'_> {
 
     /// What stands in a macro's call is no syntax yet: paths are picked out of its words.
     fn visit_macro(&mut self, call: &'ast syn::Macro) {
-        let text = call.tokens.to_string().replace(" :: ", "::");
-        for word in text.split(|letter: char| !(letter.is_alphanumeric() || letter == '_' || letter == ':')) {
-            self.mentioned(&word.split("::").map(str::to_owned).collect::<Vec<_>>());
-        }
+        self.words(&call.tokens.to_string());
         visit::visit_macro(self, call);
+    }
+
+    /// Nor is what stands in an attribute, such as the text of an error.
+    fn visit_attribute(&mut self, attribute: &'ast Attribute) {
+        if let syn::Meta::List(list) = &attribute.meta {
+            self.words(&list.tokens.to_string());
+        }
+        visit::visit_attribute(self, attribute);
     }
 }
 
@@ -276,6 +289,33 @@ fn no_circle_of_rooms_comes_back() {
     }
     let found: Vec<Vec<String>> = circles(&arrows).iter().map(|group| group.iter().map(|module| shown(module)).collect()).collect();
     assert!(found.is_empty(), "these rooms import each other: {found:#?}");
+}
+
+/// Below the command line nothing prints, and nothing asks for the time or the environment: what it needs is handed down.
+#[test]
+fn only_the_command_line_prints_or_looks_at_the_clock() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let words = [
+        "println!",
+        "print!",
+        "SystemTime::now",
+        "Instant::now",
+        "env::var",
+        "env::args",
+        "current_dir",
+        "io::stdout",
+        "io::stderr",
+        "io::stdin",
+    ];
+    let mut found = Vec::new();
+    for module in House::read().files.keys().filter(|module| module.first().is_some_and(|floor| floor != "cli")) {
+        let text = fs::read_to_string(file_of(&root, module)).expect("it was read");
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or(&text);
+        let lines = code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
+        let said = lines.filter(|(_, line)| words.iter().any(|word| line.contains(word)));
+        found.extend(said.map(|(number, line)| format!("{}:{}: {}", shown(module), number + 1, line.trim())));
+    }
+    assert!(found.is_empty(), "{found:#?}");
 }
 
 /// Each file can be held in the head.

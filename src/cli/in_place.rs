@@ -1,6 +1,7 @@
 //! `quorum-img repair --in-place`: rewrite the minority copies.
 
 use std::{
+    env,
     ffi::OsString,
     path::PathBuf,
     sync::Mutex,
@@ -54,7 +55,8 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
         name,
         shown: MemberName::from(shown_path(args, folder, name).as_path()),
     });
-    let identity = |member: &&dyn Member| Identity::of(*member).with_context(|| member.name().to_string());
+    let here = env::current_dir().ok();
+    let identity = |member: &&dyn Member| Identity::of(*member, here.as_deref()).with_context(|| member.name().to_string());
     let wish = InPlaceWish {
         dry_run: args.in_place.dry_run,
         options: options(args, &question, &poll, &roles.no_write, earlier.as_ref()),

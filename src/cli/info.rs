@@ -1,6 +1,6 @@
 //! `quorum-img info`: what members are, without any vote.
 
-use std::{ffi::OsString, io::Write};
+use std::io::Write;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -12,9 +12,9 @@ use super::{
     texts,
 };
 use crate::{
-    electorate::{Single, looks_like_journal, open_single},
+    electorate::{ElectorateError, Single, looks_like_journal, open_single},
     evidence::{FileSystem, find_file_system, read_partitions},
-    member::{Facts, Member, escaped, qcow2::References},
+    member::{Facts, Member, MemberName, escaped, qcow2::References},
     repair::journal::{Journal, VERSION},
     report::{
         FileSystemInfo, Info, InfoSections, JournalFacts, JournalInfo, JournalMember, PartitionInfo, ProcessInfo, TableInfo, Told,
@@ -48,7 +48,21 @@ enum InfoFormat {
 }
 
 pub(super) fn run(args: &InfoArgs) -> Result<u8> {
-    let infos = args.members.members.iter().map(|given| told(args, given)).collect::<Result<Vec<_>>>()?;
+    let mut roll = args.members.roll();
+    if args.members.allow_references.is_none() {
+        roll.references = References::Ignored; // what it is can be told without what lies under it
+    }
+    let opened = args.members.members.iter().map(|given| open_single(&roll, given)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(snapshot) = &args.members.snapshot {
+        let has_none = |single: &Single| !single.member.is_encoded();
+        if opened.iter().all(has_none) {
+            return Err(ElectorateError::NoSnapshots { snapshot: MemberName::new(snapshot) }.into());
+        }
+        for single in opened.iter().filter(|single| has_none(single)) {
+            warn(&format!("{}: --snapshot is for qcow2 members: this one is told of as it stands", single.member.name()));
+        }
+    }
+    let infos = opened.iter().map(told).collect::<Result<Vec<_>>>()?;
     let mut to = Output::new();
     match args.output {
         InfoFormat::Human => render_infos(&infos, &mut to)?,
@@ -61,19 +75,14 @@ pub(super) fn run(args: &InfoArgs) -> Result<u8> {
     Ok(0)
 }
 
-fn told(args: &InfoArgs, given: &OsString) -> Result<Told> {
-    let mut roll = args.members.roll();
-    if args.members.allow_references.is_none() {
-        roll.references = References::Ignored; // what it is can be told without what lies under it
-    }
-    let Single { member, warnings, guessed } = open_single(&roll, given)?;
-    let member = member.as_ref();
+fn told(single: &Single) -> Result<Told> {
+    let (member, guessed) = (single.member.as_ref(), single.guessed);
     if let (true, Some(file)) = (guessed && looks_like_journal(member), member.files().first()) {
         return Ok(Told::Journal(journal_info(&open_journal(file.path(), false)?)?));
     }
     let facts = if member.failure().is_none() { member.facts() } else { Vec::new() };
     let told_again = |warning: &str| facts.iter().filter_map(|facts| facts.told_again.as_deref()).any(|why| warning.contains(why));
-    warnings.iter().filter(|warning| !told_again(warning)).for_each(|warning| warn(warning));
+    single.warnings.iter().filter(|warning| !told_again(warning)).for_each(|warning| warn(warning));
     if let Some(why) = member.failure() {
         bail!("{}: {why}\nhint: -f raw looks at the file byte for byte", member.name());
     }

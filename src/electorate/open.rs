@@ -11,7 +11,7 @@ use super::{
     source::Source,
     voters::Voters,
 };
-use crate::member::{Member, MemberName, qcow2::Caches};
+use crate::member::{Member, qcow2::Caches};
 
 /// Opens the members of a vote: formats settled, independence seen to, locks taken, warnings told.
 ///
@@ -41,9 +41,6 @@ pub fn open_single(roll: &Roll, name: &OsStr) -> Result<Single, ElectorateError>
     let stated = roll.stated(&given);
     let guessed = stated.is_none() && source.file().is_some();
     let format = stated.or_else(|| source.file().map(|file| guess_format(file))).unwrap_or(Format::Raw);
-    if let (Some(snapshot), Format::Raw) = (roll.snapshot, format) {
-        return Err(ElectorateError::NoSnapshots { snapshot: MemberName::new(snapshot) });
-    }
     let member = source.into_member(roll, format, guessed, &Arc::new(Caches::of_all_members()), &mut warnings)?;
     Ok(Single { member, warnings, guessed })
 }

@@ -5,6 +5,6 @@ mod partitions;
 mod read_at;
 
 pub use filesystems::{FileSystem, find_file_system};
-pub use partitions::{Partition, PartitionTable, read_partitions, voted_partitions};
+pub use partitions::{Partition, PartitionTable, read_partitions};
 pub use read_at::ReadAt;
 use read_at::bytes_at;

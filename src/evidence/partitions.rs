@@ -1,10 +1,7 @@
 //! Partition tables: GPT (UEFI specification 2.10, section 5.3) and MBR, read from whatever holds one; damaged ones as far as they are sound.
 
 use super::{ReadAt, bytes_at};
-use crate::{
-    member::{Member, escaped},
-    vote::ByteRange,
-};
+use crate::{member::escaped, vote::ByteRange};
 
 /// A table of partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,15 +58,6 @@ pub fn read_partitions(from: &(impl ReadAt + ?Sized)) -> Option<PartitionTable> 
     }
     let partitions = if signed { read_mbr(from, &mbr) } else { Vec::new() };
     (!partitions.is_empty()).then_some(PartitionTable { kind: "mbr", primary: true, partitions })
-}
-
-/// The partition table that most members hold; the first of them where that is a tie.
-#[must_use]
-pub fn voted_partitions(members: &[&dyn Member]) -> Option<PartitionTable> {
-    let tables: Vec<PartitionTable> = members.iter().filter_map(|&member| read_partitions(member)).collect();
-    let alike = |table: &PartitionTable| tables.iter().filter(|other| other.partitions == table.partitions).count();
-    // `max_by_key` would take the last of several.
-    tables.iter().rev().max_by_key(|table| alike(table)).cloned()
 }
 
 fn read_gpt(from: &(impl ReadAt + ?Sized), sector: u64, lba: u64) -> Option<Vec<Partition>> {

@@ -37,8 +37,8 @@ pub trait Member: Readable + Rewritable {
         None
     }
 
-    /// Its address, the same from every folder, where it isn't a file or device of this machine.
-    fn address(&self) -> Option<String> {
+    /// Its address as given, where it isn't a file or device of this machine.
+    fn address(&self) -> Option<&str> {
         None
     }
 

@@ -251,7 +251,7 @@ pub enum RepairError {
     /// The scan ended early.
     #[error(transparent)]
     Scan(#[from] ScanError),
-    /// A qcow2 image that must not be rewritten.
+    /// An image that must not be rewritten.
     #[error("{member}: {what}, so it isn't rewritten, and nothing was written to any member\nhint: {hint}")]
     Image {
         /// Which one.

@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::composed::Composed;
 use crate::{
-    evidence::voted_partitions,
+    evidence::{PartitionTable, read_partitions},
     member::Member,
     report::{Divergence, Listed, PartitionMap},
     vote::{ByteRange, CoarseRanges, Fill, Run, Verdict, members_of},
@@ -187,4 +187,12 @@ impl Findings {
         let omitted = self.count - self.listed.len() as u64;
         (Listed::Runs(self.listed, self.partitions), omitted)
     }
+}
+
+/// The partition table that most members hold; the first of them where that is a tie.
+fn voted_partitions(members: &[&dyn Member]) -> Option<PartitionTable> {
+    let tables: Vec<PartitionTable> = members.iter().filter_map(|&member| read_partitions(member)).collect();
+    let alike = |table: &PartitionTable| tables.iter().filter(|other| other.partitions == table.partitions).count();
+    // `max_by_key` would take the last of several.
+    tables.iter().rev().max_by_key(|table| alike(table)).cloned()
 }

@@ -17,6 +17,8 @@ use quorum_img::{
     vote::Fill,
 };
 
+use sha2::{Digest as _, Sha256};
+
 use crate::{
     disk::{Disk, Fault, Kind, Step},
     platter::Platter,
@@ -39,6 +41,8 @@ struct Studio {
     disk: Disk,
     qcow2: Option<Qcow2Options>,
     sparse_bytes: u64,
+    /// Whether the digest of what is voted is asked for.
+    proven: bool,
     /// Whether something stands under the output's name and is to be replaced.
     replaces: bool,
 }
@@ -61,6 +65,7 @@ impl Studio {
             disk,
             qcow2,
             sparse_bytes: random.pick(&[0, 512, 4096, 65536]),
+            proven: random.chance(40),
             replaces: random.chance(50),
         };
         if studio.replaces {
@@ -101,7 +106,7 @@ impl Studio {
             qcow2: self.qcow2,
             reflink: true,
             verify: true,
-            expected_sha256: None,
+            expected_sha256: self.proven.then(|| format!("{:x}", Sha256::digest(self.schedule.voted_image()))),
             earlier: None,
             forced,
             divergences_max: 10_000,

@@ -115,6 +115,19 @@ fn snapshots_are_listed() {
     lab.quorum_img(["info", "qcow2:top.q"]).exits(0).says("monday").says("tuesday");
 }
 
+/// A snapshot is asked of those that can have one; the others are told of as they stand, and that is said.
+#[test]
+fn a_snapshot_is_of_no_concern_to_raw_files() {
+    if !have_qemu() {
+        return;
+    }
+    let lab = made(&["img create -f qcow2 top.q 1000448", "img snapshot -c monday top.q"]);
+    lab.sparse("plain.img", 1_000_448);
+    let run = lab.quorum_img(["info", "--snapshot", "monday", "raw:plain.img", "qcow2:top.q"]).exits(0);
+    run.says("plain.img").says("top.q").complains("plain.img").complains("--snapshot");
+    lab.quorum_img(["info", "--snapshot", "monday", "raw:plain.img"]).exits(3).complains("none of the members is a qcow2 image");
+}
+
 #[test]
 fn bitmaps_are_counted() {
     if !have_qemu() {

@@ -345,8 +345,8 @@ impl Member for NbdMember {
         None
     }
 
-    fn address(&self) -> Option<String> {
-        Some(absolute(&self.uri))
+    fn address(&self) -> Option<&str> {
+        Some(&self.uri)
     }
 
     fn facts(&self) -> Vec<Facts> {
@@ -355,17 +355,5 @@ impl Member for NbdMember {
 
     fn changed(&self) -> Option<String> {
         None // nobody can tell from here
-    }
-}
-
-/// An address that means the same from every folder.
-fn absolute(uri: &str) -> String {
-    let Some((before, socket)) = uri.split_once("socket=") else { return uri.to_owned() };
-    match std::env::current_dir() {
-        Ok(folder) if !socket.starts_with('/') && !socket.to_ascii_lowercase().starts_with("%2f") => {
-            let escaped = folder.to_string_lossy().replace('%', "%25").replace('&', "%26").replace('#', "%23").replace(' ', "%20");
-            format!("{before}socket={escaped}/{socket}")
-        }
-        _ => uri.to_owned(),
     }
 }

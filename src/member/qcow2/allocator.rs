@@ -14,7 +14,7 @@ const TABLES_BYTES_MAX: u64 = 32 << 20;
 pub(super) const UNWRITABLE: &str = "its tables can't be written to";
 
 /// Gives new clusters. It keeps tables in memory, so it doesn't live long.
-pub(super) struct Clusters {
+pub(super) struct NewClusters {
     image: FormatAccess<Overlay>,
     overlay: Overlay,
     cluster_bytes: u64,
@@ -23,7 +23,7 @@ pub(super) struct Clusters {
     last_table: Option<u64>,
 }
 
-impl Clusters {
+impl NewClusters {
     /// Over the image in `file`, of which nothing is changed.
     pub(super) fn new(file: &File, cluster_bytes: u64) -> io::Result<Self> {
         let overlay = Overlay::new(file.try_clone()?)?;
@@ -34,7 +34,7 @@ impl Clusters {
     }
 }
 
-impl Allocator for Clusters {
+impl Allocator for NewClusters {
     fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.image.write(bytes, offset)?;
         let table = Some(offset / self.cluster_bytes / (self.cluster_bytes / 8));

@@ -1,7 +1,7 @@
 //! What rewriting an image in place takes.
 
 use super::{
-    allocator::{self, Clusters},
+    allocator::{self, NewClusters},
     header::Compression,
     voter::Qcow2Member,
 };
@@ -102,7 +102,7 @@ impl Image for Qcow2Member {
     }
 
     fn allocator(&self) -> Result<Box<dyn Allocator + '_>, String> {
-        Clusters::new(self.image.file.host().file(), self.cluster_bytes())
+        NewClusters::new(self.image.file.host().file(), self.cluster_bytes())
             .map(|clusters| Box::new(clusters) as Box<dyn Allocator>)
             .map_err(|error| format!("{}: {error}", allocator::UNWRITABLE))
     }

@@ -34,7 +34,7 @@ pub(super) struct Rewriter<'a> {
     pub(super) members: &'a [&'a dyn Member],
     /// The file of each member, which the journal tells of: the member itself, or that of its image.
     pub(super) files: Vec<&'a dyn Readable>,
-    /// The members that are qcow2 images and may be rewritten.
+    /// The members that are images and may be rewritten.
     pub(super) images: Vec<Option<Clusters<'a>>>,
     /// How long the files of images may become, in bytes.
     pub(super) lengths_max: Vec<Option<u64>>,

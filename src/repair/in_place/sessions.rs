@@ -90,7 +90,7 @@ impl InPlace<'_> {
         })
     }
 
-    /// `images_bytes` is what qcow2 members take beside the plan.
+    /// `images_bytes` is what images take beside the plan.
     pub(super) fn new_journal(&self, place: &JournalPlace, plan: &Plan, images_bytes: u64) -> Result<JournalWriter, RepairError> {
         let needed = plan.record_bytes().saturating_add(images_bytes);
         (self.phases)("taking the journal's space", needed);

@@ -3,21 +3,22 @@
 use std::{
     fs, io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::Path,
 };
 
 use super::format::Identity;
 use crate::member::{HostFile, Member};
 
 impl Identity {
-    /// What tells a member from others, without samples: of an export, only its address.
+    /// What tells a member from others, without samples: of an export, only its address, which is relative to the folder `here`, if to any.
     ///
     /// # Errors
     /// Where its file's name can't be followed any more.
-    pub fn of(member: &dyn Member) -> io::Result<Self> {
+    pub fn of(member: &dyn Member, here: Option<&Path>) -> io::Result<Self> {
         match (member.address(), member.files().first()) {
             (None, Some(file)) => Self::of_file(file),
             (address, _) => Ok(Self {
-                path: address.unwrap_or_default().into_bytes(),
+                path: absolute(address.unwrap_or_default(), here).into_bytes(),
                 device: true,
                 file_system: [0; 16],
                 inode: 0,
@@ -44,6 +45,18 @@ impl Identity {
             size: file.size(),
             samples: Vec::new(),
         })
+    }
+}
+
+/// An address that means the same from every folder.
+fn absolute(uri: &str, here: Option<&Path>) -> String {
+    let Some((before, socket)) = uri.split_once("socket=") else { return uri.to_owned() };
+    match here {
+        Some(folder) if !socket.starts_with('/') && !socket.to_ascii_lowercase().starts_with("%2f") => {
+            let escaped = folder.to_string_lossy().replace('%', "%25").replace('&', "%26").replace('#', "%23").replace(' ', "%20");
+            format!("{before}socket={escaped}/{socket}")
+        }
+        _ => uri.to_owned(),
     }
 }
 

@@ -15,5 +15,5 @@ mod threshold;
 pub use guards::{Forced, Guard, Judge, Row, Stance, TABLE, Way};
 pub use images::ImageNeeds;
 pub use losses::{Loss, Losses};
-pub use output::Standing;
+pub use output::Occupant;
 pub(super) use output::{capacity, surroundings};

@@ -5,7 +5,7 @@ use crate::{member::MemberName, repair::RepairError, sys::storage::Replace};
 
 /// What stands where the output goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Occupant {
     /// Nothing.
     Nothing,
     /// That member, or something that lies on it.
@@ -25,24 +25,24 @@ impl Judge {
     ///
     /// # Errors
     /// What it is, and the way out.
-    pub(in crate::repair) fn output(self, output: &MemberName, stands: &Standing) -> Result<(), RepairError> {
+    pub(in crate::repair) fn output(self, output: &MemberName, stands: &Occupant) -> Result<(), RepairError> {
         let (what, hint) = match stands {
-            Standing::Member(member) => {
+            Occupant::Member(member) => {
                 return refuse(
                     output,
                     format!("is the member {member}, or lies on it; a member is never its own output"),
                     "choose another name",
                 );
             }
-            Standing::Folder => ("is a folder", "name a file in it"),
-            Standing::Other => ("is neither a file nor a block device", "choose another name"),
-            Standing::Device if self.heeds(Guard::Device) => {
+            Occupant::Folder => ("is a folder", "name a file in it"),
+            Occupant::Other => ("is neither a file nor a block device", "choose another name"),
+            Occupant::Device if self.heeds(Guard::Device) => {
                 ("is a block device, whose contents would be overwritten", "say --force device where that is meant")
             }
-            Standing::File if self.heeds(Guard::Overwrite) => {
+            Occupant::File if self.heeds(Guard::Overwrite) => {
                 ("exists already", "choose another name, or say --force overwrite to replace it")
             }
-            Standing::Nothing | Standing::Device | Standing::File => return Ok(()),
+            Occupant::Nothing | Occupant::Device | Occupant::File => return Ok(()),
         };
         refuse(output, what.into(), hint)
     }

@@ -13,7 +13,7 @@ use crate::{
     member::{Member, MemberName},
     repair::{
         RepairError,
-        judge::{Judge, Standing, capacity, surroundings},
+        judge::{Judge, Occupant, capacity, surroundings},
     },
     sys::{
         device::{self, Sysfs},
@@ -51,9 +51,9 @@ impl Target {
         } else {
             path.to_owned()
         };
-        let stands = standing(&resolved, members).map_err(|error| failed("can't be looked at", error, "choose another name"))?;
+        let stands = occupant(&resolved, members).map_err(|error| failed("can't be looked at", error, "choose another name"))?;
         judge.output(&output, &stands)?;
-        if stands == Standing::Device {
+        if stands == Occupant::Device {
             return Self::device(&resolved, size, &output);
         }
         let Some((folder, name)) = place_of(&resolved) else {
@@ -83,17 +83,17 @@ fn open_alone(path: &Path) -> io::Result<File> {
 }
 
 /// What stands at `path`.
-fn standing(path: &Path, members: &[&dyn Member]) -> io::Result<Standing> {
+fn occupant(path: &Path, members: &[&dyn Member]) -> io::Result<Occupant> {
     let kind = match fs::metadata(path) {
         Ok(there) => there.file_type(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Standing::Nothing),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Occupant::Nothing),
         Err(error) => return Err(error),
     };
     Ok(match device_conflict(path, members, &Sysfs::default())? {
-        Some(member) => Standing::Member(member),
-        None if kind.is_dir() => Standing::Folder,
-        None if kind.is_block_device() => Standing::Device,
-        None if kind.is_file() => Standing::File,
-        None => Standing::Other,
+        Some(member) => Occupant::Member(member),
+        None if kind.is_dir() => Occupant::Folder,
+        None if kind.is_block_device() => Occupant::Device,
+        None if kind.is_file() => Occupant::File,
+        None => Occupant::Other,
     })
 }

@@ -57,6 +57,9 @@ pub fn onto_the_report(subject: &Subject) {
     let scene = Scene::new(subject);
     for name in ["new.img", "./new.img", "folder/up/new.img"] {
         scene.refuses(["--report", name], &scene.operands, &["new.img", "hint:"]);
+        // A person has to decide about the size first, and is told so in a report: even that one doesn't go there.
+        let sizes = ["1.img", "2.img", "3.img"].map(|name| scene.lab.file(name, vec![7; 512 * usize::from(name.as_bytes()[0] - b'0')]));
+        scene.refuses(["--report", name], &sizes, &["new.img", "hint:"]);
     }
     scene.lab.file("new.img", "precious");
     for name in ["new.img", "folder/up/new.img"] {

@@ -53,5 +53,8 @@ pub fn onto_the_report(subject: &Subject) {
     }
     for report in ["j", "./j", "folder/up/j"] {
         scene.refuses(["--journal", "j", "--report", report], &scene.operands, &["--report", "hint:"]);
+        // A person has to decide about the size first, and is told so in a report: even that one doesn't go there.
+        let sizes = ["1.img", "2.img", "3.img"].map(|name| scene.lab.file(name, vec![7; 512 * usize::from(name.as_bytes()[0] - b'0')]));
+        scene.refuses(["--journal", "j", "--report", report], &sizes, &["--report", "hint:"]);
     }
 }
