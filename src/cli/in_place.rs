@@ -14,10 +14,11 @@ use super::{
     args::find_given,
     in_place_said::{agree, estimate, tell},
     journal_place::{journal_path, look_at_journal, shown_path},
+    options_line::options,
     places::same_place,
     present::Presenter,
     progress::Control,
-    put_back::{formats, put_images_back},
+    put_back::put_images_back,
     repair_args::RepairArgs,
     say::complain,
 };
@@ -39,7 +40,7 @@ use crate::{
 pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     refuse_contradictions(args)?;
     let roles = Roles::of(args)?;
-    let voters = open(args, &roles)?;
+    let (voters, put_back) = open(args, &roles)?;
     let members = voters.listed();
     let question = args.question(&members)?;
     let poll = Poll::new(&sizes(&members), &question)?;
@@ -68,6 +69,7 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
         id: random_bytes().context("a random number for the journal")?,
         now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed()),
         dependent: if question.trust.is_some() { Vec::new() } else { voters.dependent.clone() },
+        put_back,
         earlier,
         forced: args.forced(),
         divergences_max: args.show.max_divergences as usize,
@@ -129,13 +131,13 @@ impl Roles {
 }
 
 /// Opens and locks the members; images in which a repair was cut off are put back before they are looked at.
-fn open(args: &RepairArgs, roles: &Roles) -> Result<Voters> {
+fn open(args: &RepairArgs, roles: &Roles) -> Result<(Voters, Vec<usize>)> {
     let force = Judge { way: Way::InPlace, forced: args.forced() }.lock_force();
     let access = if args.in_place.dry_run { Access::Read(args.locks.locks()) } else { Access::Rewrite { spared: &roles.spared, force } };
     let roll = args.members.roll();
     let mut candidates = Candidates::open(&roll, &access)?;
-    put_images_back(args, &mut candidates)?;
-    Ok(candidates.into_voters(&roll, &access)?)
+    let put_back = put_images_back(args, &mut candidates)?;
+    Ok((candidates.into_voters(&roll, &access)?, put_back))
 }
 
 /// Folder and name of the journal.
@@ -201,17 +203,4 @@ fn repair(
     let report = repair.run(warnings, &mut |run, findings| presenter.lock().expect("no panics").divergence(run, findings));
     control.end();
     Ok(report?)
-}
-
-/// What decides what is written, as one line.
-fn options(args: &RepairArgs, question: &Question, poll: &Poll, no_write: &[usize], earlier: Option<&Earlier>) -> String {
-    let mut words = vec![format!("sector-size {}", poll.sector), format!("threshold {}", poll.threshold), format!("size {}", poll.size)];
-    words.extend(question.range.map(|_| format!("range {:#x}:{}", poll.range.start, poll.range.length())));
-    words.extend(question.trust.map(|member| format!("trust #{member}")));
-    words.extend(question.picks.iter().map(|(range, member)| format!("pick {:#x}:{}=#{member}", range.start, range.length())));
-    words.extend(no_write.iter().map(|member| format!("no-write #{member}")));
-    words.extend(earlier.map(|earlier| format!("from a report's list {:016x}", earlier.digest())));
-    words.extend(args.in_place.truncate.then(|| "truncate".to_owned()));
-    words.extend(formats(args));
-    words.join(", ")
 }

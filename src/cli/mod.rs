@@ -11,6 +11,7 @@ mod journal_file;
 mod journal_place;
 mod new_image;
 mod next;
+mod options_line;
 mod places;
 mod present;
 mod progress;
@@ -41,10 +42,6 @@ use crate::{
 
 /// What everything that could not be done ends with.
 const FAILED: u8 = 3;
-/// What everything ends with that could not begin, since another program uses a member.
-const IN_USE: u8 = 4;
-/// What everything ends with that a signal ended.
-const INTERRUPTED: u8 = 130;
 
 /// Verify and rebuild replicated disk images by majority vote, offline
 #[derive(Debug, Parser)]
@@ -130,11 +127,10 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<ElectorateError>() {
         return error.exit_code();
     }
-    match error.downcast_ref::<UndoError>() {
-        Some(UndoError::Interrupted) => INTERRUPTED,
-        Some(UndoError::InUse { .. }) => IN_USE,
-        _ => error.downcast_ref::<LockError>().map_or(FAILED, LockError::exit_code),
+    if let Some(error) = error.downcast_ref::<UndoError>() {
+        return error.exit_code();
     }
+    error.downcast_ref::<LockError>().map_or(FAILED, LockError::exit_code)
 }
 
 /// An error with its causes in one line, and the hints of all of them behind.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::journal::JournalError;
+use super::{journal::JournalError, undo::UndoError};
 use crate::{electorate::in_words, member::MemberName, report::human_size, scan::ScanError, sys::locks::Holder};
 
 /// Why a repair wrote no image. Nothing of it is left where the output should be.
@@ -189,6 +189,53 @@ pub enum RepairError {
         /// What is different.
         what: String,
     },
+    /// Images in which a repair was cut off, and nothing is to be written.
+    #[error(
+        "{member}: a repair of it was cut off, as {journal} tells, so what it holds now says nothing\n\
+         hint: run the repair again without --dry-run, or take it back with quorum-img undo {}", .journal.quoted()
+    )]
+    CutOff {
+        /// Which one.
+        member: MemberName,
+        /// Which tells of it.
+        journal: MemberName,
+    },
+    /// The same, and it wasn't opened for writing.
+    #[error("{member}: a repair of it was cut off, and it isn't to be written to now\nhint: run the same command again")]
+    CutOffUnwritten {
+        /// Which one.
+        member: MemberName,
+    },
+    /// The same, and nobody has put it back.
+    #[error("{member}: a repair of it was cut off, and it was not put back before it was looked at; nothing was written\nhint: take it back with quorum-img undo {}", .journal.quoted())]
+    NotPutBack {
+        /// Which one.
+        member: MemberName,
+        /// Which tells of it.
+        journal: MemberName,
+    },
+    /// Asked, somebody said no.
+    #[error("nothing was written\nhint: the same command asks again")]
+    Declined,
+    /// A member's file can't be looked at.
+    #[error("{member}: {error}\nhint: look at the storage that holds it, and run this again")]
+    Look {
+        /// Which one.
+        member: MemberName,
+        /// The system's word.
+        error: io::Error,
+    },
+    /// The undo of a repair that was cut off says no.
+    #[error(transparent)]
+    Undo(#[from] UndoError),
+    /// A journal that can't be opened.
+    #[error("{journal}: can't be opened: {error}\nhint: look at it, or name another place for the journal with --journal")]
+    JournalOpen {
+        /// Its name.
+        journal: MemberName,
+        /// The system's word.
+        error: io::Error,
+    },
     /// Something else stands where the journal should be.
     #[error("{journal}: is no journal of quorum-img, and is never overwritten\nhint: name another place for the journal with --journal")]
     JournalForeign {
@@ -273,6 +320,7 @@ impl RepairError {
         match self {
             Self::SizeUndecided { .. } | Self::CutsOff { .. } => 2,
             Self::JournalInUse { .. } => 4,
+            Self::Undo(error) => error.exit_code(),
             Self::JournalCreate { error, .. } if error.kind() == io::ErrorKind::Interrupted => 130,
             _ => 3,
         }

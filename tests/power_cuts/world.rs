@@ -86,6 +86,7 @@ impl World {
             id,
             now: 0,
             dependent: Vec::new(),
+            put_back: Vec::new(),
             earlier: None,
             forced,
             divergences_max: 10_000,

@@ -2,7 +2,8 @@
 //!
 //! `run` is the way from end to end. `plan` (pure) says who gets what, and how the memory for that stays bounded is in `portions`; `rewrite`
 //! votes once more on each portion and turns it into writes (`ops`), which `batch` carries out, journalled first and read back after
-//! (`read_back`); those to images go through `clusters`. `lengths` cuts and extends, `sessions` finds an earlier try's journal.
+//! (`read_back`); those to images go through `clusters`. `lengths` cuts and extends, `sessions` finds an earlier try's journal, and `put_back` puts back the images that
+//! one left half-written.
 //! From outside: [`InPlace`] with its wish, and [`plan`].
 
 mod amounts;
@@ -13,6 +14,7 @@ mod ops;
 mod outcome;
 pub mod plan;
 mod portions;
+mod put_back;
 mod read_back;
 mod rewrite;
 mod rewriter;
@@ -25,4 +27,5 @@ mod wish;
 
 pub use outcome::refused_in_place;
 pub use portions::PORTION_BYTES;
+pub use put_back::PutBack;
 pub use wish::{InPlace, InPlaceWish, JournalPlace, Proposal};

@@ -46,6 +46,7 @@ impl InPlace<'_> {
             Some(journal) => journal.touched()?,
             None => 0,
         };
+        self.refuse_half_written(unfinished.as_ref(), begun)?;
         let mut survey = Survey::new(self.members, |index| self.is_written(index));
         let (checked, planner) = self.vote(begun, &mut survey, listener)?;
         let plan = planner.finish(&checked.outcome.tally.members);
@@ -163,6 +164,17 @@ impl InPlace<'_> {
             }
         }
         Ok((Checked { outcome, findings }, planner))
+    }
+
+    /// An image in which an earlier session was cut off is none: what was read of it says nothing.
+    fn refuse_half_written(&self, unfinished: Option<&Journal>, begun: u64) -> Result<(), RepairError> {
+        let half = |index: &usize| begun >> index & 1 == 1 && self.members[*index].image().is_some() && !self.wish.put_back.contains(index);
+        match ((0..self.members.len()).find(half), unfinished) {
+            (Some(index), Some(journal)) => {
+                Err(RepairError::NotPutBack { member: self.members[index].name().clone(), journal: journal.name().clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses a plan that may do harm, or that can't be carried out.

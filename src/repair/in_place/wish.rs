@@ -42,6 +42,8 @@ pub struct InPlaceWish<'a> {
     pub now: i64,
     /// Members that share storage, in words.
     pub dependent: Vec<String>,
+    /// The images in which a repair was cut off and that were put back, by [`PutBack`](super::PutBack), before they were looked at.
+    pub put_back: Vec<usize>,
     /// An earlier report.
     pub earlier: Option<Earlier>,
     /// Overridden refusals.

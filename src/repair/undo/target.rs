@@ -105,6 +105,18 @@ pub struct Undo<'a> {
     pub phases: Phases<'a>,
 }
 
+impl UndoError {
+    /// The exit code: 4 where another program uses the journal, 130 where it was interrupted, else 3.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::InUse { .. } => 4,
+            Self::Interrupted => 130,
+            _ => 3,
+        }
+    }
+}
+
 impl Undo<'_> {
     /// The member of that number, where it is to be put back.
     pub(super) fn target(&self, member: usize) -> Option<&UndoTarget<'_>> {
