@@ -394,3 +394,31 @@ fn progress_is_printed_only_when_asked_for() {
     let run = lab.quorum_img(["check", "-p", "--output", "json"]).args(&members).exits(0);
     assert!(run.stderr().contains('%'), "{run}");
 }
+
+/// sshfs makes an end of the file of a remote read error, while the file's size stays what it was (libfuse/sshfs, issue 224): around that
+/// place the page cache holds zeros that nobody wrote, and two copies on one such server would outvote the only good one with them.
+#[test]
+fn a_member_that_ends_before_its_end_has_failed() {
+    fn broken_off(file: FaultyFile) -> FaultyFile {
+        FaultyFile { ends_at: Some(5 * MIB / 2), ..file }
+    }
+    let Some(set) = Faulty::new(4 * MIB, [broken_off, broken_off, broken_off]) else { return };
+    let good = set.lab.file("good.img", &set.original);
+    let [b, c, _] = set.members();
+    let before = set.lab.bytes(&good);
+    for line in [vec!["check"], vec!["check", "-T", "none"]] {
+        let run = set.lab.quorum_img(line).args(["--output", "json"]).args([&good, &b, &c]).output();
+        assert!(matches!(run.code(), Some(2 | 3)), "{run}");
+        let report = run.json();
+        assert_eq!(report["sectors"]["decided"], 0, "nothing of theirs outvotes anybody\n{run}");
+        for index in [1, 2] {
+            assert_eq!(report["members"][index]["status"], "failed", "{run}");
+            let error = report["members"][index]["error"].as_str().expect("why");
+            assert!(error.contains("reads end at") && error.contains("though its size is"), "{run}");
+        }
+    }
+    let run = set.lab.quorum_img(["repair", "--in-place", "-y", "--no-write", "#1", "--no-write", "#2", "--max-damage", "100"]);
+    let run = run.args(["--journal", "journal"]).args([&good, &b, &c]).output();
+    assert!(run.code() != Some(0), "{run}");
+    assert_eq!(set.lab.bytes(&good), before, "the only good copy\n{run}");
+}

@@ -21,6 +21,8 @@ pub struct FaultyFile {
     pub bytes: Vec<u8>,
     /// Reads that touch a range fail with its error.
     pub faults: Vec<(Range<u64>, i32)>,
+    /// Reads end there, whatever its size says.
+    pub ends_at: Option<u64>,
     /// When it says that it was written to.
     pub modified: SystemTime,
     /// How long each read takes.
@@ -43,6 +45,7 @@ impl FaultyFile {
         Self {
             bytes: bytes.into(),
             faults: Vec::new(),
+            ends_at: None,
             modified,
             delay: Duration::ZERO,
             uncached: false,
@@ -84,7 +87,8 @@ impl FaultyFile {
         if let Some((_, errno)) = self.faults.iter().find(|(bad, _)| bad.start < range.end && range.start < bad.end) {
             return Err(Errno::from_i32(*errno));
         }
-        Ok(part(&self.bytes, range))
+        let end = range.end.min(self.ends_at.unwrap_or(u64::MAX)).max(range.start);
+        Ok(part(&self.bytes, range.start..end))
     }
 }
 

@@ -4,7 +4,10 @@ use std::{
     fs::File,
     io,
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -30,6 +33,8 @@ pub struct RawMember {
     /// Block devices and file systems without holes: not asked again.
     no_holes: AtomicBool,
     read_ahead: Option<u64>,
+    /// Where reads ended although its size says that there is more: nothing that it says is believed any more.
+    broke_off: OnceLock<u64>,
 }
 
 impl RawMember {
@@ -66,13 +71,29 @@ impl RawMember {
         let mappable = cache == Cache::Writeback && mapping::mappable(host.file(), host.size());
         let read_ahead = prefetch::small_read_ahead(host.file());
         let no_holes = AtomicBool::new(host.is_device());
-        Self { host, direct, mappable, no_holes, read_ahead }
+        Self { host, direct, mappable, no_holes, read_ahead, broke_off: OnceLock::new() }
     }
 
     /// The file or device that it is.
     #[must_use]
     pub fn host(&self) -> &HostFile {
         &self.host
+    }
+
+    /// Sorts a read that came too short. A file that was cut meanwhile says so; one that doesn't is served by something that fails, as
+    /// sshfs makes an end of the file of a remote read error, and around that place the page cache shows zeros that nobody wrote.
+    fn short(&self, end: u64) -> ReadError {
+        let shrank = self.host.is_device() || self.host.file().metadata().is_ok_and(|now| now.len() < self.host.size());
+        if shrank {
+            return ReadError::Ended;
+        }
+        let _ = self.broke_off.set(end); // the first place is as good as any
+        self.broken()
+    }
+
+    fn broken(&self) -> ReadError {
+        let (end, size) = (self.broke_off.get().copied().unwrap_or(0), self.host.size());
+        ReadError::Member(io::Error::other(format!("reads end at offset {end:#x}, though its size is {size} bytes: what serves it fails")))
     }
 
     /// Takes note of what became of the file since it was opened, where that was this program's own doing.
@@ -90,6 +111,9 @@ impl Readable for RawMember {
     }
 
     fn extent(&self, offset: u64) -> Result<Extent, ReadError> {
+        if self.broke_off.get().is_some() {
+            return Err(self.broken());
+        }
         if self.no_holes.load(Ordering::Relaxed) {
             return Ok(Extent::Data(self.host.size()));
         }
@@ -109,20 +133,23 @@ impl Readable for RawMember {
     }
 
     fn read(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
+        if self.broke_off.get().is_some() {
+            return Err(self.broken());
+        }
         let read = match &self.direct {
             Some((direct, unit)) => direct::read(direct, *unit, offset, bytes, bounce),
             None => Storage::read(self.host.file(), offset, bytes),
         };
         match read {
             Ok(count) if count == bytes.len() => Ok(()),
-            Ok(_) => Err(ReadError::Ended),
+            Ok(count) => Err(self.short(offset + count as u64)),
             Err(error) => Err(ReadError::of(error)),
         }
     }
 
     fn window(&self, range: ByteRange) -> Option<Window> {
         let length = usize::try_from(range.length()).ok()?;
-        self.mappable.then(|| Window::new(self.host.file(), range.start, length).ok()).flatten()
+        (self.mappable && self.broke_off.get().is_none()).then(|| Window::new(self.host.file(), range.start, length).ok()).flatten()
     }
 
     fn mappable(&self) -> bool {
