@@ -7,6 +7,7 @@ mod support;
 use std::{ffi::OsString, fs, path::PathBuf};
 
 use fuse_disk::{BadDisk, Faults, Step};
+use serde_json::json;
 use support::{Lab, MIB, Run, needs, sectors};
 
 /// Three damaged copies on a good disk, and a bad one for the output.
@@ -40,6 +41,10 @@ impl Set {
             run.complains(word);
         }
         run.complains("out.img");
+        // Programs are told, too.
+        let report = run.json();
+        assert_eq!((&report["exit-code"], &report["repair"]["written"]), (&json!(3), &json!(false)), "{run}");
+        assert!(report["repair"]["error"].as_str().is_some_and(|error| error.contains("out.img") && error.contains("hint: ")), "{run}");
         assert_eq!(self.disk.names(), Vec::<OsString>::new(), "nothing half-made may stay\n{run}");
     }
 }

@@ -20,7 +20,7 @@ use crate::{
         judge::{Judge, Way},
         refused_image,
     },
-    report::Look,
+    report::{Look, RepairReport},
     scan::{Poll, Question, sizes},
     vote::Fill,
 };
@@ -69,8 +69,9 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
     control.end();
     let mut report = report?;
     report.mark_guesses(&voters.guessed);
-    if let Some(refused) = report.repair.as_ref().and_then(|repair| repair.refused.as_ref()) {
-        complain(refused);
+    let failed = |repair: &RepairReport| repair.refused.clone().or_else(|| repair.error.clone());
+    if let Some(why) = report.repair.as_ref().and_then(failed) {
+        complain(&why);
     } else if report.exit_code == 2
         && let Some(repair) = report.repair.as_ref().filter(|repair| !repair.written)
     {

@@ -172,9 +172,15 @@ fn repaired(repair: &RepairReport) -> String {
     } else {
         format!("No output: nothing was written to {}.", repair.output)
     };
+    if let Some(error) = &repair.error {
+        let _ = write!(text, "\nIt failed: {}.", error.split('\n').next().unwrap_or_default());
+    }
     if let (Some(fill), 1..) = (repair.fill, repair.filled_sectors) {
-        let _ =
-            write!(text, "\nFilled by --undecided {fill}: {}; look at them before you trust the image.", sectors(repair.filled_sectors));
+        let filled = sectors(repair.filled_sectors);
+        let _ = match repair.error {
+            None => write!(text, "\nFilled by --undecided {fill}: {filled}; look at them before you trust the image."),
+            Some(_) => write!(text, "\nTo be filled by --undecided {fill}: {filled}."),
+        };
     }
     if repair.unfilled_sectors > 0 {
         let _ = write!(text, "\n{} had nothing to be filled with.", sectors(repair.unfilled_sectors));

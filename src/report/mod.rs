@@ -238,6 +238,9 @@ pub struct RepairReport {
     /// Why nothing was written, where it was refused before the vote: the message, with the way out behind `hint:`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// Why it failed, where it did: likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// `clone` (of `base`) or `stream`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<&'static str>,

@@ -1,5 +1,7 @@
 //! Where nobody won: `--undecided`, `--expect-sha256`, and blocks put together from sectors of several members.
 
+use serde_json::json;
+
 use super::{
     Damaged, UNDECIDED, assert_holds, filled, refuses, repair,
     support::{Lab, Output, sectors, sha256},
@@ -123,6 +125,23 @@ fn wrong_digest_means_no_output() {
         run.complains("sha");
         assert_eq!(set.lab.listing(), before, "{run}");
     }
+}
+
+/// People and programs are told what was found, why there is no image, and what was to be filled.
+#[test]
+fn wrong_digest_still_gives_a_report() {
+    let set = Damaged::with_an_undecided_sector();
+    let guess = ["--undecided", "first", "--expect-sha256", &sha256(b"something else")];
+    let run = set.repair().args(guess).exits(3);
+    let repair = &run.json()["repair"];
+    assert!(repair["error"].as_str().is_some_and(|error| error.contains("SHA-256")), "{run}");
+    assert_eq!((&repair["written"], &repair["filled-sectors"]), (&json!(false), &json!(1)), "{run}");
+
+    let run = set.lab.quorum_img(["repair", "-o"]).arg(&set.output).args(&set.members).args(guess).exits(3);
+    for line in ["No output: nothing was written to ", "It failed: ", "To be filled by --undecided first: 1 sector."] {
+        assert!(run.stdout().contains(line), "{line:?}\n{run}");
+    }
+    assert!(!run.stdout().contains("trust the image"), "there is none\n{run}");
 }
 
 /// What stood there stays, byte for byte, when the new image turns out wrong.

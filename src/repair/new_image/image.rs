@@ -47,10 +47,13 @@ impl Repair<'_> {
             self.poll.range = ByteRange::new(0, self.poll.size);
         }
         let written = match &self.wish.target {
-            Target::File { folder, name, replace } => self.to_file(&**folder, name, *replace, listener)?,
-            Target::Device(device) => self.to_device(&**device, &warnings, listener)?,
+            Target::File { folder, name, replace } => self.to_file(&**folder, name, *replace, listener),
+            Target::Device(device) => self.to_device(&**device, &warnings, listener),
         };
-        let mut report = self.report(written, warnings);
+        let mut report = match written {
+            Ok(written) => self.report(written, warnings),
+            Err(error) => self.broken_off(&error, warnings),
+        };
         report.range = asked;
         Ok(report)
     }
@@ -86,27 +89,34 @@ impl Repair<'_> {
             self.clone_and_patch(&*new, folder, &cloneable, listener)?
         };
         if written.usable {
-            self.settle(Making::Draft(&*new), &mut written)?;
+            let settled = self.settle(Making::Draft(&*new), &mut written);
+            written.heed(settled);
         }
         // Looked at last: up to here somebody may have written to a member.
         if written.usable && !self.watch.stopped() && !self.any_changed() {
-            let owners: Vec<(u32, u32, u32)> = self
-                .members
-                .iter()
-                .filter_map(|member| member.files().first().map(|file| file.metadata()))
-                .filter(|meta| meta.is_file())
-                .map(|meta| (meta.uid(), meta.gid(), meta.mode()))
-                .collect();
-            self.resemble(&*new, &owners)?;
-            new.storage().sync().map_err(self.failed("can't be synced", "look at the storage that holds it"))?;
-            new.publish(name, replace).map_err(self.failed(
-                "can't be given its name",
-                "if something else has appeared under it, choose another; --force overwrite replaces",
-            ))?;
+            let published = self.publish(new, name, replace);
+            written.heed(published);
         } else {
             written.usable = false;
         }
         Ok(written)
+    }
+
+    /// Gives it mode, owner and name.
+    fn publish(&self, new: Box<dyn Draft>, name: &OsStr, replace: Replace) -> Result<(), RepairError> {
+        let owners: Vec<(u32, u32, u32)> = self
+            .members
+            .iter()
+            .filter_map(|member| member.files().first().map(|file| file.metadata()))
+            .filter(|meta| meta.is_file())
+            .map(|meta| (meta.uid(), meta.gid(), meta.mode()))
+            .collect();
+        self.resemble(&*new, &owners)?;
+        new.storage().sync().map_err(self.failed("can't be synced", "look at the storage that holds it"))?;
+        new.publish(name, replace).map_err(
+            self.failed("can't be given its name", "if something else has appeared under it, choose another; --force overwrite replaces"),
+        )?;
+        Ok(())
     }
 
     /// Mode and owner, where the members agree on them; else it stays the caller's own, and private.
@@ -138,23 +148,32 @@ impl Repair<'_> {
             return Ok(Written::nothing(checked, unfilled));
         }
         (self.before)(&[warnings, &newer_warnings(self.members, &checked.findings)].concat());
+        let mut written = Written::nothing(checked, unfilled);
+        let overwritten = self.overwrite(device, &mut written);
+        written.heed(overwritten);
+        Ok(written)
+    }
+
+    /// Votes again, writes, and reads back.
+    fn overwrite(&self, device: &dyn Storage, written: &mut Written) -> Result<(), RepairError> {
         let writer = Writer::new(device, Ground::Anything, self.watch);
         let (copied, ranges) = (self.copy_unlisted(&writer)?, self.ranges());
         (self.phases)("writing", ranges.iter().map(|range| range.length()).sum());
-        let digest = checked.findings.digest();
-        let again = self.vote_again(&ranges, &writer, self.findings(), |again| again.digest() == digest)?;
-        let complete = copied.complete && again.complete;
-        let unfilled = copied.tally.undecided.max(again.unfilled_sectors);
-        let copied_from_others = copied.tally.decided;
-        let mut written = Written { usable: complete && unfilled == 0, copied_from_others, ..Written::by(&writer, checked, unfilled) };
+        let digest = written.checked.findings.digest();
+        let again = self.vote_again(&ranges, &writer, self.findings(), |again| again.digest() == digest);
+        written.bytes = writer.bytes_written();
+        let again = again?;
+        written.unfilled = copied.tally.undecided.max(again.unfilled_sectors);
+        written.copied_from_others = copied.tally.decided;
+        written.usable = copied.complete && again.complete && written.unfilled == 0;
         if written.usable {
-            self.read_back(Making::Device(device), &[ByteRange::new(0, self.poll.size)], writer, &mut written)?;
+            self.read_back(Making::Device(device), &[ByteRange::new(0, self.poll.size)], writer, written)?;
             // It was right before it was written: what is wrong now is the storage.
-            self.settle(Making::Device(device), &mut written).map_err(|error| match error {
+            self.settle(Making::Device(device), written).map_err(|error| match error {
                 RepairError::Digest { output, .. } => RepairError::ReadBack { output, from: 0, to: self.poll.size },
                 other => other,
             })?;
         }
-        Ok(written)
+        Ok(())
     }
 }

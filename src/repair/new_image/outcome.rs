@@ -45,6 +45,8 @@ pub(super) struct Written {
     pub(super) from_medium: bool,
     /// Sectors outside of an earlier report's list that could not be read from the first member.
     pub(super) copied_from_others: u64,
+    /// Why it is of no use, where something failed after the vote.
+    pub(super) error: Option<RepairError>,
 }
 
 impl Written {
@@ -61,6 +63,16 @@ impl Written {
             sha256: None,
             from_medium: false,
             copied_from_others: 0,
+            error: None,
+        }
+    }
+
+    /// Where something failed it is of no use, and the vote is reported all the same.
+    pub(super) fn heed(&mut self, result: Result<(), RepairError>) {
+        if let Err(error) = result {
+            self.usable = false;
+            self.verified = false;
+            self.error = Some(error);
         }
     }
 
@@ -71,6 +83,13 @@ impl Written {
 }
 
 impl Repair<'_> {
+    /// The report where writing failed before the vote had come to its end: nothing of it is kept.
+    pub(super) fn broken_off(&self, error: &RepairError, warnings: Vec<String>) -> Report {
+        let (output, format) = (self.output_name().to_string(), format_name(self.wish.qcow2.is_some()));
+        let repair = RepairReport { output, format, error: Some(error.to_string()), ..RepairReport::default() };
+        Report { repair: Some(repair), ..refused_report(self.members, self.question, &self.poll, warnings, error) }
+    }
+
     pub(super) fn report(&self, written: Written, mut warnings: Vec<String>) -> Report {
         if written.copied_from_others > 0 {
             warnings.push(format!(
@@ -106,13 +125,16 @@ impl Repair<'_> {
             picked: picked.map(|&(range, member)| Picked { span: Span::from(range), member }).collect(),
             sha256: written.sha256,
             refused: None,
+            error: written.error.as_ref().map(ToString::to_string),
         };
+        let failed = written.error.as_ref().map(RepairError::exit_code);
         let proven = section.sha256.is_some();
         let stopped = self.watch.stopped();
         let mut report = make_report("repair", self.members, self.question, &self.poll, written.checked, warnings);
         let settled = if undecided > 0 || section.unfilled_sectors > 0 { 2 } else { 0 };
         report.exit_code = match report.exit_code {
             130 => 130,
+            code if failed.is_some() => failed.unwrap_or(code),
             _ if stopped && !section.written => 130,
             3 => 3,
             _ if section.written && proven => 0,

@@ -75,11 +75,16 @@ impl Repair<'_> {
         let unfilled = copied.tally.undecided.max(checked.outcome.unfilled_sectors);
         let mut written = Written { copied_from_others: copied.tally.decided, ..Written::by(&writer, checked, unfilled) };
         if written.usable {
-            writer.finish().map_err(self.failed("can't be completed", self.remains()))?;
-            written.bytes = writer.bytes_written();
-            self.read_back(making, &[ByteRange::new(0, self.poll.size)], writer, &mut written)?;
+            let completed = self.complete(making, writer, &mut written);
+            written.heed(completed);
         }
         Ok(written)
+    }
+
+    fn complete(&self, making: Making, writer: Writer, written: &mut Written) -> Result<(), RepairError> {
+        writer.finish().map_err(self.failed("can't be completed", self.remains()))?;
+        written.bytes = writer.bytes_written();
+        self.read_back(making, &[ByteRange::new(0, self.poll.size)], writer, written)
     }
 
     /// Copies what an earlier report doesn't list: that is unanimous by its word, so one member is enough.
@@ -125,22 +130,38 @@ impl Repair<'_> {
             return Ok(Written::nothing(checked, unfilled));
         };
         let ranges = ranges.finish(u64::from(self.poll.sector), self.poll.size);
+        let mut written = Written { method: "clone", base: Some(base), ..Written::nothing(checked, 0) };
+        let patched = self.patch(new, folder, &ranges, changes, &mut written);
+        written.heed(patched);
+        Ok(written)
+    }
+
+    /// Clones the base, and writes what differs from it: the `ranges`, whose votes add up to `changes`.
+    fn patch(
+        &self,
+        new: &dyn Draft,
+        folder: &dyn Folder,
+        ranges: &[ByteRange],
+        changes: u64,
+        written: &mut Written,
+    ) -> Result<(), RepairError> {
         let bytes = ranges.iter().map(|range| range.length()).sum();
         self.judge().room(&self.output_name(), bytes, folder.free_bytes())?;
+        let base = written.base.ok_or(RepairError::Unsteady)?;
         let source = self.members[base].plain_file().ok_or(RepairError::Unsteady)?;
         new.clone_from(source).map_err(self.failed("can't be cloned from a member", "try --reflink never"))?;
         new.storage().set_length(self.poll.size).map_err(self.failed("can't be given its length", "try --reflink never"))?;
         (self.phases)("writing", bytes);
         let writer = Writer::new(new.storage(), Ground::Anything, self.watch);
-        let again = self.vote_again(&ranges, &writer, self.findings().with_changes_of(&[base]), |again| {
+        let again = self.vote_again(ranges, &writer, self.findings().with_changes_of(&[base]), |again| {
             again.changes_of(base).is_some_and(|(_, again)| again == changes)
         })?;
-        let mut written = Written { method: "clone", base: Some(base), ..Written::by(&writer, checked, again.unfilled_sectors) };
-        written.usable &= again.complete;
+        (written.bytes, written.unfilled) = (writer.bytes_written(), again.unfilled_sectors);
+        written.usable = written.checked.outcome.complete && again.complete && again.unfilled_sectors == 0;
         if written.usable {
-            self.read_back(Making::Draft(new), &ranges, writer, &mut written)?;
+            self.read_back(Making::Draft(new), ranges, writer, written)?;
         }
-        Ok(written)
+        Ok(())
     }
 
     /// Votes on `ranges` once more and writes what wins; the votes must be the ones that were cast before.
