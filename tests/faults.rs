@@ -414,7 +414,7 @@ fn a_member_that_ends_before_its_end_has_failed() {
         for index in [1, 2] {
             assert_eq!(report["members"][index]["status"], "failed", "{run}");
             let error = report["members"][index]["error"].as_str().expect("why");
-            assert!(error.contains("reads end at") && error.contains("though its size is"), "{run}");
+            assert!(error.contains("a read ended at") && error.contains("though its size is"), "{run}");
         }
     }
     let run = set.lab.quorum_img(["repair", "--in-place", "-y", "--no-write", "#1", "--no-write", "#2", "--max-damage", "100"]);

@@ -373,6 +373,8 @@ fn a_wrong_digest_leaves_a_device_as_it_was() {
     let run = set.repair().args(["--force", "device", "--expect-sha256", &wrong]).output();
     assert!(run.code().is_some_and(|code| code != 0), "{run}");
     assert_eq!(set.lab.listing(), before, "the digest is wrong, so nothing is written");
+    let report = run.json();
+    assert!(report.get("partial").is_none() && report["sectors"]["decided"] == 3, "all was voted on\n{run}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde_json::Value;
 use support::{
     Lab, MIB,
     mounts::{LoopDevice, Mounted},
@@ -46,12 +47,59 @@ fn a_newer_member_is_pointed_out_before_a_device_is_overwritten() {
     let Some(device) = LoopDevice::new(&small.join("backing")) else { return };
     let run = lab.quorum_img(["repair", "--force", "device", "-o"]).arg(device.path()).args(&members).exits(3);
     run.complains("the device holds a part of the new image").complains("modified later than every member that outvotes it");
+    run.says("it holds a part of the new image, and must be written anew");
     drop(device);
 
     let backing = lab.sparse("backing", 4 * MIB);
     let Some(device) = LoopDevice::new(&backing) else { return };
     let run = lab.quorum_img(["repair", "--force", "device", "-o"]).arg(device.path()).args(&members).exits(0);
     assert_eq!(run.stderr().matches("modified later").count(), 1, "{run}");
+}
+
+/// What failed while the unlisted was copied counted as nothing written; and the list, hours of work, made way for a report of a part.
+#[test]
+fn a_device_that_fails_while_the_unlisted_is_copied_is_no_untouched_one() {
+    let lab = Lab::new();
+    let members: [_; 3] = lab.copies("disk.img", 4 * MIB);
+    lab.damage(&members[1], sectors(9..10));
+    let list = lab.folder().join("list.json");
+    lab.quorum_img(["check", "--report"]).arg(&list).args(&members).exits(1);
+    let before = lab.bytes(&list);
+    let Some(small) = Mounted::tmpfs(lab.folder(), MIB) else { return };
+    fs::File::create(small.join("backing")).and_then(|file| file.set_len(4 * MIB)).expect("a hole fits");
+    let Some(device) = LoopDevice::new(&small.join("backing")) else { return };
+    let run = lab.quorum_img(["repair", "--force", "device", "--from"]).arg(&list).arg("--report").arg(&list).arg("-o").arg(device.path());
+    let run = run.args(&members).exits(3);
+    run.says("it holds a part of the new image, and must be written anew").complains("stays the list of --from");
+    assert_eq!(lab.bytes(&list), before, "{run}");
+    lab.quorum_img(["repair", "--from"]).arg(&list).arg("--report").arg(&list).arg("-o").arg("fixed.img").args(&members).exits(0);
+    assert_ne!(lab.bytes(&list), before, "a report of everything takes its place");
+}
+
+/// A full disk lost what the vote had found until then, or the report told of divergences and counted none.
+#[test]
+fn a_new_image_that_breaks_off_is_reported_as_far_as_it_came() {
+    let lab = Lab::new();
+    let members: [_; 3] = lab.copies("disk.img", 8 * MIB);
+    for sector in (1..16_000).step_by(1000) {
+        lab.damage(&members[1], sectors(sector..sector + 1));
+    }
+    let Some(small) = Mounted::tmpfs(lab.folder(), 3 * MIB) else { return };
+    let report = lab.folder().join("report.json");
+    let line = ["repair", "--force", "space", "--sparse-size", "0", "--output", "json", "--report"];
+    let run = lab.quorum_img(line).arg(&report).arg("-o").arg(small.join("out.img")).args(&members).exits(3);
+    let told: Value = serde_json::from_slice(&lab.bytes(&report)).expect("a report");
+    for told in [told, run.json()] {
+        let scanned = told["scanned-bytes"].as_u64().expect("how far it came");
+        assert!((MIB..8 * MIB).contains(&scanned) && told["partial"] == true, "{run}");
+        let found = told["divergences"].as_array().expect("a list");
+        assert!(found.iter().all(|one| one["offset"].as_u64().is_some_and(|offset| offset < scanned)), "{run}");
+        assert_eq!(told["sectors"]["decided"], found.len(), "{run}");
+        assert_eq!(told["sectors"]["total"], scanned / 512, "{run}");
+        assert_eq!(told["repair"]["written"], false, "{run}");
+        assert!(told["repair"]["error"].as_str().is_some_and(|error| error.contains("No space left")), "{run}");
+    }
+    assert!(!small.join("out.img").exists(), "{run}");
 }
 
 /// A device has no modification time, and "none" equalled "none": what was written since the report was copied without a vote.

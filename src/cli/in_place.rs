@@ -76,7 +76,7 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
         portion_bytes: PORTION_BYTES,
     };
     refuse_report_as_journal(args, place.as_ref())?;
-    let presenter = Mutex::new(Presenter::new(&args.show, &members)?);
+    let presenter = Mutex::new(Presenter::new(&args.show, &members)?.reading(args.from.as_deref()));
     let mut report = repair(args, &members, &question, &poll, &wish, warnings, &presenter)?;
     report.mark_guesses(&voters.guessed);
     if let Some(done) = &report.in_place {
@@ -96,7 +96,7 @@ fn refuse(args: &RepairArgs, voters: &Voters, question: &Question, poll: &Poll, 
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
     let mut report = refused_in_place(&members, question, poll, dry_run, warnings, &refusal);
     report.mark_guesses(&voters.guessed);
-    Presenter::new(&args.show, &members)?.finish(report, &Look::default())
+    Presenter::new(&args.show, &members)?.reading(args.from.as_deref()).finish(report, &Look::default())
 }
 
 /// Options that can't go with a rewriting.

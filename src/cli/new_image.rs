@@ -59,7 +59,7 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
         divergences_max: args.show.max_divergences as usize,
     };
     refuse_report_as_output(args, output_file)?;
-    let presenter = Mutex::new(Presenter::new(&args.show, &members)?);
+    let presenter = Mutex::new(Presenter::new(&args.show, &members)?.reading(args.from.as_deref()));
     let mut control = Control::new(&args.show.progress)?;
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
     let phases = |what, bytes| control.begin(what, bytes);
@@ -105,5 +105,5 @@ fn refuse(args: &RepairArgs, output: &Path, voters: &Voters, question: &Question
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
     let mut report = refused_image(&members, question, poll, (output, args.target_format == TargetFormat::Qcow2), warnings, &refusal);
     report.mark_guesses(&voters.guessed);
-    Presenter::new(&args.show, &members)?.finish(report, &Look::default())
+    Presenter::new(&args.show, &members)?.reading(args.from.as_deref()).finish(report, &Look::default())
 }

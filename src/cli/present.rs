@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use super::{
     args::{OutputFormat, ShowArgs},
+    places::same_place,
     report_file::ReportFile,
     say::{Output, warn_unless},
 };
@@ -25,6 +26,8 @@ pub(super) struct Presenter<'a> {
     show: &'a ShowArgs,
     names: Vec<String>,
     file: Option<ReportFile>,
+    /// Whether the file is the very list that is read (`--from`).
+    is_list: bool,
     events: Output,
     /// Warnings that were shown before the report.
     warned: Vec<String>,
@@ -36,7 +39,13 @@ impl<'a> Presenter<'a> {
         let file = show.report.as_deref().map(|target| ReportFile::new(target, members)).transpose();
         let file = file.with_context(|| format!("--report {}", shown(show.report.as_deref())))?;
         let names = members.iter().map(|member| member.name().to_string()).collect();
-        Ok(Self { show, names, file, events: Output::new(), warned: Vec::new() })
+        Ok(Self { show, names, file, is_list: false, events: Output::new(), warned: Vec::new() })
+    }
+
+    /// The report file may be the list that is read: a report of less doesn't take its place, since it could not be read like it.
+    pub(super) fn reading(self, list: Option<&Path>) -> Self {
+        let is_list = list.zip(self.show.report.as_deref()).is_some_and(|(list, report)| same_place(list, report));
+        Self { is_list, ..self }
     }
 
     /// Takes a divergence.
@@ -85,6 +94,14 @@ impl<'a> Presenter<'a> {
             printed.context("standard output")?;
         }
         if let Some(file) = self.file {
+            let errors =
+                [report.repair.as_ref().and_then(|it| it.error.as_ref()), report.in_place.as_ref().and_then(|it| it.error.as_ref())];
+            if self.is_list && (report.partial || report.unvoted || errors.iter().any(Option::is_some)) {
+                let kept =
+                    format!("--report {}: stays the list of --from, since this run didn't come to its end", shown(Some(file.target())));
+                warn_unless(self.show.progress.quiet, &kept);
+                return Ok(report.exit_code);
+            }
             let target = file.target().to_owned();
             file.publish(&mut report).with_context(|| format!("--report {}", shown(Some(&target))))?;
         }

@@ -16,7 +16,7 @@ use crate::{
     report::{self, Divergence, Report, Spool},
     sys::{
         device::Sysfs,
-        storage::{Draft, Folder, Replace, place_of},
+        storage::{Draft, Folder, NotSynced, Replace, place_of},
         stream::Stream,
     },
 };
@@ -78,7 +78,14 @@ impl ReportFile {
         // Only the earlier report that we saw when we began is replaced.
         let now = fs::metadata(&self.target).ok().map(|now| (now.dev(), now.ino()));
         let replace = if now.is_some() && now == self.there { Replace::Existing } else { Replace::Never };
-        self.draft.publish(name, replace).context("something else appeared under that name meanwhile\nhint: choose another name")?;
+        self.draft.publish(name, replace).map_err(|error| {
+            let why = match error.kind() {
+                io::ErrorKind::AlreadyExists => "something else appeared under that name meanwhile\nhint: choose another name",
+                _ if NotSynced::is(&error) => "it stands there, but its folder can't be synced, so a power cut may take it away",
+                _ => "it can't be given its name\nhint: choose another folder",
+            };
+            anyhow::Error::new(error).context(why)
+        })?;
         (report.divergences, report.divergences_omitted) = (capped, omitted);
         Ok(())
     }

@@ -69,7 +69,8 @@ fn headline(report: &Report) -> String {
     let Sectors { total, decided, undecided, .. } = report.sectors;
     let bytes = human_size(report.range.map_or(report.size, |range| range.length));
     let so_far = if report.partial {
-        format!("Interrupted after {} of {bytes}; so far: ", human_size(report.scanned_bytes.unwrap_or(0)))
+        let ended = if report.repair.as_ref().is_some_and(|repair| repair.error.is_some()) { "Broken off" } else { "Interrupted" };
+        format!("{ended} after {} of {bytes}; so far: ", human_size(report.scanned_bytes.unwrap_or(0)))
     } else {
         String::new()
     };

@@ -45,8 +45,9 @@ impl<'c> Chunk<'c> {
 }
 
 impl Worker<'_> {
-    /// Votes on a chunk in which every member's state is the same all along, and hands on its bytes; false where it was stopped.
-    pub(super) fn chunk(&mut self, range: ByteRange, states: &mut [State], rule: Rule) -> Result<bool, ScanError> {
+    /// Votes on a chunk in which every member's state is the same all along, and hands on its bytes; false where it was stopped, or the
+    /// output takes no more.
+    pub(super) fn chunk(&mut self, range: ByteRange, states: &mut [State], rule: Rule) -> bool {
         let mark = self.found.mark();
         loop {
             for (state, failure) in states.iter_mut().zip(&self.shared.failures) {
@@ -56,13 +57,15 @@ impl Worker<'_> {
             }
             let mut chunk = Chunk { range, states, rule, filled: 0, begun: 0, voted: false };
             match self.attempt(&mut chunk) {
-                Ok(()) => return Ok(true),
-                Err(Interruption::Output(error)) => return Err(error),
-                Err(Interruption::Stopped) => {
-                    self.found.go_back(&mark);
-                    return Ok(false);
-                }
+                Ok(()) => return true,
                 Err(Interruption::Again) => self.found.go_back(&mark),
+                Err(interruption) => {
+                    self.found.go_back(&mark);
+                    if let Interruption::Output(error) = interruption {
+                        self.shared.fail(error);
+                    }
+                    return false;
+                }
             }
         }
     }

@@ -26,5 +26,5 @@ pub use check::{Checked, Listener, check, make_report, newer_warnings};
 pub use findings::{Findings, Limits};
 pub use job::{Job, Outcome, Output, ScanError, Watch, sizes, workers};
 pub use poll::{Poll, Question, QuestionError, THREADS_MAX, majority};
-pub use run::scan;
+pub use run::{scan, scan_as_far};
 pub use tally::{MemberTally, Tally};

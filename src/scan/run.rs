@@ -42,6 +42,17 @@ const CHUNK_BYTES_MIN: usize = 64 << 10;
 /// # Panics
 /// Where the job breaks a rule that its fields name.
 pub fn scan(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send)) -> Result<Outcome, ScanError> {
+    match scan_as_far(job, sink) {
+        (outcome, None) => Ok(outcome),
+        (_, Some(error)) => Err(error),
+    }
+}
+
+/// Scans likewise. Where the output or the sink takes no more the outcome is that of the part before, not complete, with the error beside it.
+///
+/// # Panics
+/// As [`scan`].
+pub fn scan_as_far(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send)) -> (Outcome, Option<ScanError>) {
     assert!(job.sector.is_power_of_two() && (crate::vote::SECTOR_MIN..=crate::vote::SECTOR_MAX).contains(&job.sector));
     assert!((1..=crate::vote::MEMBERS_MAX).contains(&job.members.len()) && (1..=THREADS_MAX).contains(&job.threads));
     let (threads, chunk_bytes) = dimensions(job);
@@ -58,7 +69,10 @@ pub fn scan(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send)) ->
     };
     let feeder = Mutex::new(Feeder::new(job, window_bytes(threads)));
     let delivery = Delivery::new(threads, job.sector, job.members.len(), sink);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|n| format!("scan-{n}")).build()?;
+    let pool = match rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|n| format!("scan-{n}")).build() {
+        Ok(pool) => pool,
+        Err(error) => return (Outcome::unscanned(job.members.len()), Some(error.into())),
+    };
     pool.broadcast(|_| {
         // A thread that panics delivers nothing more: nobody may wait for it.
         let _end = EndOnPanic { shared: &shared, wake: &|| delivery.wake_all() };
@@ -75,16 +89,13 @@ pub fn scan(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send)) ->
     });
     let looked_at_all = feeder.into_inner().expect("no panics").exhausted();
     let (mut outcome, closed) = delivery.finish();
-    if let Some(error) = shared.error.into_inner().expect("no panics") {
-        return Err(error);
-    }
-    closed.map_err(ScanError::Sink)?;
-    outcome.complete &= looked_at_all;
+    let error = shared.error.into_inner().expect("no panics").or(closed.err().map(ScanError::Sink));
+    outcome.complete &= looked_at_all && error.is_none();
     if outcome.complete {
         outcome.scanned_bytes = job.ranges.iter().map(|range| range.length()).sum();
     }
     outcome.failures = shared.failures.into_iter().map(OnceLock::into_inner).collect();
-    Ok(outcome)
+    (outcome, error)
 }
 
 /// Ends the scan for all threads where one of them panics.

@@ -3,7 +3,6 @@
 use super::{
     extents::{Piece, State, Track, pieces, track, uniform_vote},
     feeder::WindowTask,
-    job::ScanError,
     ordered::WindowResult,
     private::Copy,
     shared::{BLOCK_BYTES, MAPPED_ALONE_BYTES_MIN, MAPPED_BYTES_MIN, Shared, WINDOW_ALIGNMENT},
@@ -129,10 +128,7 @@ impl<'a> Worker<'a> {
         let alone = pieces.len() == 1;
         for mut piece in pieces {
             self.maps = piece.range.length() >= if alone { MAPPED_ALONE_BYTES_MIN } else { MAPPED_BYTES_MIN };
-            match self.piece(&mut piece) {
-                Ok(to) => reached = to,
-                Err(error) => self.shared.fail(error),
-            }
+            reached = self.piece(&mut piece);
             if reached < piece.range.end {
                 break;
             }
@@ -176,7 +172,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Works through a piece; returns how far it came.
-    fn piece(&mut self, piece: &mut Piece) -> Result<u64, ScanError> {
+    fn piece(&mut self, piece: &mut Piece) -> u64 {
         let job = self.shared.job;
         let readers = piece.states.iter().filter(|&&state| matches!(state, State::Data | State::Partial)).count() as u64;
         let chunk_bytes = self.shared.chunk_bytes as u64;
@@ -188,12 +184,12 @@ impl<'a> Worker<'a> {
             let chunk_end = if at_once { u64::MAX } else { at - at % chunk_bytes + chunk_bytes };
             let end = chunk_end.min(piece.range.end).min(job.rules.next_change(at));
             job.watch.spend((end - at) * readers);
-            if !self.chunk(ByteRange::new(at, end), &mut piece.states, job.rules.at(at))? {
+            if !self.chunk(ByteRange::new(at, end), &mut piece.states, job.rules.at(at)) {
                 break;
             }
             job.watch.advanced(end - at);
             at = end;
         }
-        Ok(at)
+        at
     }
 }

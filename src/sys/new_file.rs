@@ -22,7 +22,7 @@ use nix::{
 
 use super::{
     disk_file::DiskFile,
-    storage::{Draft, Folder, Replace, Storage, free_bytes, untrusted},
+    storage::{Draft, Folder, NotSynced, Replace, Storage, free_bytes, untrusted},
 };
 
 mod ioctls {
@@ -140,7 +140,7 @@ impl NewFile {
     /// Gives it its name `to` in its folder, and syncs the folder. See [`Replace`] for what stands there.
     ///
     /// # Errors
-    /// `AlreadyExists` where something stands there that isn't to be replaced; else what the system says. The file is gone then.
+    /// As [`Draft::publish`].
     pub fn publish(mut self, to: &OsStr, replace: Replace) -> io::Result<DiskFile> {
         let target = self.place.folder.join(to);
         match (self.place.name.take(), replace) {
@@ -157,7 +157,7 @@ impl NewFile {
                 self.place.name = None;
             }
         }
-        File::open(&self.place.folder)?.sync_all()?;
+        File::open(&self.place.folder).and_then(|folder| folder.sync_all()).map_err(NotSynced::because)?;
         Ok(self.disk)
     }
 

@@ -131,6 +131,25 @@ pub enum Replace {
     Existing,
 }
 
+/// Why a draft may lose the name that it was given: its folder can't be synced.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct NotSynced(io::Error);
+
+impl NotSynced {
+    /// The system's word as an error of this kind.
+    #[must_use]
+    pub fn because(error: io::Error) -> io::Error {
+        io::Error::new(error.kind(), Self(error))
+    }
+
+    /// Whether an error is of this kind.
+    #[must_use]
+    pub fn is(error: &io::Error) -> bool {
+        error.get_ref().and_then(|inner| inner.downcast_ref::<Self>()).is_some()
+    }
+}
+
 /// A file without a name.
 pub trait Draft: Send + Sync {
     /// Its bytes.
@@ -160,7 +179,8 @@ pub trait Draft: Send + Sync {
     /// Gives it its name, and syncs the folder.
     ///
     /// # Errors
-    /// `AlreadyExists` where something stands there that isn't to be replaced; else what the system says. The draft is gone then.
+    /// `AlreadyExists` where something stands there that isn't to be replaced; [`NotSynced`] where it has its name and only syncing the
+    /// folder failed; else what the system says. The draft is gone then.
     fn publish(self: Box<Self>, name: &OsStr, replace: Replace) -> io::Result<Box<dyn Storage>>;
 }
 

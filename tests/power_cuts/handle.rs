@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, fs::File, io};
 
-use quorum_img::sys::storage::{Draft, Folder, Replace, Stamp, Storage};
+use quorum_img::sys::storage::{Draft, Folder, NotSynced, Replace, Stamp, Storage};
 
 use crate::{
     disk::{Disk, EIO, ENOSPC, Fault, Kind, State, error},
@@ -163,7 +163,7 @@ impl Draft for Unnamed {
             Ok(())
         };
         disk.step(*file, Kind::Link, link, |_, _| error(EIO))?;
-        disk.sync_names(*file)?;
+        disk.sync_names(*file).map_err(NotSynced::because)?;
         Ok(Box::new(self.0))
     }
 }

@@ -240,6 +240,8 @@ fn an_error_at_any_step_leaves_nothing() {
                 let error = error_of(&report).unwrap_or_else(|| panic!("an error is told {when}"));
                 assert!(error.contains("hint: "), "no way out {when}: {error}");
                 assert_eq!(report.exit_code, 3, "{when}: {error}");
+                let left = studio.left().filter(|bytes| bytes != EARLIER);
+                assert_eq!(report.repair.is_some_and(|repair| repair.written), left.is_some(), "what is reported is so {when}: {error}");
                 studio.disk.calm();
                 studio.disk.crash(&mut random);
                 // Once it has its name only that can be lost.

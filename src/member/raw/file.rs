@@ -93,7 +93,9 @@ impl RawMember {
 
     fn broken(&self) -> ReadError {
         let (end, size) = (self.broke_off.get().copied().unwrap_or(0), self.host.size());
-        ReadError::Member(io::Error::other(format!("reads end at offset {end:#x}, though its size is {size} bytes: what serves it fails")))
+        ReadError::Member(io::Error::other(format!(
+            "a read ended at offset {end:#x}, though its size is {size} bytes: what serves it fails"
+        )))
     }
 
     /// Takes note of what became of the file since it was opened, where that was this program's own doing.
@@ -141,6 +143,8 @@ impl Readable for RawMember {
             None => Storage::read(self.host.file(), offset, bytes),
         };
         match read {
+            // What was read while another thread's read broke off may be made up, too.
+            Ok(_) if self.broke_off.get().is_some() => Err(self.broken()),
             Ok(count) if count == bytes.len() => Ok(()),
             Ok(count) => Err(self.short(offset + count as u64)),
             Err(error) => Err(ReadError::of(error)),

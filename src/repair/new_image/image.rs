@@ -13,10 +13,10 @@ use crate::{
     member::Member,
     repair::RepairError,
     report::{ReadPattern, Report},
-    scan::{Limits, Listener, newer_warnings},
+    scan::{Findings, Limits, Listener, Outcome, newer_warnings},
     sys::{
         holes,
-        storage::{Draft, Folder, Replace, Storage},
+        storage::{Draft, Folder, NotSynced, Replace, Storage},
     },
     vote::{ByteRange, Rule},
 };
@@ -52,6 +52,8 @@ impl Repair<'_> {
         };
         let mut report = match written {
             Ok(written) => self.report(written, warnings),
+            // Of threads, or of whoever listens: it says nothing of the output.
+            Err(error @ RepairError::Scan(_)) => return Err(error),
             Err(error) => self.broken_off(&error, warnings),
         };
         report.range = asked;
@@ -94,16 +96,19 @@ impl Repair<'_> {
         }
         // Looked at last: up to here somebody may have written to a member.
         if written.usable && !self.watch.stopped() && !self.any_changed() {
-            let published = self.publish(new, name, replace);
-            written.heed(published);
+            match self.publish(new, name, replace) {
+                // It stands there, whole and synced; its name may not outlive a power cut.
+                Ok(unsynced) => written.error = unsynced,
+                Err(error) => written.heed(Err(error)),
+            }
         } else {
             written.usable = false;
         }
         Ok(written)
     }
 
-    /// Gives it mode, owner and name.
-    fn publish(&self, new: Box<dyn Draft>, name: &OsStr, replace: Replace) -> Result<(), RepairError> {
+    /// Gives it mode, owner and name; what may take the name away again.
+    fn publish(&self, new: Box<dyn Draft>, name: &OsStr, replace: Replace) -> Result<Option<RepairError>, RepairError> {
         let owners: Vec<(u32, u32, u32)> = self
             .members
             .iter()
@@ -113,10 +118,17 @@ impl Repair<'_> {
             .collect();
         self.resemble(&*new, &owners)?;
         new.storage().sync().map_err(self.failed("can't be synced", "look at the storage that holds it"))?;
-        new.publish(name, replace).map_err(
-            self.failed("can't be given its name", "if something else has appeared under it, choose another; --force overwrite replaces"),
-        )?;
-        Ok(())
+        match new.publish(name, replace) {
+            Ok(_) => Ok(None),
+            Err(error) if NotSynced::is(&error) => {
+                let hint = "the image is whole: sync its folder, or wait, and look again before you rely on it";
+                Ok(Some(self.failed("stands there, but its folder can't be synced, so a power cut may take it away", hint)(error)))
+            }
+            Err(error) => {
+                let hint = "if something else has appeared under it, choose another; --force overwrite replaces";
+                Err(self.failed("can't be given its name", hint)(error))
+            }
+        }
     }
 
     /// Mode and owner, where the members agree on them; else it stays the caller's own, and private.
@@ -142,13 +154,12 @@ impl Repair<'_> {
 
     /// A device can't appear complete: all is voted on, and every filling found, before the first byte is written.
     fn to_device(&self, device: &dyn Storage, warnings: &[String], listener: Listener) -> Result<Written, RepairError> {
-        let (checked, uncopied) = self.rehearse(listener)?;
-        let unfilled = uncopied.max(checked.outcome.unfilled_sectors);
-        if !checked.outcome.complete || unfilled > 0 || self.any_changed() {
-            return Ok(Written::nothing(checked, unfilled));
+        let mut written = self.rehearse(listener)?;
+        let Written { checked, unfilled, error, .. } = &written;
+        if error.is_some() || !checked.outcome.complete || *unfilled > 0 || self.any_changed() {
+            return Ok(written);
         }
         (self.before)(&[warnings, &newer_warnings(self.members, &checked.findings)].concat());
-        let mut written = Written::nothing(checked, unfilled);
         let overwritten = self.overwrite(device, &mut written);
         written.heed(overwritten);
         Ok(written)
@@ -157,12 +168,9 @@ impl Repair<'_> {
     /// Votes again, writes, and reads back.
     fn overwrite(&self, device: &dyn Storage, written: &mut Written) -> Result<(), RepairError> {
         let writer = Writer::new(device, Ground::Anything, self.watch);
-        let (copied, ranges) = (self.copy_unlisted(&writer)?, self.ranges());
-        (self.phases)("writing", ranges.iter().map(|range| range.length()).sum());
-        let digest = written.checked.findings.digest();
-        let again = self.vote_again(&ranges, &writer, self.findings(), |again| again.digest() == digest);
-        written.bytes = writer.bytes_written();
-        let again = again?;
+        let again = self.write(&writer, &written.checked.findings);
+        written.bytes = writer.bytes_written(); // of a device that failed halfway, too
+        let (copied, again) = again?;
         written.unfilled = copied.tally.undecided.max(again.unfilled_sectors);
         written.copied_from_others = copied.tally.decided;
         written.usable = copied.complete && again.complete && written.unfilled == 0;
@@ -175,5 +183,14 @@ impl Repair<'_> {
             })?;
         }
         Ok(())
+    }
+
+    /// Copies what is only copied, and votes on the rest once more, as it was voted on before.
+    fn write(&self, writer: &Writer, before: &Findings) -> Result<(Outcome, Outcome), RepairError> {
+        let (copied, ranges) = (self.copy_unlisted(writer)?, self.ranges());
+        (self.phases)("writing", ranges.iter().map(|range| range.length()).sum());
+        let digest = before.digest();
+        let again = self.vote_again(&ranges, writer, self.findings(), |again| again.digest() == digest)?;
+        Ok((copied, again))
     }
 }

@@ -45,7 +45,7 @@ pub(super) struct Written {
     pub(super) from_medium: bool,
     /// Sectors outside of an earlier report's list that could not be read from the first member.
     pub(super) copied_from_others: u64,
-    /// Why it is of no use, where something failed after the vote.
+    /// What failed: it is of no use then, or its name may be lost.
     pub(super) error: Option<RepairError>,
 }
 
@@ -72,6 +72,7 @@ impl Written {
         if let Err(error) = result {
             self.usable = false;
             self.verified = false;
+            self.sha256 = None;
             self.error = Some(error);
         }
     }
@@ -133,7 +134,7 @@ impl Repair<'_> {
         let mut report = make_report("repair", self.members, self.question, &self.poll, written.checked, warnings);
         let settled = if undecided > 0 || section.unfilled_sectors > 0 { 2 } else { 0 };
         report.exit_code = match report.exit_code {
-            130 => 130,
+            130 if stopped || failed.is_none() => 130,
             code if failed.is_some() => failed.unwrap_or(code),
             _ if stopped && !section.written => 130,
             3 => 3,

@@ -15,7 +15,7 @@ use crate::{
         qcow2::{Caches, Opening, Qcow2Member, References, read_header},
     },
     repair::RepairError,
-    scan::{Checked, Findings, Job, Listener, Outcome, Output, ScanError, scan, workers},
+    scan::{Checked, Findings, Job, Listener, Outcome, Output, ScanError, scan_as_far, workers},
     sys::storage::{Draft, Folder, Storage},
     vote::{ByteRange, Fill, Rule, Rules, Run, Verdict},
 };
@@ -61,7 +61,7 @@ impl Repair<'_> {
             Writer::new(storage, ground, self.watch)
         };
         let copied = self.copy_unlisted(&writer)?;
-        let checked = if copied.complete {
+        let (checked, error) = if copied.complete {
             let fails = self.wish.fill == Fill::Fail;
             self.vote("voting and writing", Some(&writer), self.findings(), &mut |run, findings| {
                 if fails && run.vote.verdict == Verdict::Undecided {
@@ -70,10 +70,11 @@ impl Repair<'_> {
                 listener(run, findings)
             })?
         } else {
-            Checked { outcome: Outcome::unscanned(self.members.len()), findings: self.findings() }
+            (Checked { outcome: Outcome::unscanned(self.members.len()), findings: self.findings() }, None)
         };
         let unfilled = copied.tally.undecided.max(checked.outcome.unfilled_sectors);
         let mut written = Written { copied_from_others: copied.tally.decided, ..Written::by(&writer, checked, unfilled) };
+        written.heed(error.map_or(Ok(()), Err));
         if written.usable {
             let completed = self.complete(making, writer, &mut written);
             written.heed(completed);
@@ -98,14 +99,15 @@ impl Repair<'_> {
     }
 
     /// Votes as for writing, and writes nothing: tells what would have no filling, here and in what is only copied.
-    pub(super) fn rehearse(&self, listener: Listener) -> Result<(Checked, u64), RepairError> {
+    pub(super) fn rehearse(&self, listener: Listener) -> Result<Written, RepairError> {
         if let Some(expected) = &self.wish.expected_sha256 {
-            return Ok((self.check_digest(expected, listener)?, 0));
+            return self.check_digest(expected, listener);
         }
         let copied = self.copy_unlisted(&Nowhere)?;
-        let mut checked = self.vote("voting", Some(&Nowhere), self.findings(), listener)?;
+        let (mut checked, error) = self.vote("voting", Some(&Nowhere), self.findings(), listener)?;
         checked.outcome.complete &= copied.complete;
-        Ok((checked, copied.tally.undecided))
+        let unfilled = copied.tally.undecided.max(checked.outcome.unfilled_sectors);
+        Ok(Written { error, ..Written::nothing(checked, unfilled) })
     }
 
     /// Votes, clones the member that needs the fewest changes, and writes those.
@@ -116,7 +118,7 @@ impl Repair<'_> {
         cloneable: &[usize],
         listener: Listener,
     ) -> Result<Written, RepairError> {
-        let checked = self.vote("voting", None, self.findings().with_changes_of(cloneable), listener)?;
+        let (checked, error) = self.vote("voting", None, self.findings().with_changes_of(cloneable), listener)?;
         let counted = &checked.outcome.tally.members;
         let flaws = |index: usize| {
             let member = counted[index];
@@ -127,7 +129,7 @@ impl Repair<'_> {
         let base = base.filter(|_| checked.outcome.complete && !(undecided && self.wish.fill == Fill::Fail));
         let Some((base, (ranges, changes))) = base.and_then(|base| Some((base, checked.findings.changes_of(base)?))) else {
             let unfilled = checked.outcome.tally.undecided;
-            return Ok(Written::nothing(checked, unfilled));
+            return Ok(Written { error, ..Written::nothing(checked, unfilled) });
         };
         let ranges = ranges.finish(u64::from(self.poll.sector), self.poll.size);
         let mut written = Written { method: "clone", base: Some(base), ..Written::nothing(checked, 0) };
@@ -182,21 +184,26 @@ impl Repair<'_> {
         Ok(outcome)
     }
 
-    /// Votes on what is to be voted on.
+    /// Votes on what is to be voted on, as far as the output takes it: an error of that stands beside what was found.
     fn vote(
         &self,
         phase: &'static str,
         output: Option<&dyn Output>,
         mut findings: Findings,
         listener: Listener,
-    ) -> Result<Checked, RepairError> {
+    ) -> Result<(Checked, Option<RepairError>), RepairError> {
         let ranges = self.ranges();
         (self.phases)(phase, ranges.iter().map(|range| range.length()).sum());
-        let outcome = self.scan(&ranges, &self.poll.rules, output, &mut |run| {
+        let threads = workers(self.question.threads, self.members);
+        let (outcome, error) = self.scan_as_far(threads, &ranges, &self.poll.rules, output, &mut |run| {
             findings.add(run);
             listener(run, &findings)
-        })?;
-        Ok(Checked { outcome, findings })
+        });
+        match error {
+            // It is no fault of the output.
+            Some(error @ RepairError::Scan(_)) => Err(error),
+            error => Ok((Checked { outcome, findings }, error)),
+        }
     }
 
     pub(super) fn findings(&self) -> Findings {
@@ -218,24 +225,26 @@ impl Repair<'_> {
         output: Option<&dyn Output>,
         sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send),
     ) -> Result<Outcome, RepairError> {
-        self.scan_by(workers(self.question.threads, self.members), ranges, rules, output, sink)
+        let (outcome, error) = self.scan_as_far(workers(self.question.threads, self.members), ranges, rules, output, sink);
+        error.map_or(Ok(outcome), Err)
     }
 
-    fn scan_by(
+    fn scan_as_far(
         &self,
         threads: usize,
         ranges: &[ByteRange],
         rules: &Rules,
         output: Option<&dyn Output>,
         sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send),
-    ) -> Result<Outcome, RepairError> {
+    ) -> (Outcome, Option<RepairError>) {
         let mut job = Job::new(self.members, self.question, &self.poll, ranges, self.watch).ruled_by(rules).in_threads(threads);
         if let Some(output) = output {
             // A cluster that is compressed, and the one that it was made from.
             let compressed = self.wish.qcow2.filter(|options| options.compressed);
             job = job.writing_to(output, self.wish.fill).with_scratch(compressed.map_or(0, |options| 3 * options.cluster_bytes() as usize));
         }
-        scan(&job, sink).map_err(|error| match error {
+        let (outcome, error) = scan_as_far(&job, sink);
+        let error = error.map(|error| match error {
             ScanError::Write { offset, length, error } => RepairError::Output {
                 output: self.output_name(),
                 doing: format!("writing {length} bytes at offset {offset:#x}"),
@@ -243,25 +252,26 @@ impl Repair<'_> {
                 hint: self.remains(),
             },
             other => other.into(),
-        })
+        });
+        (outcome, error)
     }
 
     /// Votes on everything and computes the digest of what would be written, before it is: for what can't be taken back.
-    pub(super) fn check_digest(&self, expected: &str, listener: Listener) -> Result<Checked, RepairError> {
+    pub(super) fn check_digest(&self, expected: &str, listener: Listener) -> Result<Written, RepairError> {
         let all = [ByteRange::new(0, self.poll.size)];
         (self.phases)("voting, computing SHA-256", self.poll.size);
         let mut findings = self.findings();
         let digest = VotedDigest::default();
         // One thread alone hands on its chunks in ascending order.
-        let outcome = self.scan_by(1, &all, &self.poll.rules, Some(&digest), &mut |run| {
+        let (outcome, error) = self.scan_as_far(1, &all, &self.poll.rules, Some(&digest), &mut |run| {
             findings.add(run);
             listener(run, &findings)
-        })?;
-        let found = digest.finish();
-        if outcome.complete && outcome.unfilled_sectors == 0 && found != expected {
-            return Err(RepairError::Digest { output: self.output_name(), found, expected: expected.to_owned() });
-        }
-        Ok(Checked { outcome, findings })
+        });
+        error.map_or(Ok(()), Err)?;
+        let (found, unfilled) = (digest.finish(), outcome.unfilled_sectors);
+        let wrong = outcome.complete && unfilled == 0 && found != expected;
+        let error = wrong.then(|| RepairError::Digest { output: self.output_name(), found, expected: expected.to_owned() });
+        Ok(Written { error, ..Written::nothing(Checked { outcome, findings }, unfilled) })
     }
 
     /// Syncs, and reads back past the page cache.
