@@ -15,7 +15,7 @@ use super::{
     in_place_said::{agree, estimate, tell},
     journal_place::{journal_path, look_at_journal, shown_path},
     options_line::options,
-    places::same_place,
+    places::refuse_report_at,
     present::Presenter,
     progress::Control,
     put_back::put_images_back,
@@ -168,14 +168,7 @@ fn warnings(args: &RepairArgs, voters: &Voters, roles: &Roles, poll: &Poll, plac
 }
 
 fn refuse_report_as_journal(args: &RepairArgs, place: Option<&(PathBuf, OsString)>) -> Result<()> {
-    if let (Some(report), Some((folder, name))) = (&args.show.report, place) {
-        ensure!(
-            !same_place(report, &folder.join(name)),
-            "--report {} names the journal\nhint: choose another name for one of them",
-            MemberName::from(report.as_path())
-        );
-    }
-    Ok(())
+    place.map_or(Ok(()), |(folder, name)| refuse_report_at(args.show.report.as_deref(), &folder.join(name), "the journal"))
 }
 
 /// Votes, plans, asks, and rewrites.

@@ -2,11 +2,11 @@
 
 use std::{path::Path, sync::Mutex};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use super::{
     next,
-    places::same_place,
+    places::refuse_report_at,
     present::Presenter,
     progress::Control,
     repair_args::{Reflink, RepairArgs, TargetFormat, Undecided},
@@ -14,7 +14,6 @@ use super::{
 };
 use crate::{
     electorate::{Access, Voters, open_voters},
-    member::MemberName,
     repair::{
         Earlier, Repair, RepairError, Target, Wish,
         judge::{Judge, Way},
@@ -58,7 +57,7 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
         forced: judge.forced,
         divergences_max: args.show.max_divergences as usize,
     };
-    refuse_report_as_output(args, output_file)?;
+    refuse_report_at(args.show.report.as_deref(), output_file, "the output itself")?;
     let presenter = Mutex::new(Presenter::new(&args.show, &members)?.reading(args.from.as_deref()));
     let mut control = Control::new(&args.show.progress)?;
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
@@ -82,24 +81,12 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
     presenter.into_inner().expect("no panics").finish(report, &look)
 }
 
-/// The report would take the place of the image, or the image that of the report.
-fn refuse_report_as_output(args: &RepairArgs, output: &Path) -> Result<()> {
-    if let Some(report) = &args.show.report {
-        ensure!(
-            !same_place(report, output),
-            "--report {} names the output itself\nhint: choose another name for one of them",
-            MemberName::from(report.as_path())
-        );
-    }
-    Ok(())
-}
-
 /// Says why nothing is made; where a person has to decide there is a report of it for programs, too.
 fn refuse(args: &RepairArgs, output: &Path, voters: &Voters, question: &Question, poll: &Poll, refusal: RepairError) -> Result<u8> {
     if refusal.exit_code() != 2 {
         return Err(refusal.into());
     }
-    refuse_report_as_output(args, output)?;
+    refuse_report_at(args.show.report.as_deref(), output, "the output itself")?;
     complain(&refusal.to_string());
     let members = voters.listed();
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();

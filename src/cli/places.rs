@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use anyhow::{Result, ensure};
 
-use crate::{member::Member, sys::storage::place_of};
+use crate::{
+    member::{Member, MemberName},
+    sys::storage::place_of,
+};
 
 /// Whether two names mean the same place in the same folder.
 pub(super) fn same_place(one: &Path, other: &Path) -> bool {
@@ -23,6 +26,15 @@ pub(super) fn refuse_member_at(path: &Path, members: &[&dyn Member]) -> Result<(
             let how = if depth == 0 { "is" } else { "lies under" };
             ensure!(!file.is_at(path)?, "this {how} the member {}\nhint: choose another name", member.name());
         }
+    }
+    Ok(())
+}
+
+/// Refuses a `--report` that would take the place of `what` stands at `place`, or the other way round.
+pub(super) fn refuse_report_at(report: Option<&Path>, place: &Path, what: &str) -> Result<()> {
+    if let Some(report) = report {
+        let shown = MemberName::from(report);
+        ensure!(!same_place(report, place), "--report {shown} names {what}\nhint: choose another name for one of them");
     }
     Ok(())
 }

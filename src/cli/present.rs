@@ -94,9 +94,7 @@ impl<'a> Presenter<'a> {
             printed.context("standard output")?;
         }
         if let Some(file) = self.file {
-            let errors =
-                [report.repair.as_ref().and_then(|it| it.error.as_ref()), report.in_place.as_ref().and_then(|it| it.error.as_ref())];
-            if self.is_list && (report.partial || report.unvoted || errors.iter().any(Option::is_some)) {
+            if self.is_list && report.ended_early() {
                 let kept =
                     format!("--report {}: stays the list of --from, since this run didn't come to its end", shown(Some(file.target())));
                 warn_unless(self.show.progress.quiet, &kept);

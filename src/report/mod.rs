@@ -90,6 +90,14 @@ impl Report {
     pub fn mark_guesses(&mut self, guessed: &[bool]) {
         self.members.iter_mut().zip(guessed).for_each(|(member, &guessed)| member.format_guessed = guessed);
     }
+
+    /// Whether it tells of less than was asked for: it was refused, stopped, or something failed.
+    #[must_use]
+    pub fn ended_early(&self) -> bool {
+        let failed =
+            self.repair.as_ref().is_some_and(|it| it.error.is_some()) || self.in_place.as_ref().is_some_and(|it| it.error.is_some());
+        self.partial || self.unvoted || failed
+    }
 }
 
 /// How members are read.

@@ -93,6 +93,17 @@ fn a_write_error_stops_only_its_own_member() {
     }
 }
 
+/// The medium is well again: the same command completes the repair, writes the second copy once more, and all can be undone.
+fn assert_run_again_and_undone(set: &OnMedia) {
+    set.mend();
+    let run = set.repair().exits(0);
+    set.assert_repaired(&run);
+    set.assert_second_written_again(&run);
+    assert_eq!(state(&set.lab, &set.journal()), "complete", "{run}");
+    let run = set.undo().exits(0);
+    set.assert_as_before(&run);
+}
+
 /// After a sync that failed the next one succeeds, and the file shows what was written: none of it may be believed.
 #[test]
 fn a_sync_that_failed_once_is_not_believed_later() {
@@ -104,13 +115,7 @@ fn a_sync_that_failed_once_is_not_believed_later() {
     assert_eq!(run.json()["repair"]["completed"], false, "{run}");
     assert_eq!(state(&set.lab, &set.journal()), "unfinished", "{run}");
 
-    set.mend();
-    let run = set.repair().exits(0);
-    set.assert_repaired(&run);
-    set.assert_second_written_again(&run);
-    assert_eq!(state(&set.lab, &set.journal()), "complete", "{run}");
-    let run = set.undo().exits(0);
-    set.assert_as_before(&run);
+    assert_run_again_and_undone(&set);
 }
 
 /// A server that is over its quota may say so only when a file is closed, though all writes and syncs went well (close(2)).
@@ -123,12 +128,7 @@ fn what_only_closing_tells_is_heeded() {
     assert_eq!(run.json()["repair"]["completed"], false, "{run}");
     assert_eq!(state(&set.lab, &set.journal()), "unfinished", "{run}");
 
-    set.mend();
-    let run = set.repair().exits(0);
-    set.assert_repaired(&run);
-    set.assert_second_written_again(&run);
-    let run = set.undo().exits(0);
-    set.assert_as_before(&run);
+    assert_run_again_and_undone(&set);
 }
 
 #[test]

@@ -29,6 +29,25 @@ pub enum Kind {
     SyncFolder,
 }
 
+impl Kind {
+    /// What can go wrong there, and is told there.
+    pub fn faults(self) -> &'static [Fault] {
+        match self {
+            Self::Write | Self::Overwrite => &[Fault::Eio, Fault::NoRoom, Fault::Short],
+            Self::SetLength | Self::Create => &[Fault::Eio, Fault::NoRoom],
+            Self::Sync | Self::Link | Self::SyncFolder => &[Fault::Eio],
+        }
+    }
+
+    /// What goes wrong there, and is told later.
+    pub fn late_faults(self) -> &'static [Fault] {
+        match self {
+            Self::Write | Self::Overwrite => &[Fault::Late],
+            _ => &[],
+        }
+    }
+}
+
 /// When something is done. Members are synced by several threads at a time, so that their syncs share a number and are told apart by
 /// the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

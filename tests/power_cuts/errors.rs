@@ -4,7 +4,7 @@ use quorum_img::repair::{RepairError, undo::UndoError};
 use quorum_img::report::Report;
 
 use crate::{
-    disk::{Fault, Kind, Step},
+    disk::{Kind, Step},
     random::Random,
     schedule::Schedule,
     tell,
@@ -76,15 +76,6 @@ impl World {
     }
 }
 
-/// What can go wrong at a step.
-fn faults(kind: Kind) -> &'static [Fault] {
-    match kind {
-        Kind::Write | Kind::Overwrite => &[Fault::Eio, Fault::NoRoom, Fault::Short],
-        Kind::SetLength | Kind::Create => &[Fault::Eio, Fault::NoRoom],
-        Kind::Sync | Kind::Link | Kind::SyncFolder => &[Fault::Eio],
-    }
-}
-
 /// The world of a seed, where there is work in it, with the steps of its repair and how many reads that takes.
 fn work(seed: u64) -> Option<(World, Vec<Step>, u64)> {
     let world = World::new(Schedule::new(seed).with_sound_ends());
@@ -100,7 +91,7 @@ fn an_error_at_any_step_is_told_and_can_be_left_behind() {
         let Some((world, steps, _)) = work(seed) else { return };
         let mut random = Random::of(seed, 5);
         for step in steps {
-            for &fault in faults(step.kind) {
+            for &fault in step.kind.faults() {
                 let world = world.twin();
                 world.disk.fail_at(step, fault);
                 let outcome = world.repair();
@@ -203,7 +194,7 @@ fn an_error_at_any_step_of_an_undo() {
         let whole = world.twin();
         whole.undo().expect("nothing goes wrong");
         for step in whole.disk.trace() {
-            for &fault in faults(step.kind) {
+            for &fault in step.kind.faults() {
                 let world = world.twin();
                 let when = format!("after {fault:?} at {step:?} of an undo");
                 world.disk.fail_at(step, fault);

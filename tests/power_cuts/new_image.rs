@@ -20,7 +20,7 @@ use quorum_img::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    disk::{Disk, Fault, Kind, Step},
+    disk::{Disk, Kind, Step},
     platter::Platter,
     random::Random,
     schedule::Schedule,
@@ -214,15 +214,6 @@ fn a_crash_at_any_step_leaves_nothing_or_all_of_it() {
     });
 }
 
-/// What can go wrong at a step.
-fn faults(kind: Kind) -> &'static [Fault] {
-    match kind {
-        Kind::Write | Kind::Overwrite => &[Fault::Eio, Fault::NoRoom, Fault::Short, Fault::Late],
-        Kind::SetLength | Kind::Create => &[Fault::Eio, Fault::NoRoom],
-        Kind::Sync | Kind::Link | Kind::SyncFolder => &[Fault::Eio],
-    }
-}
-
 /// The last case is a network file system's: all writes went well, and syncing (or closing) says that one of them did not.
 #[test]
 fn an_error_at_any_step_leaves_nothing() {
@@ -230,7 +221,7 @@ fn an_error_at_any_step_leaves_nothing() {
         let Some((studio, steps, _)) = making(seed) else { return };
         let mut random = Random::of(seed, 22);
         for step in steps {
-            for &fault in faults(step.kind) {
+            for &fault in step.kind.faults().iter().chain(step.kind.late_faults()) {
                 let studio = studio.twin();
                 studio.disk.fail_at(step, fault);
                 let outcome = studio.make();

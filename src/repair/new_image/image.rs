@@ -99,7 +99,7 @@ impl Repair<'_> {
             match self.publish(new, name, replace) {
                 // It stands there, whole and synced; its name may not outlive a power cut.
                 Ok(unsynced) => written.error = unsynced,
-                Err(error) => written.heed(Err(error)),
+                Err(error) => written.fail(error),
             }
         } else {
             written.usable = false;

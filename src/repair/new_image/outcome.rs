@@ -70,11 +70,16 @@ impl Written {
     /// Where something failed it is of no use, and the vote is reported all the same.
     pub(super) fn heed(&mut self, result: Result<(), RepairError>) {
         if let Err(error) = result {
-            self.usable = false;
-            self.verified = false;
-            self.sha256 = None;
-            self.error = Some(error);
+            self.fail(error);
         }
+    }
+
+    /// Likewise, by the error.
+    pub(super) fn fail(&mut self, error: RepairError) {
+        self.usable = false;
+        self.verified = false;
+        self.sha256 = None;
+        self.error = Some(error);
     }
 
     /// Something was written: of use if it was complete, and no sector lacks its bytes.

@@ -74,7 +74,9 @@ impl Repair<'_> {
         };
         let unfilled = copied.tally.undecided.max(checked.outcome.unfilled_sectors);
         let mut written = Written { copied_from_others: copied.tally.decided, ..Written::by(&writer, checked, unfilled) };
-        written.heed(error.map_or(Ok(()), Err));
+        if let Some(error) = error {
+            written.fail(error);
+        }
         if written.usable {
             let completed = self.complete(making, writer, &mut written);
             written.heed(completed);
@@ -267,7 +269,9 @@ impl Repair<'_> {
             findings.add(run);
             listener(run, &findings)
         });
-        error.map_or(Ok(()), Err)?;
+        if let Some(error) = error {
+            return Err(error);
+        }
         let (found, unfilled) = (digest.finish(), outcome.unfilled_sectors);
         let wrong = outcome.complete && unfilled == 0 && found != expected;
         let error = wrong.then(|| RepairError::Digest { output: self.output_name(), found, expected: expected.to_owned() });

@@ -1,18 +1,12 @@
 //! Where an in-place repair may not keep its journal.
 
-use std::ffi::OsString;
-
 use super::{Subject, scene::Scene};
-
-fn refuses(scene: &Scene, journal: impl Into<OsString>, words: &[&str]) {
-    scene.refuses(["--journal".into(), journal.into()], &scene.operands, words);
-}
 
 /// Whatever it is called, the last good copy of a disk is nothing to write a log to.
 pub fn onto_a_member(subject: &Subject) {
     let scene = Scene::new(subject);
     for (name, shown) in scene.members_by_name() {
-        refuses(&scene, name, &["--journal", &shown, "hint:"]);
+        scene.refuses_value("--journal", name, &["--journal", &shown, "hint:"]);
     }
 }
 
@@ -34,14 +28,14 @@ pub fn onto_something_else(subject: &Subject) {
     let scene = Scene::new(subject);
     for name in ["folder", "fifo", "to-fifo", "socket", "dangling", "circle", ".", "/", "/dev/null", "/dev/zero", ""] {
         // What a link leads to.
-        refuses(&scene, name, &[name.trim_start_matches("to-")]);
+        scene.refuses_value("--journal", name, &[name.trim_start_matches("to-")]);
     }
 }
 
 pub fn without_a_folder(subject: &Subject) {
     let scene = Scene::new(subject);
     for name in ["missing/journal", "text/journal", "dangling/journal"] {
-        refuses(&scene, name, &[name, "hint:"]);
+        scene.refuses_value("--journal", name, &[name, "hint:"]);
     }
 }
 

@@ -1,18 +1,12 @@
 //! Where `--report` may not write.
 
-use std::ffi::OsString;
-
 use super::{Subject, scene::Scene};
-
-fn refuses(scene: &Scene, report: impl Into<OsString>, words: &[&str]) {
-    scene.refuses(["--report".into(), report.into()], &scene.operands, words);
-}
 
 /// Whatever it is called.
 pub fn onto_a_member(subject: &Subject) {
     let scene = Scene::new(subject);
     for (name, shown) in scene.members_by_name() {
-        refuses(&scene, name, &["--report", &shown, "hint:"]);
+        scene.refuses_value("--report", name, &["--report", &shown, "hint:"]);
     }
 }
 
@@ -20,13 +14,13 @@ pub fn onto_a_member(subject: &Subject) {
 pub fn onto_something_else(subject: &Subject) {
     let scene = Scene::new(subject);
     for name in ["text", "folder", "fifo", "to-fifo", "socket", "dangling", "/dev/null", "/dev/full", ".", "/"] {
-        refuses(&scene, name, &["--report", name, "hint:"]);
+        scene.refuses_value("--report", name, &["--report", name, "hint:"]);
     }
 }
 
 pub fn without_a_folder(subject: &Subject) {
     let scene = Scene::new(subject);
     for name in ["missing/report.json", "text/report.json", "dangling/report.json"] {
-        refuses(&scene, name, &["--report", name, "hint:"]);
+        scene.refuses_value("--report", name, &["--report", name, "hint:"]);
     }
 }

@@ -96,6 +96,11 @@ impl<'a> Scene<'a> {
         self.refuses_line(&self.line(options, operands), words);
     }
 
+    /// This value of an option, whatever else is right.
+    pub fn refuses_value(&self, option: &str, value: impl Into<OsString>, words: &[&str]) {
+        self.refuses([option.into(), value.into()], &self.operands, words);
+    }
+
     /// As [`refuses`](Self::refuses), by all words of the line.
     pub fn refuses_line(&self, line: &[OsString], words: &[&str]) {
         let forced = self.subject.force.map(|force| [&line[..1], &["--force".into(), force.into()], &line[1..]].concat());
