@@ -14,9 +14,10 @@
 //! ```
 //! use std::{ffi::OsString, fs};
 //! use quorum_img::{
+//!     evidence::Evidence,
 //!     electorate::{Access, Locks, Roll, open_voters},
 //!     report::Overall,
-//!     scan::{Findings, Limits, Poll, Question, check, make_report, sizes},
+//!     scan::{Limits, Poll, Question, check, make_report, sizes},
 //! };
 //!
 //! let folder = tempfile::tempdir()?;
@@ -33,9 +34,9 @@
 //!
 //! let question = Question::default();
 //! let poll = Poll::new(&sizes(&members), &question)?;
-//! let findings = Findings::of(&members, Limits::default());
-//! let checked = check(&members, &question, &poll, findings, &(), &mut |_, _| Ok(()))?;
-//! let report = make_report("check", &members, &question, &poll, checked, voters.warnings.clone());
+//! let evidence = Evidence::of(&members, &quorum_img::repair::modified(&members));
+//! let checked = check(&members, &question, &poll, &evidence, Limits::default(), &(), &mut |_, _| Ok(()))?;
+//! let report = make_report("check", &members, &question, &poll, checked, voters.warnings.clone(), Vec::new());
 //!
 //! assert_eq!(report.verdict, Overall::Decided);
 //! assert_eq!(report.members[1].dissenting_sectors, 1);

@@ -11,7 +11,7 @@ use crate::{
     member::{self, Cache, Member, qcow2},
     report::ReadPattern,
     scan::{Question, THREADS_MAX},
-    vote::ByteRange,
+    vote::{ByteRange, Fillers},
 };
 
 /// Divergences that fit the memory's bound.
@@ -265,6 +265,7 @@ impl VoteArgs {
             },
             trust: self.trust.as_ref().map(|name| find_member(name, members)).transpose().context("--trust")?,
             picks: Vec::new(),
+            fillers: Fillers::default(),
             rereads: 0,
             threads: self.threads.map_or(default.threads, |threads| threads as usize),
         })
@@ -334,6 +335,13 @@ pub(super) fn parse_range(text: &str) -> Result<ByteRange> {
     let part = |name: &str, text: &str| parse_size(text).map_err(|error| anyhow!("{name}: {error}"));
     let (offset, length) = (part("OFFSET", offset)?, part("LENGTH", length)?);
     ByteRange::at(offset, length).context("the range ends beyond what 64 bits can count")
+}
+
+/// A percentage, with its sign or without.
+pub(super) fn parse_percent(text: &str) -> Result<f64> {
+    let percent: f64 = text.trim_end_matches('%').parse().context("a number from 0 to 100 is wanted")?;
+    ensure!((0.0..=100.0).contains(&percent), "a number from 0 to 100 is wanted");
+    Ok(percent)
 }
 
 /// `OFFSET:LENGTH=MEMBER`.

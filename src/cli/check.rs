@@ -6,16 +6,21 @@ use anyhow::Result;
 use clap::Args;
 
 use super::{
-    args::{LockArgs, MemberArgs, ShowArgs, VoteArgs},
+    args::{LockArgs, MemberArgs, ShowArgs, VoteArgs, parse_percent},
     next,
     present::Presenter,
     progress::Control,
     texts,
 };
 use crate::{
+    evidence::Evidence,
     electorate::{Access, open_voters},
+    repair::{
+        judge::{Forced, Judge, Weighing},
+        modified,
+    },
     report::Look,
-    scan::{Findings, Limits, Poll, Question, check, make_report, sizes},
+    scan::{Limits, Watch as _, Poll, Question, check, make_report, sizes},
 };
 
 /// Vote on every sector, write nothing, report
@@ -31,6 +36,9 @@ pub(super) struct CheckArgs {
     locks: LockArgs,
     #[command(flatten)]
     pub vote: VoteArgs,
+    /// How much of its content a member may lose and still be taken for damaged, rather than for stale or of another disk
+    #[arg(long, value_name = "PERCENT", default_value = "10", value_parser = parse_percent, help_heading = "The vote")]
+    max_damage: f64,
     #[command(flatten)]
     show: ShowArgs,
 }
@@ -44,12 +52,28 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8> {
     let mut control = Control::new(&args.show.progress)?;
     control.begin("checking", poll.range.length());
     let limits = Limits { divergences: args.show.max_divergences as usize, ..Limits::default() };
-    let checked = check(&members, &question, &poll, Findings::of(&members, limits), &control, &mut |run, findings| {
+    let evidence = Evidence::of(&members, &modified(&members));
+    let checked = check(&members, &question, &poll, &evidence, limits, &control, &mut |run, findings| {
         presenter.lock().expect("no panics").divergence(run, findings)
     })?;
+    let weighing = Weighing {
+        members: &members,
+        question: &question,
+        poll: &poll,
+        evidence: &evidence,
+        ranges: &[poll.range],
+        losers: u64::MAX,
+        cut: u64::MAX,
+        max_damage: args.max_damage,
+        dependent: &voters.dependent,
+        content: &[],
+        stopped: &|| control.stopped(),
+    };
+    let stands = if checked.outcome.complete { weighing.stands(&checked.outcome, &checked.findings) } else { Vec::new() };
+    let guards = Judge::reported(&stands, Forced::NOTHING);
     control.end();
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
-    let mut report = make_report("check", &members, &question, &poll, checked, warnings);
+    let mut report = make_report("check", &members, &question, &poll, checked, warnings, guards);
     report.mark_guesses(&voters.guessed);
     let look = Look { next: next::after_check(&report, &args.members, &args.vote), or: next::byte_for_byte(&report, &members) };
     presenter.into_inner().expect("no panics").finish(report, &look)

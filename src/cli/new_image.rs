@@ -13,9 +13,10 @@ use super::{
     say::complain,
 };
 use crate::{
+    evidence::Evidence,
     electorate::{Access, Voters, open_voters},
     repair::{
-        Earlier, Repair, RepairError, Target, Wish,
+        Earlier, Repair, RepairError, Target, Wish, modified,
         judge::{Judge, Way},
         refused_image,
     },
@@ -54,6 +55,7 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
         verify: !args.no_verify,
         expected_sha256: args.expect_sha256.clone(),
         earlier,
+        dependent: voters.dependent.clone(),
         forced: judge.forced,
         divergences_max: args.show.max_divergences as usize,
     };
@@ -63,7 +65,8 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
     let phases = |what, bytes| control.begin(what, bytes);
     let before = |warnings: &[String]| control.aside(|| presenter.lock().expect("no panics").warn_ahead(warnings));
-    let repair = Repair { members: &members, question: &question, poll, wish: &wish, watch: &control, phases: &phases, before: &before };
+    let evidence = Evidence::of(&members, &modified(&members));
+    let repair = Repair { members: &members, question: &question, poll, evidence: &evidence, wish: &wish, watch: &control, phases: &phases, before: &before };
     let report = repair.run(warnings, &mut |run, findings| presenter.lock().expect("no panics").divergence(run, findings));
     control.end();
     let mut report = report?;

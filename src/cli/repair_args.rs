@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::{
-    args::{LockArgs, MemberArgs, ShowArgs, VoteArgs, find_member, parse_pick, parse_size},
+    args::{LockArgs, MemberArgs, ShowArgs, VoteArgs, find_member, parse_percent, parse_pick, parse_size},
     texts,
 };
 use crate::{
@@ -29,7 +29,7 @@ pub(super) struct InPlaceArgs {
     #[arg(long, conflicts_with = "output-file")]
     pub dry_run: bool,
 
-    /// How much of the data a member may lose and still be rewritten, rather than taken for stale or of another disk
+    /// How much of its content a member may lose and still be rewritten, rather than taken for stale or of another disk
     #[arg(long, value_name = "PERCENT", default_value = "10", conflicts_with = "output-file", value_parser = parse_percent)]
     pub max_damage: f64,
 
@@ -52,12 +52,6 @@ pub(super) struct InPlaceArgs {
     /// Ask nothing before the first write
     #[arg(short, long, conflicts_with = "output-file")]
     pub yes: bool,
-}
-
-fn parse_percent(text: &str) -> Result<f64> {
-    let percent: f64 = text.trim_end_matches('%').parse().context("a number from 0 to 100 is wanted")?;
-    ensure!((0.0..=100.0).contains(&percent), "a number from 0 to 100 is wanted");
-    Ok(percent)
 }
 
 /// Write a repaired image, or rewrite the minority copies in place
@@ -183,8 +177,18 @@ pub(super) enum Word {
     Bitmaps,
     /// Rewrite a member that differs so much that it may be stale
     Stale,
-    /// Rewrite a member that is newer than those that outvote it
+    /// Let copies outvote one that is newer than they are
     Newer,
+    /// Let zeros outvote content
+    Zeros,
+    /// Let copies without content outvote one that has some
+    Empty,
+    /// Cut off content behind the voted end
+    Cuts,
+    /// Rewrite a member that seems to be a copy of another disk
+    Stranger,
+    /// Make the RAID superblocks of an array's legs alike
+    DeviceMetadata,
     /// Let members decide that share storage
     Shared,
     /// Rewrite members on a file system without locks
@@ -203,6 +207,11 @@ impl Word {
             Self::Bitmaps => Guard::Bitmaps,
             Self::Stale => Guard::Stale,
             Self::Newer => Guard::Newer,
+            Self::Zeros => Guard::Zeros,
+            Self::Empty => Guard::Empty,
+            Self::Cuts => Guard::Cuts,
+            Self::Stranger => Guard::Stranger,
+            Self::DeviceMetadata => Guard::DeviceMetadata,
             Self::Shared => Guard::Shared,
             Self::NoLocks => Guard::NoLocks,
         }

@@ -1,10 +1,24 @@
-//! What is known of a disk beside its ballots: partition tables and file systems. Pure over bytes, wherever they come from.
+//! What is known of a disk beside its ballots: partition tables, who it is, how old it is, which of its blocks are free, what a damage
+//! looks like. Pure over bytes, wherever they come from.
+//!
+//! [`Evidence`] gathers it of all members before a vote; `systems/` holds one file for each kind of file system and the like.
 
-mod filesystems;
+mod age;
+mod damage;
+mod fields;
+mod free;
+mod identity;
+mod known;
 mod partitions;
 mod read_at;
+mod systems;
 
-pub use filesystems::{FileSystem, find_file_system};
+pub use age::{Age, AgeOf, Ages, Origin};
+pub use damage::looks_like_rot;
+pub use free::FreeSpace;
+pub use identity::{Id, are_strangers};
+pub use known::{By, Evidence, Known, Seniority, Stamp};
 pub use partitions::{Partition, PartitionTable, read_partitions};
 pub use read_at::ReadAt;
 use read_at::bytes_at;
+pub use systems::{DeviceMetadata, FileSystem, FreeBlocks, find_file_system};

@@ -1,6 +1,9 @@
 //! Partition tables: GPT (UEFI specification 2.10, section 5.3) and MBR, read from whatever holds one; damaged ones as far as they are sound.
 
-use super::{ReadAt, bytes_at};
+use super::{
+    ReadAt, bytes_at,
+    fields::{le32, le64, uuid},
+};
 use crate::{member::escaped, vote::ByteRange};
 
 /// A table of partitions.
@@ -10,6 +13,8 @@ pub struct PartitionTable {
     pub kind: &'static str,
     /// Which copy of a GPT was sound: false where only the backup at the disk's end was.
     pub primary: bool,
+    /// What its maker called the disk: a GPT's disk GUID, an MBR's signature; none where there is none.
+    pub id: Option<Vec<u8>>,
     /// In the table's order.
     pub partitions: Vec<Partition>,
 }
@@ -21,6 +26,8 @@ pub struct Partition {
     pub number: u32,
     /// Its name, empty where it has none; control characters escaped.
     pub name: String,
+    /// Its own GUID, where a GPT gives it one.
+    pub id: Option<[u8; 16]>,
     /// What the table says it is for.
     pub kind: String,
     /// Where it lies, in bytes.
@@ -51,16 +58,18 @@ pub fn read_partitions(from: &(impl ReadAt + ?Sized)) -> Option<PartitionTable> 
     for sector in [512, 4096] {
         let last = (from.length() / sector).checked_sub(1)?;
         for lba in [1, last] {
-            if let Some(partitions) = read_gpt(from, sector, lba) {
-                return Some(PartitionTable { kind: "gpt", primary: lba == 1, partitions });
+            if let Some((id, partitions)) = read_gpt(from, sector, lba) {
+                return Some(PartitionTable { kind: "gpt", primary: lba == 1, id: Some(id.to_vec()), partitions });
             }
         }
     }
     let partitions = if signed { read_mbr(from, &mbr) } else { Vec::new() };
-    (!partitions.is_empty()).then_some(PartitionTable { kind: "mbr", primary: true, partitions })
+    // The disk signature; Linux' MBR with zeros there has none.
+    let id = Some(mbr[440..444].to_vec()).filter(|id| id.iter().any(|&byte| byte != 0));
+    (!partitions.is_empty()).then_some(PartitionTable { kind: "mbr", primary: true, id, partitions })
 }
 
-fn read_gpt(from: &(impl ReadAt + ?Sized), sector: u64, lba: u64) -> Option<Vec<Partition>> {
+fn read_gpt(from: &(impl ReadAt + ?Sized), sector: u64, lba: u64) -> Option<([u8; 16], Vec<Partition>)> {
     let mut header = bytes_at(from, lba.checked_mul(sector)?, 512)?;
     let header_bytes = le32(&header, 12) as usize;
     if &header[..8] != b"EFI PART" || !(92..=512).contains(&header_bytes) || le64(&header, 24) != lba {
@@ -80,7 +89,7 @@ fn read_gpt(from: &(impl ReadAt + ?Sized), sector: u64, lba: u64) -> Option<Vec<
         return None;
     }
     let used = entries.chunks_exact(entry_bytes as usize).zip(1..).filter(|(entry, _)| entry[..16] != [0; 16]);
-    Some(used.filter_map(|(entry, number)| gpt_partition(entry, number, sector)).collect())
+    Some((uuid(&header, 56), used.filter_map(|(entry, number)| gpt_partition(entry, number, sector)).collect()))
 }
 
 fn gpt_partition(entry: &[u8], number: u32, sector: u64) -> Option<Partition> {
@@ -88,7 +97,13 @@ fn gpt_partition(entry: &[u8], number: u32, sector: u64) -> Option<Partition> {
     let end = le64(entry, 40).checked_add(1)?.checked_mul(sector)?;
     let units = entry[56..128].chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]])).take_while(|&unit| unit != 0);
     let name = String::from_utf16_lossy(&units.collect::<Vec<_>>());
-    (start < end).then(|| Partition { number, name: escaped(&name), kind: gpt_kind(&entry[..16]), range: ByteRange::new(start, end) })
+    (start < end).then(|| Partition {
+        number,
+        name: escaped(&name),
+        id: Some(uuid(entry, 16)),
+        kind: gpt_kind(&entry[..16]),
+        range: ByteRange::new(start, end),
+    })
 }
 
 /// The kinds that disk images have, by the GUID's text; else the GUID itself.
@@ -178,13 +193,5 @@ fn mbr_partition(number: u32, kind: u8, start: u64, sectors: u64) -> Partition {
         other => format!("type {other:#04x}"),
     };
     // 32-bit fields times 512: no overflow.
-    Partition { number, name: String::new(), kind: word, range: ByteRange::new(start * 512, (start + sectors) * 512) }
-}
-
-fn le32(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"))
-}
-
-fn le64(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"))
+    Partition { number, name: String::new(), id: None, kind: word, range: ByteRange::new(start * 512, (start + sectors) * 512) }
 }

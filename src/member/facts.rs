@@ -26,6 +26,8 @@ pub enum Fact {
     Number(u64),
     /// Text, fit for a terminal.
     Text(String),
+    /// Numbers; their key says of what.
+    Numbers(Vec<u64>),
     /// Texts.
     Texts(Vec<String>),
     /// Records of one kind.
@@ -119,6 +121,7 @@ impl Serialize for Fact {
             Self::Flag(flag) => flag.serialize(serializer),
             Self::Number(number) => number.serialize(serializer),
             Self::Text(text) => text.serialize(serializer),
+            Self::Numbers(numbers) => numbers.serialize(serializer),
             Self::Texts(texts) => texts.serialize(serializer),
             Self::Records(records) => records.serialize(serializer),
         }

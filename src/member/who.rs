@@ -32,6 +32,12 @@ pub trait Member: Readable + Rewritable {
     /// When it was last modified, as of when it was opened.
     fn modified(&self) -> Option<SystemTime>;
 
+    /// What tells the clock that [`modified`](Self::modified) was read from: of one file system all are; none where there is none.
+    fn clock(&self) -> Option<u64> {
+        use std::os::unix::fs::MetadataExt as _;
+        self.files().first().filter(|file| !file.is_device()).map(|file| file.metadata().dev())
+    }
+
     /// The internal snapshot that is read, control characters escaped; none for its active state.
     fn snapshot(&self) -> Option<&str> {
         None

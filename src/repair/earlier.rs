@@ -24,6 +24,8 @@ const AGAIN: &str = "make a new one: quorum-img check --report FILE MEMBER...";
 pub struct Earlier {
     report: MemberName,
     ranges: Vec<ByteRange>,
+    /// For each member the bytes of its content, where the report tells.
+    content: Vec<Option<u64>>,
     /// The first member that was modified since the report was made, and the first one of another size, in words.
     stale: Option<String>,
     resized: Option<String>,
@@ -68,7 +70,8 @@ impl Earlier {
         });
         let ranges = reported.ranges.iter().map(|range| range.widened(u64::from(poll.sector), poll.size));
         let ranges = ByteRange::joined(ranges.filter(|range| !range.is_empty()));
-        Ok(Self { report, ranges, stale, resized })
+        let content = reported.members.iter().map(|member| member.content_bytes).collect();
+        Ok(Self { report, ranges, content, stale, resized })
     }
 
     /// Refuses a report of members that have other sizes now, or, unless that is overridden, were modified since.
@@ -91,6 +94,12 @@ impl Earlier {
     pub fn digest(&self) -> u64 {
         let bytes: Vec<u8> = self.ranges.iter().flat_map(|range| [range.start.to_le_bytes(), range.end.to_le_bytes()].concat()).collect();
         xxhash_rust::xxh3::xxh3_64(&bytes)
+    }
+
+    /// For each member the bytes of its content, where it tells.
+    #[must_use]
+    pub fn content(&self) -> &[Option<u64>] {
+        &self.content
     }
 
     /// What it lists, in whole sectors, ascending.

@@ -3,44 +3,24 @@
 use std::io;
 
 use super::{journal::JournalError, undo::UndoError};
-use crate::{electorate::in_words, member::MemberName, report::human_size, scan::ScanError, sys::locks::Holder};
+use crate::{electorate::in_words, member::MemberName, report::{GuardReport, human_size}, scan::ScanError, sys::locks::Holder};
 
 /// Why a repair wrote no image. Nothing of it is left where the output should be.
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
-    /// A version could win that most members don't hold.
-    #[error(
-        "a threshold of {threshold} is below the majority of {members} members ({majority}), so a version can win that most members don't hold\n\
-         hint: leave --threshold out, or say --force minority where you know that the others are wrong"
-    )]
-    Minority {
-        /// As given.
-        threshold: usize,
-        /// How many there are.
-        members: usize,
-        /// More than half.
-        majority: usize,
+    /// Guards stand in the way.
+    #[error("{message}")]
+    Guarded {
+        /// What they go by, and the ways out.
+        message: String,
+        /// All of them.
+        guards: Vec<GuardReport>,
     },
     /// No size has enough votes.
     #[error("the members don't agree on the virtual size: {sizes}\nhint: say which is right with --size BYTES")]
     SizeUndecided {
         /// Each member with its size.
         sizes: String,
-    },
-    /// A longer member holds data behind the voted end.
-    #[error(
-        "{member}: holds data behind the voted end, at offset {offset:#x}; an image of {size} bytes would cut it off\n\
-         hint: say which size is right with --size, for instance --size {longer} to keep it, or --size {size} to cut"
-    )]
-    CutsOff {
-        /// Who.
-        member: MemberName,
-        /// The first such byte.
-        offset: u64,
-        /// The voted size in bytes.
-        size: u64,
-        /// The member's size in bytes.
-        longer: u64,
     },
     /// The output can't be what is named.
     #[error("{output}: {what}\nhint: {hint}")]
@@ -108,46 +88,6 @@ pub enum RepairError {
         found: String,
         /// As given.
         expected: String,
-    },
-    /// A member may be stale, or of another disk.
-    #[error(
-        "{member}: {percent:.1} % of the data would be replaced ({}), and --max-damage allows {allowed} %: \
-         it may be stale, or a copy of another disk\n\
-         hint: leave it out, or let it vote with --no-write; if it is the one that is right, --trust or --pick it; \
-         --force stale, or a higher --max-damage, rewrites it",
-        human_size(*.bytes)
-    )]
-    Stale {
-        /// Which one.
-        member: MemberName,
-        /// What it would lose, of all data.
-        percent: f64,
-        /// What it may lose.
-        allowed: f64,
-        /// The same in bytes.
-        bytes: u64,
-    },
-    /// A member is newer than those that outvote it.
-    #[error(
-        "{member}: it is outvoted in {divergences} places, but was modified later than every member that outvotes it: \
-         it may be the only copy that is up to date{times}\n\
-         hint: if it is, --trust or --pick it; --no-write lets it vote only; --force newer rewrites it"
-    )]
-    Newer {
-        /// Which one.
-        member: MemberName,
-        /// In how many places.
-        divergences: u64,
-        /// Each member's times, a line each.
-        times: String,
-    },
-    /// Members that aren't independent.
-    #[error(
-        "{what}: the same damage may have several votes\nhint: leave one of them out, or say who is right with --trust; --force shared rewrites by this vote"
-    )]
-    Shared {
-        /// As it was warned about.
-        what: String,
     },
     /// Something changed between the vote and the first write.
     #[error("{member}: changed since it was voted on: {what}; nothing was written\nhint: stop whatever writes to it, and run this again")]
@@ -318,7 +258,7 @@ impl RepairError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::SizeUndecided { .. } | Self::CutsOff { .. } => 2,
+            Self::SizeUndecided { .. } | Self::Guarded { .. } => 2,
             Self::JournalInUse { .. } => 4,
             Self::Undo(error) => error.exit_code(),
             Self::JournalCreate { error, .. } if error.kind() == io::ErrorKind::Interrupted => 130,

@@ -12,6 +12,7 @@ pub mod judge;
 mod new_image;
 mod phases;
 mod refused;
+mod times;
 pub mod undo;
 
 pub use earlier::Earlier;
@@ -20,3 +21,4 @@ pub use in_place::{InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, 
 pub use judge::{Forced, Guard};
 pub use new_image::{OptionsError, Qcow2Compat, Qcow2Options, Repair, Target, Wish, refused_image};
 pub use phases::Phases;
+pub use times::modified;

@@ -3,7 +3,7 @@
 use super::RepairError;
 use crate::{
     member::Member,
-    report::{Overall, Report, Status},
+    report::{Overall, PartitionMap, Report, Status},
     scan::{Checked, Findings, Limits, Outcome, Poll, Question, make_report},
 };
 
@@ -15,10 +15,14 @@ pub(super) fn refused_report(
     warnings: Vec<String>,
     refusal: &RepairError,
 ) -> Report {
+    let guards = match refusal {
+        RepairError::Guarded { guards, .. } => guards.clone(),
+        _ => Vec::new(),
+    };
     let failures = members.iter().map(|member| member.failure().map(str::to_owned)).collect();
     let outcome = Outcome { failures, ..Outcome::unscanned(members.len()) };
-    let checked = Checked { outcome, findings: Findings::of(members, Limits::default()) };
-    let mut report = make_report("repair", members, question, poll, checked, warnings);
+    let checked = Checked { outcome, findings: Findings::new(Limits::default(), members.len(), PartitionMap::default()) };
+    let mut report = make_report("repair", members, question, poll, checked, warnings, guards);
     report.unvoted = true;
     // Nothing was compared, so there is nothing to agree with.
     report.verdict = Overall::Undecided;

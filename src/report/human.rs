@@ -203,7 +203,7 @@ fn repaired(repair: &RepairReport) -> String {
 /// The members, one a line. Columns in which nobody has anything to say are left out.
 fn members_table(report: &Report) -> String {
     type Column = (&'static str, fn(&MemberReport) -> String, CellAlignment);
-    let all: [Column; 10] = [
+    let all: [Column; 11] = [
         ("#", |member| member.index.to_string(), CellAlignment::Right),
         ("MEMBER", |member| member.name.clone(), CellAlignment::Left),
         ("FORMAT", format, CellAlignment::Left),
@@ -212,6 +212,7 @@ fn members_table(report: &Report) -> String {
         ("STATUS", |member| status(member).into(), CellAlignment::Left),
         ("DISSENTS", dissents, CellAlignment::Left),
         ("UNREADABLE", |member| counted(member.unreadable_sectors), CellAlignment::Left),
+        ("FILLER", |member| counted(member.filler_sectors), CellAlignment::Left),
         ("ABSENT", |member| counted(member.absent_sectors), CellAlignment::Left),
         ("SURPLUS", |member| if member.surplus_bytes == 0 { String::new() } else { human_size(member.surplus_bytes) }, CellAlignment::Left),
     ];
@@ -304,7 +305,7 @@ fn said(row: &Divergence) -> String {
         (_, [winner, rest @ ..]) if !rest.is_empty() => format!("{winner} against {}", rest.join(", ")),
         _ => versions.concat(),
     };
-    for (word, members) in [("unreadable", &row.unreadable), ("absent", &row.absent), ("failed", &row.failed)] {
+    for (word, members) in [("unreadable", &row.unreadable), ("filler", &row.filler), ("absent", &row.absent), ("failed", &row.failed)] {
         if !members.is_empty() {
             let separator = if text.is_empty() { "" } else { "; " };
             let _ = write!(text, "{separator}{word}: {}", list(members));

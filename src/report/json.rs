@@ -55,6 +55,7 @@ pub struct Reported {
 
 /// A member as an earlier report had it.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct ReportedMember {
     /// Its name, escaped.
     pub name: String,
@@ -69,6 +70,9 @@ pub struct ReportedMember {
     /// When it was last modified.
     #[serde(default)]
     pub modified: Option<String>,
+    /// Bytes of its content.
+    #[serde(default)]
+    pub content_bytes: Option<u64>,
 }
 
 /// A range of an earlier report.

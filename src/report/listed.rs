@@ -32,6 +32,9 @@ pub struct Divergence {
     pub unreadable: Vec<usize>,
     /// Who ends before it.
     pub absent: Vec<usize>,
+    /// Whose bytes say that nothing was read there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filler: Vec<usize>,
     /// Who had failed as a whole.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<usize>,
@@ -66,6 +69,7 @@ impl Divergence {
             versions: versions.into_iter().map(|version| Version { members: list(grouping.holders(version)) }).collect(),
             unreadable: list(grouping.unreadable()),
             absent: list(grouping.absent()),
+            filler: list(grouping.fillers()),
             failed: list(grouping.failed()),
             partition: partitions.labels(run.range),
         }

@@ -1,6 +1,7 @@
 //! What was found, as plain data, and the ways to show it: for people, as JSON, as events. Knows nothing of files.
 
 mod events;
+mod guards;
 mod human;
 mod in_place;
 mod info;
@@ -14,6 +15,7 @@ mod words;
 
 use serde::Serialize;
 
+pub use guards::GuardReport;
 pub use events::{Event, events_of, last_events};
 pub use human::{Look, render};
 pub use in_place::{InPlaceMember, InPlaceReport, MemberSpan, Planned};
@@ -67,6 +69,9 @@ pub struct Report {
     pub members: Vec<MemberReport>,
     /// The totals.
     pub sectors: Sectors,
+    /// What stands in the way of writing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub guards: Vec<GuardReport>,
     /// What the user should know before believing it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -169,10 +174,16 @@ pub struct MemberReport {
     pub dissenting_sectors: u64,
     /// Sectors that can't be read.
     pub unreadable_sectors: u64,
+    /// Sectors that hold a filler where another member holds something else.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub filler_sectors: u64,
     /// Sectors beyond its end.
     pub absent_sectors: u64,
     /// Bytes beyond the virtual size.
     pub surplus_bytes: u64,
+    /// Bytes in its blocks of 4 KiB that hold anything but zeros, of what was looked at; none where that wasn't counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_bytes: Option<u64>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

@@ -9,8 +9,9 @@ use super::{
     run::scan,
 };
 use crate::{
+    evidence::Evidence,
     member::{ImageError, Member, escaped},
-    report::{ImageErrorReport, MemberReport, Overall, ReadPattern, Report, SCHEMA, Sectors, Span, Status, rfc3339},
+    report::{GuardReport, ImageErrorReport, MemberReport, Overall, ReadPattern, Report, SCHEMA, Sectors, Span, Status, rfc3339},
     vote::{ByteRange, Fill, Run, VirtualSize},
 };
 
@@ -25,7 +26,7 @@ pub struct Checked {
     pub findings: Findings,
 }
 
-/// Votes on all that `poll` looks at and writes nothing; `findings` takes what is found.
+/// Votes on all that `poll` looks at and writes nothing; what is known beside the ballots is `evidence`.
 ///
 /// # Errors
 /// Where `listener` does, and where no threads are to be had; what members say is part of the result.
@@ -33,12 +34,14 @@ pub fn check(
     members: &[&dyn Member],
     question: &Question,
     poll: &Poll,
-    mut findings: Findings,
+    evidence: &Evidence,
+    limits: Limits,
     watch: &dyn Watch,
     listener: Listener,
 ) -> Result<Checked, ScanError> {
     let ranges: &[ByteRange] = if poll.range.is_empty() { &[] } else { &[poll.range] };
-    let job = Job::new(members, question, poll, ranges, watch);
+    let job = Job::new(members, question, poll, ranges, watch).weighing(evidence);
+    let mut findings = Findings::of(evidence, limits);
     let outcome = scan(&job, &mut |run| {
         findings.add(run);
         listener(run, &findings)
@@ -46,14 +49,15 @@ pub fn check(
     Ok(Checked { outcome, findings })
 }
 
-/// What is to be said of members that dissent though they were modified later than all who outvote them.
+/// What is to be said of members that dissent though they are newer than all who outvote them, and of whom `told` doesn't say that it
+/// was said already.
 #[must_use]
-pub fn newer_warnings(members: &[&dyn Member], findings: &Findings) -> Vec<String> {
-    let newer = members.iter().zip(findings.newer()).filter(|(_, newer)| **newer > 0);
-    let told = newer.map(|(member, newer)| {
+pub fn newer_warnings(members: &[&dyn Member], findings: &Findings, told: &dyn Fn(usize) -> bool) -> Vec<String> {
+    let newer = members.iter().zip(findings.newer()).enumerate().filter(|&(index, (_, newer))| *newer > 0 && !told(index));
+    let told = newer.map(|(_, (member, newer))| {
         let places = if *newer == 1 { "1 divergence".to_owned() } else { format!("{newer} divergences") };
         format!(
-            "{}: it dissents, but was modified later than every member that outvotes it ({places}): \
+            "{}: it dissents, but is newer than every member that outvotes it ({places}): \
              it may hold the latest writes, and the majority may be stale",
             member.name()
         )
@@ -88,6 +92,7 @@ pub fn make_report(
     poll: &Poll,
     checked: Checked,
     mut warnings: Vec<String>,
+    guards: Vec<GuardReport>,
 ) -> Report {
     let Checked { outcome, findings } = checked;
     let tally = &outcome.tally;
@@ -95,6 +100,7 @@ pub fn make_report(
     let sectors = Sectors { total, decided: tally.decided, undecided: tally.undecided, unanimous: total - tally.decided - tally.undecided };
     let sectors = if outcome.complete { sectors } else { of_part(sectors, outcome.scanned_bytes, poll.sector) };
     let fifo = question.read_pattern == ReadPattern::Fifo;
+    let doubted = guards.iter().any(|guard| guard.doubts_vote);
     let mut changed_any = false;
     let mut reports = Vec::new();
     for (index, member) in members.iter().enumerate() {
@@ -106,8 +112,8 @@ pub fn make_report(
         }
         let error = outcome.failures[index].clone();
         let length_differs = matches!(poll.size_vote, VirtualSize::Undecided { .. }) || member.size() != poll.size;
-        let flaws = counted.dissenting + counted.unreadable + counted.absent + counted.failed;
-        let unsettled = tally.undecided > 0 || length_differs || changed.is_some() || !outcome.complete;
+        let flaws = counted.dissenting + counted.unreadable + counted.absent + counted.filler + counted.failed;
+        let unsettled = tally.undecided > 0 || length_differs || changed.is_some() || !outcome.complete || doubted;
         let whole = error.is_none() && flaws == 0 && !unsettled && !fifo && poll.range.length() == poll.size;
         let (image_errors, image_errors_omitted) = member.image_errors();
         reports.push(MemberReport {
@@ -124,7 +130,9 @@ pub fn make_report(
             whole,
             dissenting_sectors: counted.dissenting,
             unreadable_sectors: counted.unreadable,
+            filler_sectors: counted.filler,
             absent_sectors: counted.absent,
+            content_bytes: outcome.weighed.then_some(counted.lost.content_held),
             surplus_bytes: member.size().saturating_sub(poll.size),
             error: error.map(|error| escaped(&error)),
             image_errors: image_errors.into_iter().map(told).collect(),
@@ -135,7 +143,8 @@ pub fn make_report(
             shell_name: member.name().quoted(),
         });
     }
-    warnings.extend(newer_warnings(members, &findings));
+    let guarded = |index: usize| guards.iter().any(|guard| guard.word == "newer" && guard.member == Some(index));
+    warnings.extend(newer_warnings(members, &findings, &guarded));
     let undecided = tally.undecided > 0 || matches!(poll.size_vote, VirtualSize::Undecided { .. });
     let differs = reports.iter().any(|member| member.status != Status::Ok || (member.size != poll.size && !fifo));
     let verdict = match (undecided, differs || tally.decided > 0) {
@@ -143,7 +152,9 @@ pub fn make_report(
         (false, true) => Overall::Decided,
         (false, false) => Overall::Unanimous,
     };
+    let guarded = guards.iter().any(|guard| !guard.forced);
     let found = match verdict {
+        _ if guarded => 2,
         Overall::Unanimous => 0,
         Overall::Decided => 1,
         Overall::Undecided => 2,
@@ -166,6 +177,7 @@ pub fn make_report(
         trust: question.trust,
         size_undecided: matches!(poll.size_vote, VirtualSize::Undecided { .. }),
         verdict,
+        guards,
         exit_code,
         range: question.range.map(|_| poll.range.into()),
         partial: !outcome.complete,

@@ -19,10 +19,10 @@ enum Interruption {
 }
 
 /// A chunk and how its members stand in it.
-struct Chunk<'c> {
-    range: ByteRange,
-    states: &'c [State],
-    rule: Rule,
+pub(super) struct Chunk<'c> {
+    pub(super) range: ByteRange,
+    pub(super) states: &'c [State],
+    pub(super) rule: Rule,
     /// Members whose copy holds the whole chunk, and those whose copy was begun, as masks.
     filled: u64,
     begun: u64,
@@ -31,15 +31,15 @@ struct Chunk<'c> {
 }
 
 impl<'c> Chunk<'c> {
-    fn with_state<F: Fn(State) -> bool>(&self, wanted: F) -> impl Iterator<Item = usize> + use<'c, F> {
+    pub(super) fn with_state<F: Fn(State) -> bool>(&self, wanted: F) -> impl Iterator<Item = usize> + use<'c, F> {
         self.states.iter().enumerate().filter(move |&(_, &state)| wanted(state)).map(|(member, _)| member)
     }
 
-    fn has_filled(&self, member: usize) -> bool {
+    pub(super) fn has_filled(&self, member: usize) -> bool {
         self.filled >> member & 1 == 1
     }
 
-    fn at(&self, offset: u64) -> usize {
+    pub(super) fn at(&self, offset: u64) -> usize {
         (offset - self.range.start) as usize
     }
 }
@@ -93,6 +93,7 @@ impl Worker<'_> {
         }
         let vote = uniform_vote(chunk.states, chunk.rule);
         if self.alike(chunk, reference, chunk.range) {
+            self.count_alike(chunk, reference, chunk.range);
             self.alike_range(chunk, &vote, chunk.range)?;
         } else {
             self.narrow(chunk, reference, &vote, chunk.range)?;
@@ -175,12 +176,18 @@ impl Worker<'_> {
         }
         let (left, right) = (ByteRange::new(range.start, middle), ByteRange::new(middle, range.end));
         if self.alike(chunk, reference, left) {
+            self.count_alike(chunk, reference, left);
             self.alike_range(chunk, vote, left)?;
             // Then the difference is on the right, or was for a moment only: the sectors tell.
             return self.narrow(chunk, reference, vote, right);
         }
         self.narrow(chunk, reference, vote, left)?;
-        if self.alike(chunk, reference, right) { self.alike_range(chunk, vote, right) } else { self.narrow(chunk, reference, vote, right) }
+        if self.alike(chunk, reference, right) {
+            self.count_alike(chunk, reference, right);
+            self.alike_range(chunk, vote, right)
+        } else {
+            self.narrow(chunk, reference, vote, right)
+        }
     }
 
     /// A range in which all data is alike: one verdict for all of it.
@@ -246,6 +253,7 @@ impl Worker<'_> {
                 self.copy(chunk, member, range)?;
             }
         }
+        self.count_copies(chunk, range);
         let Self { copies, zeros, voted, found, .. } = self;
         let mut at = range.start;
         while at < range.end {
@@ -265,6 +273,9 @@ impl Worker<'_> {
                     break;
                 }
             }
+            if !first_only {
+                job.fillers.unseat(ballots, at);
+            }
             let vote = Vote::of(ballots, chunk.rule);
             if let Some((_, fill)) = job.output {
                 let to = &mut voted[in_chunk..in_chunk + length];
@@ -281,7 +292,7 @@ impl Worker<'_> {
                     }
                 }
             }
-            found.count_zeros(&vote, ballots);
+            found.count_lost(sector, &vote, chunk.rule, ballots, job.evidence);
             found.push(Run { range: sector, vote });
             at = sector.end;
         }

@@ -1,19 +1,13 @@
 //! What a scan's divergences add up to beyond the totals: the list, who is newer, where they lie.
 
-use std::time::{Duration, SystemTime};
-
 use xxhash_rust::xxh3::Xxh3;
 
 use super::composed::Composed;
 use crate::{
-    evidence::{PartitionTable, read_partitions},
-    member::Member,
+    evidence::{DeviceMetadata, Evidence, Seniority},
     report::{Divergence, Listed, PartitionMap},
     vote::{ByteRange, CoarseRanges, Fill, Run, Verdict, members_of},
 };
-
-/// A member that is newer by less than this was perhaps only copied later.
-const NEWER_MIN: Duration = Duration::from_secs(1);
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +21,9 @@ pub struct Limits {
 /// Takes divergences in ascending order.
 pub struct Findings {
     limits: Limits,
-    modified: Vec<Option<SystemTime>>,
+    seniority: Seniority,
+    /// For each member: the legs of arrays that it is, and whether it would lose what makes it that leg.
+    legs: Vec<(Vec<DeviceMetadata>, bool)>,
     partitions: PartitionMap,
     listed: Vec<Run>,
     count: u64,
@@ -70,24 +66,25 @@ fn update(digest: &mut Xxh3, run: &Run) {
 }
 
 impl Findings {
-    /// Nothing found yet of these members, whose partition table most of them hold.
+    /// Nothing found yet of members of which that is known.
     #[must_use]
-    pub fn of(members: &[&dyn Member], limits: Limits) -> Self {
-        let partitions = voted_partitions(members).map_or_else(PartitionMap::default, |table| {
+    pub fn of(evidence: &Evidence, limits: Limits) -> Self {
+        let partitions = evidence.partitions().map_or_else(PartitionMap::default, |table| {
             PartitionMap::new(table.partitions.iter().map(|partition| (partition.range, partition.label())).collect())
         });
-        Self::new(limits, members.iter().map(|member| member.modified()).collect(), partitions)
+        let legs = evidence.members.iter().map(|known| (known.device_metadata.clone(), false)).collect();
+        Self { seniority: evidence.seniority.clone(), legs, ..Self::new(limits, evidence.members.len(), partitions) }
     }
 
-    /// Nothing found yet; `modified` tells when each member was modified.
+    /// Nothing found yet of so many members, of which nothing is known beside their ballots.
     #[must_use]
-    pub fn new(limits: Limits, modified: Vec<Option<SystemTime>>, partitions: PartitionMap) -> Self {
-        let members = modified.len();
+    pub fn new(limits: Limits, members: usize, partitions: PartitionMap) -> Self {
         Self {
             limits,
             touched: vec![vec![false; partitions.count()]; members],
             newer: vec![0; members],
-            modified,
+            seniority: Seniority::default(),
+            legs: vec![(Vec::new(), false); members],
             partitions,
             listed: Vec::new(),
             count: 0,
@@ -124,13 +121,9 @@ impl Findings {
         update(&mut self.digest, run);
         let Verdict::Decided { winner } = run.vote.verdict else { return };
         let outvoting = run.vote.grouping.holders(winner);
-        let newest = members_of(outvoting).map(|member| self.modified[member]).reduce(|a, b| Some(a?.max(b?))).flatten();
         for member in members_of(run.vote.dissenters()) {
-            if let (Some(own), Some(newest)) = (self.modified[member], newest)
-                && own.duration_since(newest).is_ok_and(|by| by >= NEWER_MIN)
-            {
-                self.newer[member] += 1;
-            }
+            self.newer[member] += u64::from(self.seniority.newer(member, outvoting, run.range.start).is_some());
+            self.legs[member].1 |= self.is_of_leg(member, outvoting, run.range);
             for partition in self.partitions.touched(run.range) {
                 self.touched[member][partition] = true;
             }
@@ -147,6 +140,21 @@ impl Findings {
     #[must_use]
     pub fn newer(&self) -> &[u64] {
         &self.newer
+    }
+
+    /// Whether what makes a member a leg of its array lies in `range`, and would be replaced by another leg's.
+    fn is_of_leg(&self, member: usize, outvoting: u64, range: ByteRange) -> bool {
+        let touched = |leg: &&DeviceMetadata| leg.ranges.iter().any(|own| own.and(range).is_some());
+        let other = |leg: &DeviceMetadata| {
+            let mut legs = members_of(outvoting).flat_map(|other| &self.legs[other].0);
+            legs.any(|there| there.array == leg.array && (there.device, there.role) != (leg.device, leg.role))
+        };
+        self.legs[member].0.iter().filter(touched).any(other)
+    }
+
+    /// For each member: whether it would lose what makes it a leg of an array.
+    pub fn lost_legs(&self) -> impl Iterator<Item = bool> + '_ {
+        self.legs.iter().map(|&(_, lost)| lost)
     }
 
     /// The partitions in which a member dissents.
@@ -187,12 +195,4 @@ impl Findings {
         let omitted = self.count - self.listed.len() as u64;
         (Listed::Runs(self.listed, self.partitions), omitted)
     }
-}
-
-/// The partition table that most members hold; the first of them where that is a tie.
-fn voted_partitions(members: &[&dyn Member]) -> Option<PartitionTable> {
-    let tables: Vec<PartitionTable> = members.iter().filter_map(|&member| read_partitions(member)).collect();
-    let alike = |table: &PartitionTable| tables.iter().filter(|other| other.partitions == table.partitions).count();
-    // `max_by_key` would take the last of several.
-    tables.iter().rev().max_by_key(|table| alike(table)).cloned()
 }

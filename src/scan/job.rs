@@ -7,8 +7,9 @@ use super::{
     tally::Tally,
 };
 use crate::{
+    evidence::Evidence,
     member::Member,
-    vote::{ByteRange, Fill, Rules},
+    vote::{ByteRange, Fill, Fillers, Rules},
 };
 
 /// More threads than cores where they wait for the medium: several requests in flight.
@@ -70,6 +71,10 @@ pub struct Job<'a> {
     pub(super) rereads: u32,
     /// Memory in bytes that the output takes for each thread.
     pub(super) scratch_bytes: usize,
+    /// What is known beside the ballots: what members hold and lose is weighed by it, where that is wanted.
+    pub(super) evidence: Option<&'a Evidence<'a>>,
+    /// What is taken for a filler.
+    pub(super) fillers: &'a Fillers,
     /// Who watches.
     pub(super) watch: &'a dyn Watch,
 }
@@ -89,6 +94,8 @@ impl<'a> Job<'a> {
             output: None,
             rereads: question.rereads,
             scratch_bytes: 0,
+            evidence: None,
+            fillers: &poll.fillers,
             watch,
         }
     }
@@ -111,6 +118,12 @@ impl<'a> Job<'a> {
         Self { output: Some((output, fill)), ..self }
     }
 
+    /// The same with what members hold and lose weighed by `evidence`.
+    #[must_use]
+    pub fn weighing(self, evidence: &'a Evidence<'a>) -> Self {
+        Self { evidence: Some(evidence), ..self }
+    }
+
     /// The same where the output takes so many bytes of memory for each thread.
     #[must_use]
     pub fn with_scratch(self, scratch_bytes: usize) -> Self {
@@ -129,6 +142,8 @@ pub struct Outcome {
     pub complete: bool,
     /// Why a member failed, for each of them.
     pub failures: Vec<Option<String>>,
+    /// Whether what members hold and lose was weighed.
+    pub weighed: bool,
     /// Undecided sectors for which the output got no bytes.
     pub unfilled_sectors: u64,
 }

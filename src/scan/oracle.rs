@@ -12,11 +12,11 @@ use std::{
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{Job, Outcome, Output, Tally, scan, tally::Zeros};
+use super::{Job, Lost, Outcome, Output, Tally, scan};
 use crate::{
     member::{Cache, Extent, Member, MemberName, RawMember, ReadError, Readable, Rewritable},
     sys::buffer::Buffer,
-    vote::{Ballot, ByteRange, Fill, Rule, Rules, Run, Runs, Verdict, Vote},
+    vote::{Ballot, ByteRange, Fill, Fillers, Rule, Rules, Run, Runs, Verdict, Vote},
 };
 
 const SECTOR: usize = 512;
@@ -111,7 +111,7 @@ struct Expected {
 
 fn expected(members: &[Memory], size: usize, rules: &Rules, fill: Fill, threshold: usize) -> Expected {
     let (mut collector, mut runs, mut bytes, mut unfilled) = (Runs::default(), Vec::new(), vec![0; size], 0);
-    let mut zeros = vec![Zeros::default(); members.len()];
+    let mut lost = vec![Lost::default(); members.len()];
     for start in (0..size).step_by(SECTOR) {
         let end = (start + SECTOR).min(size);
         let rule = rules.at(start as u64);
@@ -143,12 +143,18 @@ fn expected(members: &[Memory], size: usize, rules: &Rules, fill: Fill, threshol
         }
         if let Verdict::Decided { winner } = vote.verdict {
             let won_by_zeros = members[winner].bytes[start..end].iter().all(|&byte| byte == 0);
-            for (ballot, zeros) in ballots.iter().zip(&mut zeros) {
-                match ballot {
-                    Ballot::Data(own) if *own == &members[winner].bytes[start..end] => {}
-                    Ballot::Data(_) if won_by_zeros => zeros.data += (end - start) as u64,
-                    Ballot::Data(own) if own.iter().all(|&byte| byte == 0) => zeros.replaced += (end - start) as u64,
-                    _ => {}
+            for (ballot, lost) in ballots.iter().zip(&mut lost) {
+                let Ballot::Data(own) = ballot else { continue };
+                if **own == members[winner].bytes[start..end] {
+                    continue;
+                }
+                let outvoting = vote.grouping.holders(winner);
+                lost.outvoted_by |= outvoting;
+                if won_by_zeros {
+                    lost.data_zeroed += (end - start) as u64;
+                    lost.zeroed_by |= outvoting;
+                } else if own.iter().all(|&byte| byte == 0) {
+                    lost.zeros_replaced += (end - start) as u64;
                 }
             }
         }
@@ -159,7 +165,7 @@ fn expected(members: &[Memory], size: usize, rules: &Rules, fill: Fill, threshol
     for run in &runs {
         tally.add(run, SECTOR as u32);
     }
-    tally.add_zeros(&zeros);
+    tally.add_lost(&lost);
     Expected { runs, tally, bytes, unfilled }
 }
 
@@ -179,6 +185,8 @@ fn compare(members: &[&dyn Member], size: usize, rules: &Rules, fill: Fill, thre
             output: with_output.then_some((&collected, fill)),
             rereads: 0,
             scratch_bytes: 0,
+            evidence: None,
+            fillers: &Fillers::default(),
             watch: &(),
         };
         let mut runs = Vec::new();
@@ -365,6 +373,8 @@ fn a_difference_that_passes_is_not_believed() {
             output: None,
             rereads,
             scratch_bytes: 0,
+            evidence: None,
+            fillers: &Fillers::default(),
             watch: &(),
         };
         let outcome = scan(&job, &mut |_| Ok(())).expect("nothing fails here");
@@ -426,6 +436,8 @@ fn a_panic_in_a_thread_ends_the_scan() {
         output: None,
         rereads: 0,
         scratch_bytes: 0,
+        evidence: None,
+        fillers: &Fillers::default(),
         watch: &(),
     };
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| scan(&job, &mut |_| Ok(()))));

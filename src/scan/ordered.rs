@@ -6,7 +6,7 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard},
 };
 
-use super::{job::Outcome, tally::Zeros};
+use super::{job::Outcome, lost::Lost};
 use crate::vote::{Run, Runs};
 
 /// What came out of one window.
@@ -16,8 +16,8 @@ pub(super) struct WindowResult {
     pub(super) runs: Vec<Run>,
     /// Undecided sectors without a filling.
     pub(super) unfilled: u64,
-    /// Zeros against data, one for each member, or none at all.
-    pub(super) zeros: Vec<Zeros>,
+    /// What members hold and lose, one for each member, or none at all.
+    pub(super) lost: Vec<Lost>,
     /// Bytes of the job's ranges up to where this window was looked at.
     pub(super) scanned: u64,
     /// Whether all of the window was looked at.
@@ -90,7 +90,7 @@ impl<'a> Delivery<'a> {
             state.outcome.complete = result.complete;
             state.outcome.scanned_bytes = result.scanned;
             state.outcome.unfilled_sectors += result.unfilled;
-            state.outcome.tally.add_zeros(&result.zeros);
+            state.outcome.tally.add_lost(&result.lost);
             for run in result.runs {
                 if let Some(found) = state.runs.push(run)
                     && delivered.is_ok()

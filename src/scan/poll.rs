@@ -2,7 +2,7 @@
 
 use crate::{
     report::ReadPattern,
-    vote::{ByteRange, MEMBERS_MAX, MEMBERS_MIN, Rule, Rules, SECTOR_MAX, SECTOR_MIN, VirtualSize, elect_size},
+    vote::{ByteRange, Fillers, MEMBERS_MAX, MEMBERS_MIN, Rule, Rules, SECTOR_MAX, SECTOR_MIN, VirtualSize, elect_size},
 };
 
 /// Most threads; beyond that the windows' results alone would pass the memory's bound.
@@ -25,6 +25,8 @@ pub struct Question {
     pub trust: Option<usize>,
     /// Members that are right in a range.
     pub picks: Vec<(ByteRange, usize)>,
+    /// What is taken for a filler: it has no ballot where another member holds something else.
+    pub fillers: Fillers,
     /// How often what differs is read again before it is believed; see [`Job`](super::Job).
     pub rereads: u32,
     /// Threads, from 1 to [`THREADS_MAX`].
@@ -41,6 +43,7 @@ impl Default for Question {
             read_pattern: ReadPattern::Quorum,
             trust: None,
             picks: Vec::new(),
+            fillers: Fillers::default(),
             rereads: 0,
             threads: std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX),
         }
@@ -127,6 +130,8 @@ pub struct Poll {
     pub rules: Rules,
     /// The part to look at, in whole sectors.
     pub range: ByteRange,
+    /// What is taken for a filler.
+    pub fillers: Fillers,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -188,6 +193,9 @@ impl Poll {
             let tail = ByteRange::new(shortest, longest).widened(u64::from(question.sector), longest);
             rules.except(tail, Rule::Unanimity);
         }
+        for unread in question.fillers.unread_by_all(count) {
+            rules.except(unread.widened(u64::from(question.sector), size), Rule::Unread);
+        }
         let mut picked: Vec<(ByteRange, usize)> = Vec::new();
         for &(range, member) in &question.picks {
             let widened = within(range, size, question.sector, "--pick", &mut warnings)?;
@@ -201,7 +209,7 @@ impl Poll {
             Some(range) => within(range, size, question.sector, "--range", &mut warnings)?,
             None => ByteRange::new(0, size),
         };
-        Ok(Self { size_vote, size, sector: question.sector, threshold, rules, range, warnings })
+        Ok(Self { size_vote, size, sector: question.sector, threshold, rules, range, fillers: question.fillers.clone(), warnings })
     }
 }
 

@@ -94,6 +94,7 @@ pub fn scan_as_far(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Se
     if outcome.complete {
         outcome.scanned_bytes = job.ranges.iter().map(|range| range.length()).sum();
     }
+    outcome.weighed = job.evidence.is_some();
     outcome.failures = shared.failures.into_iter().map(OnceLock::into_inner).collect();
     (outcome, error)
 }

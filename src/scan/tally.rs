@@ -1,5 +1,6 @@
 //! Totals, exact however many divergences there are. Pure.
 
+use super::lost::Lost;
 use crate::vote::{Run, Verdict, members_of};
 
 /// What was counted of one member, in sectors.
@@ -17,20 +18,10 @@ pub struct MemberTally {
     pub dissents: u64,
     /// First and last byte of the span in which it dissents.
     pub span: Option<(u64, u64)>,
-    /// Bytes of its zeros that were outvoted by data.
-    pub zeros_replaced: u64,
-    /// Bytes of its data that were outvoted by zeros.
-    pub data_zeroed: u64,
-}
-
-/// What one member's dissent is of, where it is zeros against data: a class of its own, for what one side lost the other may have
-/// been told to drop.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Zeros {
-    /// Bytes of its zeros that data outvoted.
-    pub(super) replaced: u64,
-    /// Bytes of its data that zeros outvoted.
-    pub(super) data: u64,
+    /// Sectors that hold a filler where another member holds something else.
+    pub filler: u64,
+    /// What it holds and loses, where that was weighed.
+    pub lost: Lost,
 }
 
 /// What was counted, in sectors; all the rest is unanimous.
@@ -53,11 +44,10 @@ impl Tally {
         Self { members: vec![MemberTally::default(); members], ..Self::default() }
     }
 
-    /// Counts zeros against data of a window: one for each member, or none at all.
-    pub(super) fn add_zeros(&mut self, zeros: &[Zeros]) {
-        for (member, zeros) in self.members.iter_mut().zip(zeros) {
-            member.zeros_replaced += zeros.replaced;
-            member.data_zeroed += zeros.data;
+    /// Counts what a window's members hold and lose: one for each member, or none at all.
+    pub(super) fn add_lost(&mut self, lost: &[Lost]) {
+        for (member, lost) in self.members.iter_mut().zip(lost) {
+            member.lost.add(lost);
         }
     }
 
@@ -73,6 +63,7 @@ impl Tally {
         let grouping = &run.vote.grouping;
         members_of(grouping.unreadable()).for_each(|member| self.members[member].unreadable += sectors);
         members_of(grouping.absent()).for_each(|member| self.members[member].absent += sectors);
+        members_of(grouping.fillers()).for_each(|member| self.members[member].filler += sectors);
         members_of(grouping.failed()).for_each(|member| self.members[member].failed += sectors);
         for member in members_of(run.vote.dissenters()) {
             let tally = &mut self.members[member];

@@ -3,15 +3,16 @@
 use super::{
     extents::{Piece, State, Track, pieces, track, uniform_vote},
     feeder::WindowTask,
+    lost::{self, Lost},
     ordered::WindowResult,
     private::Copy,
     shared::{BLOCK_BYTES, MAPPED_ALONE_BYTES_MIN, MAPPED_BYTES_MIN, Shared, WINDOW_ALIGNMENT},
-    tally::Zeros,
 };
 use crate::{
+    evidence::Evidence,
     member::ReadError,
     sys::{buffer::Buffer, mapping::Window},
-    vote::{Ballot, ByteRange, Run, Verdict, Vote, is_zero, members_of},
+    vote::{Ballot, ByteRange, Rule, Run, Verdict, Vote},
 };
 
 /// A member's window, as far as it is known.
@@ -46,7 +47,7 @@ pub(super) struct Found {
     runs: Vec<Run>,
     pub(super) unfilled: u64,
     /// One for each member once there is anything to count.
-    zeros: Vec<Zeros>,
+    lost: Vec<Lost>,
 }
 
 /// A place to go back to.
@@ -54,7 +55,7 @@ pub(super) struct Mark {
     runs: usize,
     last: Option<Run>,
     unfilled: u64,
-    zeros: Vec<Zeros>,
+    lost: Vec<Lost>,
 }
 
 impl Found {
@@ -70,7 +71,7 @@ impl Found {
     }
 
     pub(super) fn mark(&self) -> Mark {
-        Mark { runs: self.runs.len(), last: self.runs.last().copied(), unfilled: self.unfilled, zeros: self.zeros.clone() }
+        Mark { runs: self.runs.len(), last: self.runs.last().copied(), unfilled: self.unfilled, lost: self.lost.clone() }
     }
 
     /// Whether anything differs that wasn't known at that place.
@@ -84,21 +85,22 @@ impl Found {
             *last = then;
         }
         self.unfilled = mark.unfilled;
-        self.zeros.clone_from(&mark.zeros);
+        self.lost.clone_from(&mark.lost);
     }
 
-    /// Counts where a sector of zeros lost against data, or data against zeros.
-    pub(super) fn count_zeros(&mut self, vote: &Vote, ballots: &[Ballot]) {
-        let Verdict::Decided { winner } = vote.verdict else { return };
-        let zero = |member: usize| matches!(ballots[member], Ballot::Data(bytes) if is_zero(bytes));
-        let won = zero(winner);
-        for member in members_of(vote.dissenters()) {
-            if won || zero(member) {
-                self.zeros.resize(ballots.len(), Zeros::default());
-                let Ballot::Data(bytes) = ballots[member] else { continue };
-                let count = &mut self.zeros[member];
-                if won { count.data += bytes.len() as u64 } else { count.replaced += bytes.len() as u64 }
-            }
+    /// Counts what members lose in a sector.
+    pub(super) fn count_lost(&mut self, range: ByteRange, vote: &Vote, rule: Rule, ballots: &[Ballot], evidence: Option<&Evidence>) {
+        if matches!(vote.verdict, Verdict::Decided { .. }) && vote.dissenters() != 0 {
+            self.lost.resize(ballots.len(), Lost::default());
+            lost::count(&mut self.lost, range, vote, rule, ballots, evidence);
+        }
+    }
+
+    /// Counts bytes of content that a member holds, of so many.
+    pub(super) fn count_content(&mut self, members: usize, member: usize, bytes: u64) {
+        if bytes > 0 {
+            self.lost.resize(members, Lost::default());
+            self.lost[member].content_held += bytes;
         }
     }
 }
@@ -138,7 +140,7 @@ impl<'a> Worker<'a> {
         WindowResult {
             runs: found.runs,
             unfilled: found.unfilled,
-            zeros: found.zeros,
+            lost: found.lost,
             scanned: task.before + (reached - range.start),
             complete: reached == range.end,
         }

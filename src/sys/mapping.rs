@@ -167,6 +167,32 @@ impl Window {
         // SAFETY: as in `alike`; `bytes` is ordinary memory.
         unsafe { equal(self.map.as_ptr().add(start), bytes.as_ptr(), bytes.len()) }
     }
+
+    /// Bytes at `range` in blocks of `block` that hold anything but zeros, the last of which may be shorter; the answer counts only if
+    /// the window isn't [`spoilt`](Self::spoilt) afterwards.
+    ///
+    /// # Panics
+    /// Where the range leaves the window.
+    #[must_use]
+    pub fn bytes_held(&self, range: Range<usize>, block: usize) -> u64 {
+        const ZEROS: [u8; 4096] = [0; 4096];
+        assert!(range.start <= range.end && range.end <= self.map.len() && block > 0 && block <= ZEROS.len());
+        let mut held = 0;
+        let mut at = range.start;
+        while at < range.end {
+            let length = block.min(range.end - at);
+            // SAFETY: as in `alike`: the block lies inside of the mapping (asserted), and is read through raw pointers alone. Its first
+            // word, read as volatile since it may change, tells most blocks that hold anything without a call.
+            let empty = unsafe {
+                let first = self.map.as_ptr().add(at);
+                let word = first.cast::<u64>();
+                (length < 8 || !word.is_aligned() || word.read_volatile() == 0) && equal(first, ZEROS.as_ptr(), length)
+            };
+            held += if empty { 0 } else { length as u64 };
+            at += length;
+        }
+        held
+    }
 }
 
 /// # Safety

@@ -2,6 +2,7 @@
 
 mod coarse;
 mod fill;
+mod filler;
 mod range;
 mod rules;
 mod runs;
@@ -13,6 +14,7 @@ mod properties;
 
 pub use coarse::CoarseRanges;
 pub use fill::{Fill, marker, vote_bytes};
+pub use filler::{Fillers, Pattern};
 pub use range::ByteRange;
 pub use rules::{Rule, Rules};
 pub use runs::{Run, Runs};
@@ -39,6 +41,8 @@ pub enum Ballot<'a> {
     Unreadable,
     /// The member as a whole can't be read any more; it still counts among the members.
     Failed,
+    /// Bytes that say of themselves that nothing was read there, where another member holds something else: never a version.
+    Filler,
     /// Not read, since a member before it could be (read pattern fifo).
     Unasked,
 }
@@ -69,6 +73,7 @@ const ABSENT: u8 = 0xff;
 const UNREADABLE: u8 = 0xfe;
 const FAILED: u8 = 0xfd;
 const UNASKED: u8 = 0xfc;
+const FILLER: u8 = 0xfb;
 
 impl Grouping {
     /// Groups the ballots by their bytes.
@@ -84,6 +89,7 @@ impl Grouping {
                 Ballot::Absent => ABSENT,
                 Ballot::Unreadable => UNREADABLE,
                 Ballot::Failed => FAILED,
+                Ballot::Filler => FILLER,
                 Ballot::Unasked => UNASKED,
                 // The first ballots of versions alone are compared: as many comparisons as there are versions.
                 Ballot::Data(_) => {
@@ -131,6 +137,12 @@ impl Grouping {
         self.mask(|label| label == FAILED)
     }
 
+    /// The members that hold a filler, as a mask.
+    #[must_use]
+    pub fn fillers(&self) -> u64 {
+        self.mask(|label| label == FILLER)
+    }
+
     /// The versions, each named by its lowest-numbered holder, in that order.
     pub fn versions(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.members()).filter(|&member| usize::from(self.labels[member]) == member)
@@ -151,6 +163,7 @@ impl std::fmt::Debug for Grouping {
                 UNREADABLE => list.entry(&"unreadable"),
                 FAILED => list.entry(&"failed"),
                 UNASKED => list.entry(&"unasked"),
+                FILLER => list.entry(&"filler"),
                 version => list.entry(&version),
             };
         }

@@ -3,6 +3,7 @@
 use std::{ffi::OsStr, fs::File, os::unix::fs::FileExt, path::Path, sync::Arc};
 
 use quorum_img::{
+    evidence::Evidence,
     member::{
         Cache, Member, MemberName, RawMember, Readable,
         qcow2::{Caches, Compression, Opening, Qcow2Member, References, read_header},
@@ -95,6 +96,7 @@ impl Studio {
         let forced = if self.replaces { Forced::of([Guard::Overwrite]) } else { Forced::NOTHING };
         Judge { way: Way::NewImage, forced }.admit(&members, &question, &poll)?;
         let wish = Wish {
+            dependent: Vec::new(),
             output: Path::new(OUTPUT),
             target: Target::File {
                 folder: Box::new(self.disk.clone()),
@@ -111,7 +113,8 @@ impl Studio {
             forced,
             divergences_max: 10_000,
         };
-        let repair = Repair { members: &members, question: &question, poll, wish: &wish, watch: &(), phases: &|_, _| {}, before: &|_| {} };
+        let evidence = Evidence::of(&members, &vec![None; members.len()]);
+        let repair = Repair { members: &members, question: &question, poll, evidence: &evidence, wish: &wish, watch: &(), phases: &|_, _| {}, before: &|_| {} };
         repair.run(Vec::new(), &mut |_, _| Ok(()))
     }
 

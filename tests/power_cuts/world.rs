@@ -76,6 +76,7 @@ impl World {
         let mut id = [0; 16];
         id[..8].copy_from_slice(&Random::of(self.schedule.seed, 77).next().to_le_bytes());
         let wish = InPlaceWish {
+            modified: Vec::new(),
             dry_run: false,
             no_write: self.schedule.no_write.clone(),
             truncate: self.schedule.truncate,

@@ -1,16 +1,11 @@
 //! The plan of an in-place repair: verdicts in, rewrites out. Pure.
 
-use std::time::{Duration, SystemTime};
-
 use super::portions::{Portion, Segments};
 use crate::{
-    repair::judge::Loss,
     scan::MemberTally,
     vote::{ByteRange, CoarseRanges, Run, Verdict, members_of},
 };
 
-/// A dissenter that is newer by more than this than all who outvote it may be the only one that is up to date.
-const NEWER_MIN: Duration = Duration::from_mins(1);
 /// Bytes of checksums, and of an entry's head, for each so many bytes of old data: what the journal takes beside them.
 const ENTRY_BYTES: u64 = 96;
 /// Checksums of old and new bytes for each unit of 512 bytes.
@@ -21,8 +16,6 @@ const HASHES_BYTES: u64 = 16;
 pub struct Standing {
     /// Its size in bytes.
     pub size: u64,
-    /// When it was modified.
-    pub modified: Option<SystemTime>,
     /// Whether it may be written to.
     pub written: bool,
     /// The block in bytes that can be written without reading it first.
@@ -54,7 +47,7 @@ impl Duties {
     pub fn of(run: &Run, among: u64) -> Self {
         let Verdict::Decided { .. } = run.vote.verdict else { return Self::default() };
         let grouping = &run.vote.grouping;
-        Self { rewrite: run.vote.dissenters() & among, extend: grouping.absent() & among, heal: grouping.unreadable() & among }
+        Self { rewrite: (run.vote.dissenters() | grouping.fillers()) & among, extend: grouping.absent() & among, heal: grouping.unreadable() & among }
     }
 
     /// All of them.
@@ -75,10 +68,6 @@ pub struct MemberPlan {
     pub unreadable_bytes: u64,
     /// Bytes that it lacks and that can't be added: behind a sector that is undecided, or where it is a device.
     pub left_bytes: u64,
-    /// Divergences in which it is outvoted.
-    pub dissents: u64,
-    /// Those in which it was modified more than a minute after all who outvote it.
-    pub newer: u64,
     /// Its new length in bytes, where it grows.
     pub extend_to: Option<u64>,
     /// Its new length in bytes, where it is cut.
@@ -87,8 +76,6 @@ pub struct MemberPlan {
     pub surplus_bytes: u64,
     /// Whether its size can't be changed.
     pub fixed_size: bool,
-    /// Bytes of data that any member holds behind its end.
-    tail_data: u64,
     /// Whether it may be written to.
     pub written: bool,
     /// Bytes of zeros of its own that data replaces, and bytes of data that zeros replace.
@@ -102,18 +89,6 @@ impl MemberPlan {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.dissenting_bytes + self.absent_bytes + self.unreadable_bytes
-    }
-
-    /// Bytes of data that it holds wrongly or lacks: the measure of what it lost. Holes that it lacks are no loss.
-    #[must_use]
-    pub fn lost_bytes(&self) -> u64 {
-        self.dissenting_bytes + self.tail_data.min(self.absent_bytes + self.left_bytes)
-    }
-
-    /// What it would lose; `begun`: an earlier session has written to it, and its time says nothing.
-    #[must_use]
-    pub fn loss(&self, begun: bool) -> Loss {
-        Loss { written: self.written, bytes: self.lost_bytes(), newer: if begun { 0 } else { self.newer } }
     }
 
     /// Whether there is anything to be done to it, may it be written to or not.
@@ -171,7 +146,6 @@ impl Planner {
             written: standing.written,
             surplus_bytes: standing.size.saturating_sub(size),
             fixed_size: !standing.grows,
-            tail_data: standing.tail_data,
             truncate_to: (standing.written && standing.truncated && standing.size > size).then_some(size),
             ..MemberPlan::default()
         });
@@ -203,7 +177,7 @@ impl Planner {
     pub fn add(&mut self, run: &Run) {
         let length = run.range.length();
         let grouping = &run.vote.grouping;
-        let Verdict::Decided { winner } = run.vote.verdict else {
+        let Verdict::Decided { .. } = run.vote.verdict else {
             for member in members_of(grouping.absent() & self.open) {
                 self.extend_to[member] = run.range.start;
             }
@@ -211,14 +185,8 @@ impl Planner {
             return;
         };
         let all = Duties::of(run, u64::MAX);
-        let outvoting = members_of(grouping.holders(winner));
-        let newest = outvoting.map(|member| self.standings[member].modified).reduce(|a, b| Some(a?.max(b?))).flatten();
         for member in members_of(all.rewrite) {
-            let plan = &mut self.members[member];
-            plan.dissenting_bytes += length;
-            plan.dissents += 1;
-            let later = self.standings[member].modified.zip(newest).and_then(|(own, newest)| own.duration_since(newest).ok());
-            plan.newer += u64::from(later.is_some_and(|by| by > NEWER_MIN));
+            self.members[member].dissenting_bytes += length;
         }
         members_of(all.heal).for_each(|member| self.members[member].unreadable_bytes += length);
         for member in members_of(all.extend) {
@@ -257,7 +225,7 @@ impl Planner {
     pub fn finish(mut self, counted: &[MemberTally]) -> Plan {
         for (member, plan) in self.members.iter_mut().enumerate() {
             let standing = &self.standings[member];
-            (plan.zeros_replaced, plan.data_zeroed) = (counted[member].zeros_replaced, counted[member].data_zeroed);
+            (plan.zeros_replaced, plan.data_zeroed) = (counted[member].lost.zeros_replaced, counted[member].lost.data_zeroed);
             let end = self.extend_to[member].min(self.size);
             plan.extend_to = (plan.written && plan.absent_bytes > 0 && end > standing.size).then_some(end);
             if plan.extend_to.is_some() {

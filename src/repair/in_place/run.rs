@@ -1,21 +1,24 @@
 //! An in-place repair from end to end: vote, plan, judge, journal, write, sync, read back, report.
 
+use std::time::SystemTime;
+
 use super::{
     amounts::data_bytes,
     batch::Flow,
     clusters::Clusters,
     outcome::{Done, listed, refused_in_place},
-    plan::{Plan, Planner, Standing},
+    plan::{MemberPlan, Plan, Planner, Standing},
     rewriter::{Progress, Rewriter, Stop},
     survey::Survey,
     wish::{InPlace, Proposal},
 };
 use crate::{
+    evidence::Evidence,
     member::{Image, Readable},
     repair::{
-        RepairError,
+        Earlier, RepairError,
         journal::Journal,
-        judge::{Guard, Judge, Losses, Way},
+        judge::{Guard, Judge, Stand, Way, Weighing},
     },
     report::{InPlaceReport, Picked, Report, Span},
     scan::{Checked, Findings, Job, Limits, Listener, Outcome, make_report, scan},
@@ -48,7 +51,10 @@ impl InPlace<'_> {
         };
         self.refuse_half_written(unfinished.as_ref(), begun)?;
         let mut survey = Survey::new(self.members, |index| self.is_written(index));
-        let (checked, planner) = self.vote(begun, &mut survey, listener)?;
+        let modified: Vec<Option<SystemTime>> =
+            self.wish.modified.iter().enumerate().map(|(index, &time)| time.filter(|_| begun >> index & 1 == 0)).collect();
+        let evidence = Evidence::of(self.members, &modified);
+        let (checked, planner) = self.vote(&evidence, &mut survey, listener)?;
         let plan = planner.finish(&checked.outcome.tally.members);
         let composed_blocks = checked.findings.composed_blocks();
         let listed = listed(&checked.findings, &plan);
@@ -64,7 +70,9 @@ impl InPlace<'_> {
             format!("{}: {} bytes that it lacks at its end can't be added: {why}", member.name(), plan.left_bytes)
         }));
         let failed = checked.outcome.failures.iter().any(Option::is_some);
-        let mut report = make_report("repair", self.members, self.question, self.poll, checked, warnings);
+        let stands = self.stands(&evidence, &checked, &plan);
+        let guards = Judge::reported(&stands, self.wish.forced);
+        let mut report = make_report("repair", self.members, self.question, self.poll, checked, warnings, guards);
         if self.wish.earlier.is_some() {
             report.range = None;
         }
@@ -93,7 +101,7 @@ impl InPlace<'_> {
             again.iter_mut().zip(self.members).filter(|(_, member)| member.image().is_some()).for_each(|(ranges, _)| ranges.clear());
             let again_bytes = again.iter().flatten().map(|range| range.length()).sum();
             let work = !plan.is_empty() || unfinished.is_some();
-            let refused = self.judged(&plan, &survey, begun).err().or(standing_there.filter(|_| !plan.is_empty()));
+            let refused = self.judged(&stands, &plan, &survey).err().or(standing_there.filter(|_| !plan.is_empty()));
             if self.watch.stopped() {
                 code = 130;
             } else if let Some(refusal) = refused {
@@ -121,8 +129,7 @@ impl InPlace<'_> {
         Ok(report)
     }
 
-    fn vote(&self, begun: u64, survey: &mut Survey, listener: Listener) -> Result<(Checked, Planner), RepairError> {
-        let modified = |index: usize| self.members[index].modified().filter(|_| begun >> index & 1 == 0);
+    fn vote(&self, evidence: &Evidence, survey: &mut Survey, listener: Listener) -> Result<(Checked, Planner), RepairError> {
         let stopped = || self.watch.stopped();
         let standings = self.members.iter().enumerate().map(|(index, member)| {
             let surplus = ByteRange::new(self.poll.size.min(member.size()), member.size());
@@ -133,7 +140,6 @@ impl InPlace<'_> {
             let truncated = self.wish.truncate && self.is_written(index) && resizable;
             Standing {
                 size: member.size(),
-                modified: modified(index),
                 written: self.is_written(index),
                 block_bytes: self.block_bytes(index),
                 grows: resizable,
@@ -142,16 +148,12 @@ impl InPlace<'_> {
                 surplus_data: if truncated { data_bytes(&[*member], surplus, &stopped) } else { 0 },
             }
         });
-        let ranges = match &self.wish.earlier {
-            Some(earlier) => earlier.ranges().to_vec(),
-            None if self.poll.range.is_empty() => Vec::new(),
-            None => vec![self.poll.range],
-        };
+        let ranges = self.ranges();
         let mut planner = Planner::new(self.poll.size, self.poll.sector, &ranges, standings.collect(), self.wish.portion_bytes);
         let limits = Limits { divergences: self.wish.divergences_max, fill: Fill::Fail };
-        let mut findings = Findings::of(self.members, limits);
+        let mut findings = Findings::of(evidence, limits);
         (self.phases)("voting", ranges.iter().map(|range| range.length()).sum());
-        let job = Job::new(self.members, self.question, self.poll, &ranges, self.watch);
+        let job = Job::new(self.members, self.question, self.poll, &ranges, self.watch).weighing(evidence);
         let outcome: Outcome = scan(&job, &mut |run| {
             findings.add(run);
             planner.add(run);
@@ -177,21 +179,46 @@ impl InPlace<'_> {
         }
     }
 
+    /// What is voted on.
+    fn ranges(&self) -> Vec<ByteRange> {
+        match &self.wish.earlier {
+            Some(earlier) => earlier.ranges().to_vec(),
+            None if self.poll.range.is_empty() => Vec::new(),
+            None => vec![self.poll.range],
+        }
+    }
+
+    /// The guards that stand before what the plan would do.
+    fn stands(&self, evidence: &Evidence, checked: &Checked, plan: &Plan) -> Vec<Stand> {
+        if !checked.outcome.complete {
+            return Vec::new(); // nothing is going to be written
+        }
+        let those = |which: &dyn Fn(&MemberPlan) -> bool| {
+            plan.members.iter().enumerate().filter(|(_, member)| which(member)).fold(0, |mask, (index, _)| mask | 1 << index)
+        };
+        let weighing = Weighing {
+            members: self.members,
+            question: self.question,
+            poll: self.poll,
+            evidence,
+            ranges: &self.ranges(),
+            losers: those(&|member| member.written),
+            cut: those(&|member| member.truncate_to.is_some()),
+            max_damage: self.wish.max_damage,
+            dependent: &self.wish.dependent,
+            content: self.wish.earlier.as_ref().map_or(&[], Earlier::content),
+            stopped: &|| self.watch.stopped(),
+        };
+        weighing.stands(&checked.outcome, &checked.findings)
+    }
+
     /// Refuses a plan that may do harm, or that can't be carried out.
-    fn judged(&self, plan: &Plan, survey: &Survey, begun: u64) -> Result<(), RepairError> {
-        let stopped = || self.watch.stopped();
+    fn judged(&self, stands: &[Stand], plan: &Plan, survey: &Survey) -> Result<(), RepairError> {
         if !plan.is_empty() {
-            let losses = Losses {
-                members: self.members,
-                each: plan.members.iter().enumerate().map(|(index, member)| member.loss(begun >> index & 1 == 1)).collect(),
-                data_bytes: data_bytes(self.members, ByteRange::new(0, self.poll.size), &stopped),
-                max_damage: self.wish.max_damage,
-                dependent: &self.wish.dependent,
-            };
-            self.judge().losses(&losses)?;
+            self.judge().heed(stands)?;
         }
         let journalled = self.wish.journal.is_some() || self.wish.dry_run;
-        self.judge().images(survey.needs(|index| plan.members[index].is_rewritten()), journalled, &stopped)
+        self.judge().images(survey.needs(|index| plan.members[index].is_rewritten()), journalled, &|| self.watch.stopped())
     }
 
     fn judge(&self) -> Judge {

@@ -1,6 +1,6 @@
 //! What is asked of an in-place repair, and what is proposed before it.
 
-use std::ffi::OsStr;
+use std::{ffi::OsStr, time::SystemTime};
 
 use crate::{
     member::{Member, MemberName},
@@ -26,9 +26,11 @@ pub struct InPlaceWish<'a> {
     pub dry_run: bool,
     /// Members that are never written to.
     pub no_write: Vec<usize>,
+    /// When each member was modified by others than this program, where that is known.
+    pub modified: Vec<Option<SystemTime>>,
     /// Cut what lies behind the virtual size.
     pub truncate: bool,
-    /// How much of the data a member may lose, in percent.
+    /// How much of its content a member may lose, in percent.
     pub max_damage: f64,
     /// Where the journal goes; none where none is wanted.
     pub journal: Option<JournalPlace<'a>>,

@@ -1,39 +1,15 @@
 //! What a longer member holds behind the voted end.
 
-use super::guards::{Guard, Judge};
 use crate::{
     member::{Extent, Member},
-    repair::{Phases, RepairError},
     vote::is_zero,
 };
 
 /// Bytes looked at in one go.
 const STEP_BYTES: usize = 1 << 20;
 
-impl Judge {
-    /// Refuses an image of `size` bytes that would cut off what a longer member holds.
-    ///
-    /// # Errors
-    /// The first such member, with the offset of its data.
-    pub(in crate::repair) fn cuts(
-        self,
-        members: &[&dyn Member],
-        size: u64,
-        phases: Phases,
-        stopped: &dyn Fn() -> bool,
-    ) -> Result<(), RepairError> {
-        for member in members.iter().filter(|member| member.size() > size && self.heeds(Guard::Cuts)) {
-            phases("looking behind the end", 0);
-            if let Some(offset) = data_behind(*member, size, stopped) {
-                return Err(RepairError::CutsOff { member: member.name().clone(), offset, size, longer: member.size() });
-            }
-        }
-        Ok(())
-    }
-}
-
 /// The first byte from `size` on that isn't known to be zero: what can't be read isn't known.
-fn data_behind(member: &dyn Member, size: u64, stopped: &dyn Fn() -> bool) -> Option<u64> {
+pub(super) fn data_behind(member: &dyn Member, size: u64, stopped: &dyn Fn() -> bool) -> Option<u64> {
     let mut at = size;
     let mut bytes = vec![0; STEP_BYTES];
     while at < member.size() && !stopped() {

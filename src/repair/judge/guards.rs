@@ -18,14 +18,22 @@ pub enum Guard {
     Minority,
     /// The virtual size has no winner.
     Size,
-    /// A longer member holds data behind the voted end.
-    Cuts,
-    /// Members share storage.
-    Shared,
-    /// A member loses so much that it may be stale, or a copy of another disk.
-    Stale,
     /// A member that loses is newer than those that outvote it.
     Newer,
+    /// A member loses content to zeros.
+    Zeros,
+    /// Members without content outvote one that has some.
+    Empty,
+    /// A longer member holds content behind the voted end.
+    Cuts,
+    /// A member loses so much that it may be stale, or a copy of another disk.
+    Stale,
+    /// A member says that it is a copy of another disk than those that outvote it.
+    Stranger,
+    /// What makes a member one leg of an array would become another leg's.
+    DeviceMetadata,
+    /// Members share storage.
+    Shared,
     /// Something stands where the output goes.
     Overwrite,
     /// The output is a block device; or, in place, a member is one whose users can't be seen.
@@ -73,14 +81,18 @@ const fn row(guard: Guard, word: Option<&'static str>, in_place: Stance, new_ima
 use Stance::{Passes, Refuses, Tells};
 
 /// Who refuses what, in the order of [`Guard`].
-pub const TABLE: [Row; 13] = [
+pub const TABLE: [Row; 17] = [
     //                                              in place  new image
     row(Guard::Minority, Some("minority"), /*  */ Refuses, Refuses),
     row(Guard::Size, None, /*                  */ Refuses, Refuses),
-    row(Guard::Cuts, None, /*                  */ Passes, Refuses),
-    row(Guard::Shared, Some("shared"), /*      */ Refuses, Tells),
-    row(Guard::Stale, Some("stale"), /*        */ Refuses, Passes),
-    row(Guard::Newer, Some("newer"), /*        */ Refuses, Tells),
+    row(Guard::Newer, Some("newer"), /*        */ Refuses, Refuses),
+    row(Guard::Zeros, Some("zeros"), /*        */ Refuses, Refuses),
+    row(Guard::Empty, Some("empty"), /*        */ Refuses, Refuses),
+    row(Guard::Cuts, Some("cuts"), /*          */ Refuses, Refuses),
+    row(Guard::Stale, Some("stale"), /*        */ Refuses, Tells),
+    row(Guard::Stranger, Some("stranger"), /*  */ Refuses, Tells),
+    row(Guard::DeviceMetadata, Some("device-metadata"), Refuses, Tells),
+    row(Guard::Shared, Some("shared"), /*      */ Refuses, Refuses),
     row(Guard::Overwrite, Some("overwrite"), /**/ Passes, Refuses),
     row(Guard::Device, Some("device"), /*      */ Refuses, Refuses),
     row(Guard::Space, Some("space"), /*        */ Refuses, Refuses),
@@ -124,12 +136,17 @@ impl Judge {
     /// Whether that guard, where it stands, keeps this way of writing from it.
     #[must_use]
     pub fn heeds(self, guard: Guard) -> bool {
+        self.stance(guard) == Refuses && !(TABLE[guard as usize].word.is_some() && self.forced.has(guard))
+    }
+
+    /// What a guard does to this way of writing, whatever the user says.
+    #[must_use]
+    pub fn stance(self, guard: Guard) -> Stance {
         let row = &TABLE[guard as usize]; // in their order
-        let stance = match self.way {
+        match self.way {
             Way::NewImage => row.new_image,
             Way::InPlace => row.in_place,
-        };
-        stance == Refuses && !(row.word.is_some() && self.forced.has(guard))
+        }
     }
 
     /// What the locks of members that are rewritten may do without.

@@ -2,18 +2,21 @@
 //! undo has its own three words. What a member's kind can't do, it says itself (`Image::obstacles`); whether it may be passed over is said here.
 //!
 //! From outside: [`TABLE`] says which guard refuses which way, [`Forced`] what the user overrides, and a [`Judge`] of both is asked:
-//! [`Judge::lock_force`] before members are locked, [`Judge::admit`] before anything is read, `cuts` before an image is made, `losses` and `images` of a plan, `output` and `room` of a
-//! target.
+//! [`Judge::lock_force`] before members are locked, [`Judge::admit`] before anything is read, `heed` of the guards that stand after a
+//! vote ([`Weighing::stands`], which gathers a [`Case`]), `images` of a plan, `output` and `room` of a target.
 
 mod behind;
+mod case;
+mod contents;
 mod guards;
 mod images;
-mod losses;
 mod output;
 mod threshold;
+mod weigh;
 
+pub use case::{Case, Content, Stand, ZEROED_MAX};
 pub use guards::{Forced, Guard, Judge, Row, Stance, TABLE, Way};
 pub use images::ImageNeeds;
-pub use losses::{Loss, Losses};
 pub use output::Occupant;
+pub use weigh::{MAX_DAMAGE, Weighing};
 pub(super) use output::{capacity, surroundings};

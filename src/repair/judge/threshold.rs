@@ -1,11 +1,13 @@
 //! What must hold before anything is read.
 
-use super::guards::{Guard, Judge};
+use super::{
+    guards::{Guard, Judge},
+    weigh::minority,
+};
 use crate::{
     member::Member,
     repair::RepairError,
-    report::ReadPattern,
-    scan::{Poll, Question, majority},
+    scan::{Poll, Question},
     vote::VirtualSize,
 };
 
@@ -15,11 +17,7 @@ impl Judge {
     /// # Errors
     /// A refusal with its override's word, or with the option that decides.
     pub fn admit(self, members: &[&dyn Member], question: &Question, poll: &Poll) -> Result<(), RepairError> {
-        let fifo = question.read_pattern == ReadPattern::Fifo;
-        let needed = majority(members.len());
-        if poll.threshold < needed && question.trust.is_none() && !fifo && self.heeds(Guard::Minority) {
-            return Err(RepairError::Minority { threshold: poll.threshold, members: members.len(), majority: needed });
-        }
+        self.heed(&minority(members.len(), question, poll).into_iter().collect::<Vec<_>>())?;
         if let (VirtualSize::Undecided { .. }, true) = (&poll.size_vote, self.heeds(Guard::Size)) {
             let sizes = members.iter().map(|member| format!("{} has {} bytes", member.name(), member.size()));
             return Err(RepairError::SizeUndecided { sizes: sizes.collect::<Vec<_>>().join(", ") });

@@ -31,7 +31,7 @@ impl Repair<'_> {
             let (what, hint) = ("a block device takes a raw image".into(), "leave -O qcow2 out, or name a file");
             return Err(RepairError::Target { output: self.output_name(), what, hint });
         }
-        match self.judged() {
+        match self.judge().admit(self.members, self.question, &self.poll) {
             Err(refusal) if refusal.exit_code() == 2 => {
                 let output = (self.wish.output, self.wish.qcow2.is_some());
                 return Ok(refused_image(self.members, self.question, &self.poll, output, warnings, &refusal));
@@ -58,15 +58,6 @@ impl Repair<'_> {
         };
         report.range = asked;
         Ok(report)
-    }
-
-    /// What must hold before anything is read; or the refusal.
-    fn judged(&self) -> Result<(), RepairError> {
-        self.judge().admit(self.members, self.question, &self.poll)?;
-        if self.question.size.is_some() || self.question.trust.is_some() {
-            return Ok(());
-        }
-        self.judge().cuts(self.members, self.poll.size, self.phases, &|| self.watch.stopped())
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -155,11 +146,11 @@ impl Repair<'_> {
     /// A device can't appear complete: all is voted on, and every filling found, before the first byte is written.
     fn to_device(&self, device: &dyn Storage, warnings: &[String], listener: Listener) -> Result<Written, RepairError> {
         let mut written = self.rehearse(listener)?;
-        let Written { checked, unfilled, error, .. } = &written;
-        if error.is_some() || !checked.outcome.complete || *unfilled > 0 || self.any_changed() {
+        let Written { checked, unfilled, error, refused, .. } = &written;
+        if error.is_some() || refused.is_some() || !checked.outcome.complete || *unfilled > 0 || self.any_changed() {
             return Ok(written);
         }
-        (self.before)(&[warnings, &newer_warnings(self.members, &checked.findings)].concat());
+        (self.before)(&[warnings, &newer_warnings(self.members, &checked.findings, &|_| false)].concat());
         let overwritten = self.overwrite(device, &mut written);
         written.heed(overwritten);
         Ok(written)

@@ -5,7 +5,11 @@ use std::path::Path;
 use super::{wish::Repair, writer::Writer};
 use crate::{
     member::{Member, MemberName},
-    repair::{RepairError, refused::refused_report},
+    repair::{
+        Earlier, RepairError,
+        judge::{Judge, MAX_DAMAGE, Stand, Weighing},
+        refused::refused_report,
+    },
     report::{Picked, RepairReport, Report, Span},
     scan::{Checked, Poll, Question, make_report},
     vote::Fill,
@@ -45,6 +49,10 @@ pub(super) struct Written {
     pub(super) from_medium: bool,
     /// Sectors outside of an earlier report's list that could not be read from the first member.
     pub(super) copied_from_others: u64,
+    /// The guards that stand.
+    pub(super) stands: Vec<Stand>,
+    /// Why nothing was kept, where one of them is heeded.
+    pub(super) refused: Option<RepairError>,
     /// What failed: it is of no use then, or its name may be lost.
     pub(super) error: Option<RepairError>,
 }
@@ -63,6 +71,8 @@ impl Written {
             sha256: None,
             from_medium: false,
             copied_from_others: 0,
+            stands: Vec::new(),
+            refused: None,
             error: None,
         }
     }
@@ -89,6 +99,31 @@ impl Written {
 }
 
 impl Repair<'_> {
+    /// Weighs what was voted before anything of it is kept: where a guard is heeded nothing is.
+    pub(super) fn weigh(&self, written: &mut Written) {
+        if !written.checked.outcome.complete {
+            return;
+        }
+        let weighing = Weighing {
+            members: self.members,
+            question: self.question,
+            poll: &self.poll,
+            evidence: self.evidence,
+            ranges: &self.ranges(),
+            losers: u64::MAX,
+            cut: u64::MAX,
+            max_damage: MAX_DAMAGE,
+            dependent: &self.wish.dependent,
+            content: self.wish.earlier.as_ref().map_or(&[], Earlier::content),
+            stopped: &|| self.watch.stopped(),
+        };
+        written.stands = weighing.stands(&written.checked.outcome, &written.checked.findings);
+        if let Err(refusal) = self.judge().heed(&written.stands) {
+            written.usable = false;
+            written.refused = Some(refusal);
+        }
+    }
+
     /// The report where writing failed before the vote had come to its end: nothing of it is kept.
     pub(super) fn broken_off(&self, error: &RepairError, warnings: Vec<String>) -> Report {
         let (output, format) = (self.output_name().to_string(), format_name(self.wish.qcow2.is_some()));
@@ -130,19 +165,22 @@ impl Repair<'_> {
             unfilled_sectors: written.unfilled,
             picked: picked.map(|&(range, member)| Picked { span: Span::from(range), member }).collect(),
             sha256: written.sha256,
-            refused: None,
+            refused: written.refused.as_ref().map(ToString::to_string),
             error: written.error.as_ref().map(ToString::to_string),
         };
         let failed = written.error.as_ref().map(RepairError::exit_code);
         let proven = section.sha256.is_some();
         let stopped = self.watch.stopped();
-        let mut report = make_report("repair", self.members, self.question, &self.poll, written.checked, warnings);
+        let refused = written.refused.as_ref().map(RepairError::exit_code);
+        let guards = Judge::reported(&written.stands, self.wish.forced);
+        let mut report = make_report("repair", self.members, self.question, &self.poll, written.checked, warnings, guards);
         let settled = if undecided > 0 || section.unfilled_sectors > 0 { 2 } else { 0 };
         report.exit_code = match report.exit_code {
             130 if stopped || failed.is_none() => 130,
             code if failed.is_some() => failed.unwrap_or(code),
             _ if stopped && !section.written => 130,
             3 => 3,
+            _ if refused.is_some() => refused.unwrap_or(2),
             _ if section.written && proven => 0,
             _ => settled,
         };

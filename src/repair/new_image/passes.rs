@@ -77,6 +77,7 @@ impl Repair<'_> {
         if let Some(error) = error {
             written.fail(error);
         }
+        self.weigh(&mut written);
         if written.usable {
             let completed = self.complete(making, writer, &mut written);
             written.heed(completed);
@@ -109,7 +110,9 @@ impl Repair<'_> {
         let (mut checked, error) = self.vote("voting", Some(&Nowhere), self.findings(), listener)?;
         checked.outcome.complete &= copied.complete;
         let unfilled = copied.tally.undecided.max(checked.outcome.unfilled_sectors);
-        Ok(Written { error, ..Written::nothing(checked, unfilled) })
+        let mut written = Written { error, ..Written::nothing(checked, unfilled) };
+        self.weigh(&mut written);
+        Ok(written)
     }
 
     /// Votes, clones the member that needs the fewest changes, and writes those.
@@ -131,10 +134,16 @@ impl Repair<'_> {
         let base = base.filter(|_| checked.outcome.complete && !(undecided && self.wish.fill == Fill::Fail));
         let Some((base, (ranges, changes))) = base.and_then(|base| Some((base, checked.findings.changes_of(base)?))) else {
             let unfilled = checked.outcome.tally.undecided;
-            return Ok(Written { error, ..Written::nothing(checked, unfilled) });
+            let mut written = Written { error, ..Written::nothing(checked, unfilled) };
+            self.weigh(&mut written);
+            return Ok(written);
         };
         let ranges = ranges.finish(u64::from(self.poll.sector), self.poll.size);
         let mut written = Written { method: "clone", base: Some(base), ..Written::nothing(checked, 0) };
+        self.weigh(&mut written);
+        if written.refused.is_some() {
+            return Ok(written);
+        }
         let patched = self.patch(new, folder, &ranges, changes, &mut written);
         written.heed(patched);
         Ok(written)
@@ -209,7 +218,7 @@ impl Repair<'_> {
     }
 
     pub(super) fn findings(&self) -> Findings {
-        Findings::of(self.members, self.limits())
+        Findings::of(self.evidence, self.limits())
     }
 
     /// What is voted on.
@@ -239,7 +248,7 @@ impl Repair<'_> {
         output: Option<&dyn Output>,
         sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send),
     ) -> (Outcome, Option<RepairError>) {
-        let mut job = Job::new(self.members, self.question, &self.poll, ranges, self.watch).ruled_by(rules).in_threads(threads);
+        let mut job = Job::new(self.members, self.question, &self.poll, ranges, self.watch).weighing(self.evidence).ruled_by(rules).in_threads(threads);
         if let Some(output) = output {
             // A cluster that is compressed, and the one that it was made from.
             let compressed = self.wish.qcow2.filter(|options| options.compressed);
@@ -275,7 +284,9 @@ impl Repair<'_> {
         let (found, unfilled) = (digest.finish(), outcome.unfilled_sectors);
         let wrong = outcome.complete && unfilled == 0 && found != expected;
         let error = wrong.then(|| RepairError::Digest { output: self.output_name(), found, expected: expected.to_owned() });
-        Ok(Written { error, ..Written::nothing(Checked { outcome, findings }, unfilled) })
+        let mut written = Written { error, ..Written::nothing(Checked { outcome, findings }, unfilled) };
+        self.weigh(&mut written);
+        Ok(written)
     }
 
     /// Syncs, and reads back past the page cache.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{qcow2::Options, target::Target};
 use crate::{
+    evidence::Evidence,
     member::{Member, MemberName},
     repair::{
         Earlier, Forced, Phases, RepairError,
@@ -31,6 +32,8 @@ pub struct Wish<'a> {
     pub verify: bool,
     /// The digest that the guest-visible bytes must have, in lower-case hex.
     pub expected_sha256: Option<String>,
+    /// Members that share storage, in words.
+    pub dependent: Vec<String>,
     /// An earlier report.
     pub earlier: Option<Earlier>,
     /// Overridden refusals.
@@ -47,6 +50,8 @@ pub struct Repair<'a> {
     pub question: &'a Question,
     /// What is known before it; see [`Judge::admit`].
     pub poll: Poll,
+    /// What is known of them beside their ballots.
+    pub evidence: &'a Evidence<'a>,
     /// What the user wants of the image.
     pub wish: &'a Wish<'a>,
     /// Who watches.

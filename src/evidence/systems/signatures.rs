@@ -1,6 +1,6 @@
 //! File systems, recognised by their signatures, with the time of their last write where the superblock tells it.
 
-use super::{ReadAt, bytes_at};
+use super::super::{ReadAt, bytes_at};
 use crate::member::escaped;
 
 /// What a signature says.

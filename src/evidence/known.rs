@@ -1,0 +1,149 @@
+//! What is known of all members beside their ballots, gathered before the vote.
+
+use std::time::{Duration, SystemTime};
+
+use super::{
+    Ages, FreeSpace, Id, PartitionTable, ReadAt,
+    age::AgeOf,
+    read_partitions,
+    systems::{DeviceMetadata, ask, device_metadata},
+};
+use crate::{member::Member, vote::ByteRange};
+
+/// A member that is newer by less than this was perhaps only copied later.
+const NEWER_MIN: Duration = Duration::from_mins(1);
+
+/// What one member says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Who it is.
+    pub ids: Vec<Id>,
+    /// How old its parts are, by their contents.
+    pub ages: Vec<AgeOf>,
+    /// What differs between legs of an array by design.
+    pub device_metadata: Vec<DeviceMetadata>,
+    /// Its partition table.
+    pub table: Option<PartitionTable>,
+}
+
+/// When a file was modified, and by whose clock: times of one file system alone can be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// When.
+    pub time: SystemTime,
+    /// Which file system set it.
+    pub clock: u64,
+}
+
+/// Who is newer than whom.
+#[derive(Clone, Debug, Default)]
+pub struct Seniority {
+    /// By their contents.
+    pub ages: Ages,
+    /// When each was modified, where its file tells.
+    pub stamps: Vec<Option<Stamp>>,
+}
+
+/// What is known of all of them.
+pub struct Evidence<'a> {
+    /// One for each member.
+    pub members: Vec<Known>,
+    /// Who is newer than whom.
+    pub seniority: Seniority,
+    free: FreeSpace<'a>,
+}
+
+/// By what a member is newer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// By what it holds.
+    Contents,
+    /// By its file's time.
+    Time,
+}
+
+impl Known {
+    /// What a disk's bytes say, from its start and in each of its partitions.
+    #[must_use]
+    pub fn of(disk: &(impl ReadAt + ?Sized)) -> Self {
+        let table = read_partitions(disk);
+        let mut known = Self { table, ..Self::default() };
+        let parts: Vec<ByteRange> = std::iter::once(ByteRange::new(0, disk.length()))
+            .chain(known.table.iter().flat_map(|table| &table.partitions).map(|partition| partition.range))
+            .collect();
+        for part in parts {
+            let said = ask(disk, part.start, part.length());
+            known.ids.extend(said.ids);
+            known.ages.extend(said.age.map(|age| AgeOf { range: part, age }));
+            known.device_metadata.extend(device_metadata(disk, part.start, part.length()));
+        }
+        if let Some(table) = &known.table {
+            let kind = if table.kind == "gpt" { "GPT" } else { "MBR" };
+            known.ids.extend(table.id.iter().map(|id| Id { kind, value: id.clone(), summed: kind == "GPT" }));
+            let own = table.partitions.iter().filter_map(|partition| partition.id);
+            known.ids.extend(own.map(|id| Id { kind: "partition", value: id.to_vec(), summed: true }));
+        }
+        known
+    }
+}
+
+impl<'a> Evidence<'a> {
+    /// Looks at each of `members`. `modified` tells when each was modified by others than this program, where that is known.
+    #[must_use]
+    pub fn of(members: &'a [&'a dyn Member], modified: &[Option<SystemTime>]) -> Self {
+        let known: Vec<Known> = members
+            .iter()
+            .map(|member| if member.failure().is_none() { Known::of(*member) } else { Known::default() })
+            .collect();
+        let stamp = |(member, time): (&&dyn Member, &Option<SystemTime>)| Some(Stamp { time: (*time)?, clock: member.clock()? });
+        let mut starts: Vec<u64> = known.first().map_or_else(Vec::new, |first| {
+            first.ages.iter().map(|age| age.range.start).chain([0]).collect()
+        });
+        starts.sort_unstable();
+        starts.dedup();
+        Self {
+            seniority: Seniority {
+                ages: Ages::of(&known.iter().map(|known| known.ages.clone()).collect::<Vec<_>>()),
+                stamps: members.iter().zip(modified).map(stamp).collect(),
+            },
+            free: FreeSpace::of(members, &starts),
+            members: known,
+        }
+    }
+
+    /// The partition table that most members hold; the first of them where that is a tie.
+    #[must_use]
+    pub fn partitions(&self) -> Option<&PartitionTable> {
+        let tables = || self.members.iter().filter_map(|known| known.table.as_ref());
+        let alike = |table: &PartitionTable| tables().filter(|other| other.partitions == table.partitions).count();
+        // `max_by_key` would take the last of several.
+        tables().collect::<Vec<_>>().into_iter().rev().max_by_key(|table| alike(table))
+    }
+
+    /// Whether every member's file system calls all of `range` free.
+    #[must_use]
+    pub fn is_free(&self, range: ByteRange) -> bool {
+        self.free.has(range)
+    }
+}
+
+impl Seniority {
+    /// Whether `member` is newer at `offset` than all of `outvoting` (a mask) of which that is known; and by what. Times of files
+    /// count only where no member's contents tell.
+    #[must_use]
+    pub fn newer(&self, member: usize, outvoting: u64, offset: u64) -> Option<By> {
+        if self.ages.tell() {
+            return self.ages.is_newer(member, outvoting, offset).then_some(By::Contents);
+        }
+        let own = (*self.stamps.get(member)?)?;
+        let others = crate::vote::members_of(outvoting).filter_map(|other| *self.stamps.get(other)?).filter(|other| other.clock == own.clock);
+        let latest = others.map(|other| other.time).max()?;
+        own.time.duration_since(latest).is_ok_and(|by| by > NEWER_MIN).then_some(By::Time)
+    }
+
+    /// Whether one of `outvoting` is newer than `member` at `offset`, by contents.
+    #[must_use]
+    pub fn is_older(&self, member: usize, outvoting: u64, offset: u64) -> bool {
+        self.ages.is_older(member, outvoting, offset)
+    }
+}

@@ -1,0 +1,38 @@
+//! What file systems and their like say of themselves, in structures whose checksums hold: how old they are, whose they are, and which
+//! of their blocks are free. One file a kind.
+
+mod btrfs;
+mod ext4;
+mod jbd2;
+mod md;
+mod others;
+mod said;
+mod signatures;
+mod xfs;
+
+pub use ext4::FreeBlocks;
+pub use md::DeviceMetadata;
+pub use signatures::{FileSystem, find_file_system};
+
+use super::ReadAt;
+use said::Said;
+
+/// What starts at `start` bytes and is at most `length` bytes long.
+pub(super) fn ask(from: &(impl ReadAt + ?Sized), start: u64, length: u64) -> Said {
+    ext4::ask(from, start)
+        .or_else(|| xfs::ask(from, start))
+        .or_else(|| btrfs::ask(from, start))
+        .or_else(|| others::ask(from, start))
+        .unwrap_or_default()
+        .and(md::ask(from, start, length))
+}
+
+/// The per-device metadata of what starts at `start` bytes.
+pub(super) fn device_metadata(from: &(impl ReadAt + ?Sized), start: u64, length: u64) -> Option<DeviceMetadata> {
+    md::device_metadata(from, start, length)
+}
+
+/// The free blocks of the file system that starts at `start` bytes, where it can be asked for them.
+pub(super) fn free_blocks(from: &(impl ReadAt + ?Sized), start: u64) -> Option<FreeBlocks> {
+    FreeBlocks::of(from, start)
+}

@@ -1,0 +1,101 @@
+//! XFS, version 5: who it is, and how far its log came. Sources: Linux, `fs/xfs/libxfs/xfs_format.h`, `xfs_log_format.h`,
+//! `fs/xfs/xfs_log_recover.c` (`xlog_find_head`).
+
+use super::{
+    super::{
+        Age, Id, Origin, ReadAt, bytes_at,
+        fields::{be16, be32, be64, crc32c_without, le32, uuid},
+    },
+    said::Said,
+};
+
+/// The log is written in blocks of so many bytes.
+const BASIC_BLOCK: u64 = 512;
+/// First word of a record's header.
+const RECORD_MAGIC: u32 = 0xfeed_babe;
+/// The longest record with its headers, in basic blocks: 256 KiB and 8 of them.
+const RECORD_BLOCKS_MAX: u64 = 520;
+
+/// A file system's log.
+struct Log<'a, R: ReadAt + ?Sized> {
+    from: &'a R,
+    /// Where it lies, and how many basic blocks it has.
+    start: u64,
+    blocks: u64,
+    uuids: [[u8; 16]; 2],
+}
+
+/// Who it is, and how old: by the log sequence number of its log's head.
+pub(super) fn ask(from: &(impl ReadAt + ?Sized), start: u64) -> Option<Said> {
+    let superblock = bytes_at(from, start, 512)?;
+    let sector_bytes = usize::from(be16(&superblock, 102));
+    if &superblock[..4] != b"XFSB" || be16(&superblock, 100) & 0xf != 5 || !(512..=32768).contains(&sector_bytes) {
+        return None;
+    }
+    let sector = bytes_at(from, start, sector_bytes)?;
+    // The sum is kept inverted, and little-endian (xfs_end_cksum).
+    if !crc32c_without(!0, &sector, 224, 4) != le32(&sector, 224) {
+        return None;
+    }
+    let id = uuid(&sector, 32);
+    let age = log_of(from, start, &sector).and_then(|log| log.head()).map(|(cycle, block)| Age {
+        origin: Origin { kind: "xfs", id },
+        counter: Some(u64::from(cycle) << 32 | block),
+        seconds: None,
+    });
+    Some(Said { ids: vec![Id { kind: "xfs", value: id.to_vec(), summed: true }], age })
+}
+
+/// The log, where it lies within.
+fn log_of<'a, R: ReadAt + ?Sized>(from: &'a R, start: u64, superblock: &[u8]) -> Option<Log<'a, R>> {
+    let (block_bytes, log_start) = (u64::from(be32(superblock, 4)), be64(superblock, 48));
+    let (group_blocks, group_shift) = (u64::from(be32(superblock, 84)), u32::from(superblock[124]));
+    if log_start == 0 || group_shift >= 32 {
+        return None; // on a device of its own
+    }
+    let (group, within) = (log_start >> group_shift, log_start & ((1 << group_shift) - 1));
+    let block = group.checked_mul(group_blocks)?.checked_add(within)?;
+    let start = start.checked_add(block.checked_mul(block_bytes)?)?;
+    let blocks = u64::from(be32(superblock, 96)).checked_mul(block_bytes)? / BASIC_BLOCK;
+    // Records carry the UUID that metadata had when it was made, if that is another one.
+    (blocks > 0).then(|| Log { from, start, blocks, uuids: [uuid(superblock, 32), uuid(superblock, 248)] })
+}
+
+impl<R: ReadAt + ?Sized> Log<'_, R> {
+    fn read(&self, block: u64, count: u64) -> Option<Vec<u8>> {
+        bytes_at(self.from, self.start.checked_add(block * BASIC_BLOCK)?, (count * BASIC_BLOCK) as usize)
+    }
+
+    /// How often the log had gone round when that block was written.
+    fn cycle(&self, block: u64) -> Option<u32> {
+        let bytes = self.read(block, 1)?;
+        Some(be32(&bytes, if be32(&bytes, 0) == RECORD_MAGIC { 4 } else { 0 }))
+    }
+
+    /// Cycle and block of the head: one past the newest record.
+    fn head(&self) -> Option<(u32, u64)> {
+        let (first, last) = (self.cycle(0)?, self.cycle(self.blocks - 1)?);
+        let head = if first == last {
+            self.blocks
+        } else {
+            // The newest cycle fills the log from its start on; behind it lies the one before.
+            let (mut low, mut high) = (0, self.blocks - 1);
+            while high - low > 1 {
+                let middle = low + (high - low) / 2;
+                if self.cycle(middle)? == first { low = middle } else { high = middle }
+            }
+            high
+        };
+        self.has_record_before(head, first).then_some((first, head))
+    }
+
+    /// Whether a record of this file system ends before `head`: what looks like a head may be damage.
+    fn has_record_before(&self, head: u64, cycle: u32) -> bool {
+        let from = head.saturating_sub(RECORD_BLOCKS_MAX);
+        let Some(bytes) = self.read(from, head - from) else { return false };
+        let is_record = |block: &[u8], at: u64| {
+            be32(block, 0) == RECORD_MAGIC && be64(block, 16) == u64::from(cycle) << 32 | at && self.uuids.contains(&uuid(block, 304))
+        };
+        bytes.chunks_exact(BASIC_BLOCK as usize).zip(from..).any(|(block, at)| is_record(block, at))
+    }
+}

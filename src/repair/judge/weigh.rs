@@ -1,0 +1,173 @@
+//! Weighs what a vote would do to its members: gathers the case, and says what follows from the guards that stand.
+
+use std::cell::RefCell;
+
+use super::{
+    behind::data_behind,
+    case::{Case, Stand},
+    contents::content_at_least,
+    guards::{Forced, Guard, Judge, Stance, Way},
+};
+use crate::{
+    evidence::Evidence,
+    member::{Member, Record},
+    repair::RepairError,
+    report::{GuardReport, ReadPattern},
+    scan::{Findings, Outcome, Poll, Question, majority},
+    vote::ByteRange,
+};
+
+/// What was voted on, and what is to become of it.
+pub struct Weighing<'a> {
+    /// Those who vote.
+    pub members: &'a [&'a dyn Member],
+    /// What the user wants of the vote.
+    pub question: &'a Question,
+    /// What was known before it.
+    pub poll: &'a Poll,
+    /// What is known beside the ballots.
+    pub evidence: &'a Evidence<'a>,
+    /// The parts that were voted on.
+    pub ranges: &'a [ByteRange],
+    /// Those who would be made to agree with the verdicts, as a mask.
+    pub losers: u64,
+    /// Those who would be cut at the voted end, as a mask.
+    pub cut: u64,
+    /// How much of its content a member may lose, in percent.
+    pub max_damage: f64,
+    /// What was warned about: members that share storage.
+    pub dependent: &'a [String],
+    /// For members whose content is known from an earlier report: how many bytes it is.
+    pub content: &'a [Option<u64>],
+    /// Whether to stop.
+    pub stopped: &'a dyn Fn() -> bool,
+}
+
+/// How much of its content a member may lose unless the user says otherwise, in percent.
+pub const MAX_DAMAGE: f64 = 10.0;
+
+impl Weighing<'_> {
+    /// The guards that stand. Reads what lies behind the voted end, and of members that lose much as much content as it takes.
+    #[must_use]
+    pub fn stands(&self, outcome: &Outcome, findings: &Findings) -> Vec<Stand> {
+        if self.question.read_pattern == ReadPattern::Fifo {
+            return Vec::new(); // nothing was compared
+        }
+        let known = RefCell::new(vec![None; self.members.len()]);
+        let content = |member: usize, wanted: u64| {
+            let held = outcome.tally.members[member].lost.content_held;
+            if let Some(content) = self.content.get(member).copied().flatten() {
+                return content.max(held);
+            }
+            let counted = *known.borrow_mut()[member].get_or_insert((held, false));
+            if counted.1 || counted.0 >= wanted {
+                return counted.0;
+            }
+            let (more, all) = content_at_least(self.members[member], self.ranges, wanted - held, self.stopped);
+            known.borrow_mut()[member] = Some((held + more, all));
+            held + more
+        };
+        let case = Case {
+            names: self.members.iter().map(|member| member.name()).collect(),
+            sizes: self.members.iter().map(|member| member.size()).collect(),
+            evidence: self.evidence,
+            lost: outcome.tally.members.iter().map(|member| member.lost).collect(),
+            newer: findings.newer().to_vec(),
+            legs: findings.lost_legs().collect(),
+            cut: self.cut_off(),
+            size: self.poll.size,
+            losers: self.losers | self.cut,
+            max_damage: self.max_damage,
+            dependent: if self.question.trust.is_some() { &[] } else { self.dependent },
+            content: &content,
+        };
+        let mut stands = case.stands();
+        if outcome.tally.decided > 0 {
+            stands.extend(minority(self.members.len(), self.question, self.poll));
+        }
+        stands.sort_by_key(|stand| stand.guard as usize);
+        stands
+    }
+
+    /// For each member where it holds content behind the voted end that would be cut off: not where the user said where the end is, or
+    /// looks at a part.
+    fn cut_off(&self) -> Vec<Option<u64>> {
+        let asked = self.question.size.is_some() || self.question.range.is_some();
+        let behind = |(index, member): (usize, &&dyn Member)| {
+            let looked_at = !asked && self.cut >> index & 1 == 1 && member.size() > self.poll.size && member.failure().is_none();
+            looked_at.then(|| data_behind(*member, self.poll.size, self.stopped)).flatten()
+        };
+        self.members.iter().enumerate().map(behind).collect()
+    }
+}
+
+/// Whether a version could win that most members don't hold.
+pub(super) fn minority(members: usize, question: &Question, poll: &Poll) -> Option<Stand> {
+    let (needed, fifo) = (majority(members), question.read_pattern == ReadPattern::Fifo);
+    (poll.threshold < needed && question.trust.is_none() && !fifo).then(|| Stand {
+        guard: Guard::Minority,
+        member: None,
+        evidence: Record::default().with("threshold", poll.threshold as u64).with("members", members as u64).with("majority", needed as u64),
+        what: format!(
+            "a threshold of {} is below the majority of {members} members ({needed}), so a version can win that most members don't hold",
+            poll.threshold
+        ),
+        hint: "leave --threshold out",
+    })
+}
+
+impl Judge {
+    /// What stands as reports have it.
+    #[must_use]
+    pub fn reported(stands: &[Stand], forced: Forced) -> Vec<GuardReport> {
+        let stance = |way, guard| match (Self { way, forced }.stance(guard)) {
+            Stance::Refuses => "refused",
+            Stance::Tells => "told",
+            Stance::Passes => "ignored",
+        };
+        let of = |stand: &Stand| GuardReport {
+            word: stand.word(),
+            member: stand.member,
+            in_place: stance(Way::InPlace, stand.guard),
+            new_image: stance(Way::NewImage, stand.guard),
+            forced: forced.has(stand.guard),
+            evidence: stand.evidence.clone(),
+            message: stand.what.clone(),
+            hint: stand.hint.to_owned(),
+            doubts_vote: matches!(stand.guard, Guard::Newer | Guard::Zeros | Guard::Empty | Guard::Cuts),
+        };
+        stands.iter().map(of).collect()
+    }
+
+    /// Refuses where a guard stands that this way of writing heeds.
+    ///
+    /// # Errors
+    /// [`RepairError::Guarded`], with all of them.
+    pub(in crate::repair) fn heed(self, stands: &[Stand]) -> Result<(), RepairError> {
+        let heeded: Vec<Stand> = stands.iter().filter(|stand| self.heeds(stand.guard)).cloned().collect();
+        if heeded.is_empty() {
+            return Ok(());
+        }
+        Err(RepairError::Guarded { message: refusal(&heeded, self.way), guards: Self::reported(stands, self.forced) })
+    }
+}
+
+/// What a refusal says: every guard that stands, and the ways out.
+fn refusal(stands: &[Stand], way: Way) -> String {
+    let whats: Vec<&str> = stands.iter().map(|stand| stand.what.as_str()).collect();
+    let mut hints: Vec<&str> = Vec::new();
+    let mut words: Vec<&str> = Vec::new();
+    for stand in stands {
+        if !hints.contains(&stand.hint) {
+            hints.push(stand.hint);
+        }
+        if !words.contains(&stand.word()) {
+            words.push(stand.word());
+        }
+    }
+    let anyway = match way {
+        Way::InPlace => "rewrites it all the same",
+        Way::NewImage => "makes the image all the same",
+    };
+    format!("{}\nhint: {}; --force {} {anyway}", whats.join("\n"), hints.join("; "), words.join(","))
+}

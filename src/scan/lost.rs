@@ -1,0 +1,91 @@
+//! What members hold and lose, counted while they are read: what the guards weigh. Pure.
+
+use crate::{
+    evidence::{By, Evidence, looks_like_rot},
+    vote::{Ballot, ByteRange, Rule, Verdict, Vote, is_zero, members_of},
+};
+
+/// The unit of content in bytes: a block that holds anything but zeros counts as a whole.
+pub(super) const CONTENT_BLOCK: u64 = 4096;
+
+/// What one member holds, and what it would lose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Bytes in its blocks of 4 KiB that hold anything but zeros: its content.
+    pub content_held: u64,
+    /// Bytes of its zeros that were outvoted by data.
+    pub zeros_replaced: u64,
+    /// Bytes of its data that were outvoted by zeros.
+    pub data_zeroed: u64,
+    /// Bytes of sectors that hold anything but zeros and were outvoted by a vote.
+    pub content: u64,
+    /// Those of them in which it is newer than all who outvote it, by contents, and that don't look like rot.
+    pub newer_by_contents: u64,
+    /// The same by its file's time, whatever it looks like.
+    pub newer_by_time: u64,
+    /// Bytes of its content in blocks that zeros outvote, that no file system which all share calls free, and in which it isn't older
+    /// than those who outvote it.
+    pub zeroed_in_use: u64,
+    /// Who outvoted it anywhere, and who did with zeros: as masks.
+    pub outvoted_by: u64,
+    /// See `outvoted_by`.
+    pub zeroed_by: u64,
+    /// The last block that was counted in `zeroed_in_use`, so that none counts twice; 0: none was.
+    zeroed_last: u64,
+}
+
+impl Lost {
+    /// Adds what was counted in another part.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.content_held += other.content_held;
+        self.zeros_replaced += other.zeros_replaced;
+        self.data_zeroed += other.data_zeroed;
+        self.content += other.content;
+        self.newer_by_contents += other.newer_by_contents;
+        self.newer_by_time += other.newer_by_time;
+        self.zeroed_in_use += other.zeroed_in_use;
+        self.outvoted_by |= other.outvoted_by;
+        self.zeroed_by |= other.zeroed_by;
+    }
+}
+
+/// Counts a sector at `range` in which a version won, for each member whose data lost. A person's decision (`--trust`, `--pick`) is none
+/// that the vote has to answer for: there only who outvoted whom is noted.
+pub(super) fn count(lost: &mut [Lost], range: ByteRange, vote: &Vote, rule: Rule, ballots: &[Ballot], evidence: Option<&Evidence>) {
+    let Verdict::Decided { winner } = vote.verdict else { return };
+    let Ballot::Data(won) = ballots[winner] else { return };
+    let outvoting = vote.grouping.holders(winner);
+    let zeros_won = is_zero(won);
+    for member in members_of(vote.dissenters()) {
+        let Ballot::Data(bytes) = ballots[member] else { continue };
+        let (length, lost) = (bytes.len() as u64, &mut lost[member]);
+        lost.outvoted_by |= outvoting;
+        if is_zero(bytes) {
+            lost.zeros_replaced += length;
+            continue;
+        }
+        if zeros_won {
+            lost.data_zeroed += length;
+            lost.zeroed_by |= outvoting;
+        }
+        let (Some(evidence), Rule::Threshold(_)) = (evidence, rule) else { continue };
+        lost.content += length;
+        match evidence.seniority.newer(member, outvoting, range.start) {
+            Some(By::Contents) if !looks_like_rot(bytes, won) => lost.newer_by_contents += length,
+            Some(By::Time) => lost.newer_by_time += length,
+            _ => {}
+        }
+        let block = range.start / CONTENT_BLOCK + 1;
+        if zeros_won && lost.zeroed_last != block && !evidence.seniority.is_older(member, outvoting, range.start) {
+            if !evidence.is_free(range) {
+                lost.zeroed_last = block;
+                lost.zeroed_in_use += CONTENT_BLOCK.max(length);
+            }
+        }
+    }
+}
+
+/// Bytes of `bytes` in blocks that hold anything but zeros; they begin at a block's start.
+pub(super) fn content_bytes(bytes: &[u8]) -> u64 {
+    bytes.chunks(CONTENT_BLOCK as usize).filter(|block| !is_zero(block)).map(|block| block.len() as u64).sum()
+}
