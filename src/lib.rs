@@ -14,8 +14,8 @@
 //! ```
 //! use std::{ffi::OsString, fs};
 //! use quorum_img::{
-//!     evidence::Evidence,
 //!     electorate::{Access, Locks, Roll, open_voters},
+//!     repair::evidence_of,
 //!     report::Overall,
 //!     scan::{Limits, Poll, Question, check, make_report, sizes},
 //! };
@@ -34,7 +34,7 @@
 //!
 //! let question = Question::default();
 //! let poll = Poll::new(&sizes(&members), &question)?;
-//! let evidence = Evidence::of(&members, &quorum_img::repair::modified(&members));
+//! let evidence = evidence_of(&members, &question, &[]);
 //! let checked = check(&members, &question, &poll, &evidence, Limits::default(), &(), &mut |_, _| Ok(()))?;
 //! let report = make_report("check", &members, &question, &poll, checked, voters.warnings.clone(), Vec::new());
 //!

@@ -173,13 +173,14 @@ fn a_threshold_below_a_majority_decides_and_warns() {
     assert_eq!(majority["threshold"], 3, "a majority of four");
     assert_eq!(warnings(&majority), "", "nothing to warn of");
 
-    let output = lab.quorum_img(["check", "--output", "json", "--threshold", "2"]).args(members).exits(1);
+    let output = lab.quorum_img(["check", "--output", "json", "--threshold", "2"]).args(members).exits(2);
     let report = output.json();
     assert_eq!(report["threshold"], 2);
     assert_eq!(divergences(&report), json!([divergence(sectors(5..6), "decided", &[&[0, 1], &[2], &[3]], &[])]));
     assert!(warnings(&report).contains("majority"), "{output}");
+    assert_eq!(report["guards"][0]["word"], "minority", "{output}");
 
-    let people = lab.quorum_img(["check", "--threshold", "2"]).args(members).exits(1);
+    let people = lab.quorum_img(["check", "--threshold", "2"]).args(members).exits(2);
     let all = people.stdout() + &people.stderr();
     assert!(all.to_lowercase().contains("majority"), "{people}");
 }
@@ -231,9 +232,10 @@ fn a_trusted_members_size_is_right_too() {
     let lab = Lab::new();
     let [a, b, c] = lab.copies("disk.img", 64 * KIB);
     lab.set_length(&a, 60 * KIB);
-    let report = lab.quorum_img(["check", "--output", "json", "--trust", "#0"]).args([&a, &b, &c]).exits(1).json();
+    let report = lab.quorum_img(["check", "--output", "json", "--trust", "#0"]).args([&a, &b, &c]).exits(2).json();
     assert_eq!(report["size"], 60 * KIB);
     assert_eq!(report["sectors"]["total"], 120);
+    assert_eq!(report["guards"][0]["word"], "cuts");
     let surplus: Vec<_> = (0..3).map(|member| report["members"][member]["surplus-bytes"].as_u64()).collect();
     assert_eq!(surplus, [Some(0), Some(4 * KIB), Some(4 * KIB)]);
 }
@@ -306,17 +308,17 @@ fn a_short_last_sector_votes() {
     let [a, b, c] = lab.copies("disk.img", 1000);
     lab.quorum_img(["check"]).args([&a, &b, &c]).exits(0);
     lab.flip_bit(&b, 999);
-    let report = lab.quorum_img(["check", "--output", "json"]).args([&a, &b, &c]).exits(1).json();
+    let report = lab.quorum_img(["check", "--output", "json", "--max-damage", "100"]).args([&a, &b, &c]).exits(1).json();
     assert_eq!(report["sectors"], json!({ "total": 2, "unanimous": 1, "decided": 1, "undecided": 0 }));
     assert_eq!(divergences(&report), json!([divergence(512..1000, "decided", &[&[0, 2], &[1]], &[])]));
 
     lab.set_length(&b, 999);
-    let report = lab.quorum_img(["check", "--output", "json"]).args([&a, &b, &c]).exits(1).json();
+    let report = lab.quorum_img(["check", "--output", "json", "--max-damage", "100"]).args([&a, &b, &c]).exits(1).json();
     assert_eq!(divergences(&report), json!([divergence(512..1000, "decided", &[&[0, 2]], &[1])]), "one byte is missing");
 
     lab.set_length(&b, 1001);
     lab.write(&b, 0, &lab.read(&a, 0..1000));
-    let report = lab.quorum_img(["check", "--output", "json"]).args([&a, &b, &c]).exits(1).json();
+    let report = lab.quorum_img(["check", "--output", "json", "--max-damage", "100"]).args([&a, &b, &c]).exits(1).json();
     assert_eq!(divergences(&report), json!([]), "one byte is too many, but not of the disk");
     assert_eq!(report["members"][1]["surplus-bytes"], 1);
 }
@@ -360,7 +362,7 @@ fn a_hole_is_as_good_as_zeros() {
     // Data in one where the others have a hole or zeros, right at the edges of blocks.
     lab.write(&mixed, 5 * MIB - 1, &[1, 1]);
     lab.write(&zeros, 8 * MIB - 1, &[1]);
-    let report = lab.quorum_img(["check", "--output", "json"]).args([&hole, &zeros, &mixed]).exits(1).json();
+    let report = lab.quorum_img(["check", "--output", "json", "--max-damage", "100"]).args([&hole, &zeros, &mixed]).exits(1).json();
     let (edge, last) = (5 * MIB / SECTOR, 8 * MIB / SECTOR - 1);
     let expected = json!([
         divergence(sectors(edge - 1..edge + 1), "decided", &[&[0, 1], &[2]], &[]),

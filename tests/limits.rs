@@ -55,7 +55,7 @@ fn a_million_scattered_divergences_come_in_order_and_in_bounded_memory() {
     (0..1024).for_each(|_| file.write_all(&pattern).expect("room for a GiB"));
 
     let run = lab.quorum_img(["check", "-j", "4", "--output", "json", "--max-divergences", "3", "--report", "all.json"]);
-    let report = run.args([&a, &b, &c]).under(bounded()).exits(1).json();
+    let report = run.args([&a, &b, &c]).under(bounded()).exits(2).json();
     assert_eq!(report["sectors"], json!({ "total": 2 * COUNT, "unanimous": COUNT, "decided": COUNT, "undecided": 0 }));
     assert_eq!(report["members"][1]["dissenting-sectors"], COUNT);
     assert_eq!(report["divergences-omitted"], COUNT - 3);
@@ -71,7 +71,7 @@ fn a_million_scattered_divergences_come_in_order_and_in_bounded_memory() {
 
     let events = File::create(lab.path("events")).expect("a file");
     let run = lab.quorum_img(["check", "-j", "4", "--output", "events", "--range", "512M:64M"]).args([&a, &b, &c]);
-    run.stdout_to(events).under(bounded()).exits(1);
+    run.stdout_to(events).under(bounded()).exits(2);
     let lines = BufReader::new(File::open(lab.path("events")).expect("the events")).lines().map(|line| line.expect("text"));
     let places = lines.filter(|line| line.contains("QUORUM_REPORT_BAD")).map(|line| number_after("\"sector-num\":", &line));
     let expected = (MIB..MIB + 128 * KIB).step_by(2).map(Some);
@@ -95,7 +95,7 @@ fn a_plan_without_a_gap_is_carried_out_in_bounded_memory() {
         sector += 2;
     }
     let run = lab.quorum_img(["repair", "--in-place", "--output", "json", "--max-divergences", "3", "--threshold", "2"]);
-    let run = run.args(["--force", "stale,newer,minority"]).args(&members).under(bounded()).exits(0);
+    let run = run.args(["--force", "stale,newer,minority,zeros,empty"]).args(&members).under(bounded()).exits(0);
     let report = run.json();
     assert!(report["repair"]["plan-omitted"].as_u64().is_some_and(|omitted| omitted > 100_000), "{run}");
     members[1..].iter().for_each(|member| lab.assert_same_bytes(&members[0], member));
@@ -118,7 +118,7 @@ fn many_members_stay_within_the_memory_bound() {
     pattern.chunks_mut(16384).for_each(|chunk| chunk[600] = 1);
     members.push(lab.file("last.img", pattern.repeat(32)));
     let run = lab.quorum_img(["check", "-j", "4", "--output", "json"]).args(&members).under(bounded());
-    let report = run.exits(1).json();
+    let report = run.exits(2).json();
     assert_eq!(report["members"][63]["dissenting-sectors"], 2048);
     assert_eq!(report["sectors"]["decided"], 2048);
 }
@@ -130,7 +130,8 @@ fn common_holes_are_not_read() {
     let members: Vec<PathBuf> = (0..3).map(|n| lab.sparse(format!("disk-{n}.img"), 1024 * GIB)).collect();
     lab.write(&members[1], 700 * GIB + 512, &[7; 512]);
     let run = lab.quorum_img(["check", "--output", "json"]).args(&members).within(Duration::from_secs(20));
-    let report = run.exits(1).json();
+    let report = run.exits(2).json();
+    assert_eq!(report["guards"][0]["word"], "empty", "the only one that holds anything");
     let at = 700 * GIB / SECTOR + 1;
     assert_eq!(divergences(&report), json!([divergence(sectors(at..at + 1), "decided", &[&[0, 2], &[1]], &[])]));
     assert_eq!(report["sectors"]["total"], 1024 * GIB / SECTOR);

@@ -167,7 +167,7 @@ fn two_of_four_decide_where_two_are_enough() {
     let by_majority = check(&lab, &images, &[], 2);
     assert_eq!(Question::relevant(&by_majority)["divergences"], Value::Array(expected(&images, 3)));
     assert_eq!(by_majority["sectors"]["undecided"], 1);
-    let by_two = check(&lab, &images, &["--threshold", "2"], 1);
+    let by_two = check(&lab, &images, &["--threshold", "2"], 2);
     assert_eq!(Question::relevant(&by_two)["divergences"], Value::Array(expected(&images, 2)));
     assert_eq!(by_two["sectors"]["undecided"], 0);
 }

@@ -1,17 +1,21 @@
 //! Options that commands share, and how sizes, ranges and members are written.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, fs, path::PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 
-use super::signals::stop_flag;
+use super::{
+    parse::{parse_filler, parse_mapfile, parse_range, parse_size},
+    signals::stop_flag,
+};
 use crate::{
     electorate::{self, Locks, Roll},
-    member::{self, Cache, Member, qcow2},
+    evidence::{Evidence, unrescued},
+    member::{self, Cache, Member, MemberName, qcow2},
     report::ReadPattern,
-    scan::{Question, THREADS_MAX},
-    vote::{ByteRange, Fillers},
+    scan::{Poll, Question, THREADS_MAX, sizes},
+    vote::{ByteRange, Fillers, Pattern},
 };
 
 /// Divergences that fit the memory's bound.
@@ -106,7 +110,7 @@ impl MemberArgs {
         if let (Some(quorum), Some(vote)) = (expanded.quorum, vote) {
             vote.threshold = vote.threshold.or(quorum.threshold);
             if quorum.fifo {
-                vote.read_pattern = Pattern::Fifo;
+                vote.read_pattern = ReadBy::Fifo;
             }
         }
         Ok(())
@@ -181,12 +185,27 @@ pub(super) struct VoteArgs {
     pub range: Option<ByteRange>,
 
     /// `fifo` reads a member only where all before it could not be read, and compares nothing
-    #[arg(long, value_enum, value_name = "PATTERN", default_value_t = Pattern::Quorum)]
-    pub read_pattern: Pattern,
+    #[arg(long, value_enum, value_name = "PATTERN", default_value_t = ReadBy::Quorum)]
+    pub read_pattern: ReadBy,
 
     /// No vote: this member is right, its size too (a name as given, or `#N`)
     #[arg(long, value_name = "MEMBER")]
     pub trust: Option<OsString>,
+
+    /// A sector made of this says that nothing was read there, and has no ballot where another member holds something else: `0xf6`, a
+    /// text, `zero`; may be repeated
+    ///
+    /// What `--undecided marker` writes is always taken for that.
+    #[arg(long, value_name = "PATTERN", value_parser = parse_filler)]
+    pub filler: Vec<Pattern>,
+
+    /// GNU ddrescue's mapfile of a member (a name as given, or `#N`): what isn't rescued there has no ballot; may be repeated
+    #[arg(long, value_name = "MEMBER=FILE", value_parser = parse_mapfile)]
+    pub mapfile: Vec<(OsString, PathBuf)>,
+
+    /// Leave out what differs between legs of an array by design: md superblocks and their lists of bad blocks
+    #[arg(long)]
+    pub skip_device_metadata: bool,
 
     /// Threads [default: as many as cores]
     #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=THREADS_MAX as u64))]
@@ -195,7 +214,7 @@ pub(super) struct VoteArgs {
 
 /// QEMU's read patterns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Pattern {
+pub(super) enum ReadBy {
     /// All members vote
     Quorum,
     /// The first that can be read
@@ -260,17 +279,64 @@ impl VoteArgs {
             size: self.size,
             range: self.range,
             read_pattern: match self.read_pattern {
-                Pattern::Quorum => ReadPattern::Quorum,
-                Pattern::Fifo => ReadPattern::Fifo,
+                ReadBy::Quorum => ReadPattern::Quorum,
+                ReadBy::Fifo => ReadPattern::Fifo,
             },
             trust: self.trust.as_ref().map(|name| find_member(name, members)).transpose().context("--trust")?,
             picks: Vec::new(),
-            fillers: Fillers::default(),
+            fillers: self.fillers(members)?,
+            skipped: Vec::new(),
             rereads: 0,
             threads: self.threads.map_or(default.threads, |threads| threads as usize),
         })
     }
 }
+
+impl VoteArgs {
+    /// What is to be taken for a filler.
+    fn fillers(&self, members: &[&dyn Member]) -> Result<Fillers> {
+        let mut fillers = Fillers::default();
+        fillers.patterns.extend(self.filler.iter().cloned());
+        for (name, path) in &self.mapfile {
+            let member = find_member(name, members).context("--mapfile")?;
+            let shown = MemberName::from(path.as_path());
+            let meta = fs::metadata(path).with_context(|| format!("--mapfile {shown}: can't be read"))?;
+            ensure!(meta.is_file() && meta.len() <= MAPFILE_BYTES_MAX, "--mapfile {shown}: this is no mapfile\nhint: name the one that ddrescue wrote");
+            let text = fs::read_to_string(path).with_context(|| format!("--mapfile {shown}: can't be read"))?;
+            let unread = unrescued(&text, members[member].size())
+                .map_err(|error| anyhow!("--mapfile {shown}: {error}\nhint: name the mapfile that GNU ddrescue wrote for this copy"))?;
+            fillers.unread.push((member, unread));
+        }
+        Ok(fillers)
+    }
+
+    /// The poll, with what is left out of it.
+    pub(super) fn poll(&self, members: &[&dyn Member], question: &mut Question, evidence: &Evidence) -> Result<Poll> {
+        let mut said = self.warnings();
+        if self.skip_device_metadata {
+            question.skipped = evidence.device_metadata();
+            let parts = question.skipped.iter().map(|part| format!("{:#x}:{}", part.start, part.length())).collect::<Vec<_>>().join(", ");
+            said.push(if parts.is_empty() {
+                "--skip-device-metadata: no member is a leg of an array, so nothing is left out".to_owned()
+            } else {
+                format!("--skip-device-metadata: left out of the vote and of all writing: {parts}")
+            });
+        }
+        let mut poll = Poll::new(&sizes(members), question)?;
+        poll.warnings.extend(said);
+        Ok(poll)
+    }
+
+    /// What is to be said of fillers.
+    fn warnings(&self) -> Vec<String> {
+        let zero = self.filler.iter().any(|pattern| matches!(pattern, Pattern::Repeated(bytes) if bytes.iter().all(|&byte| byte == 0)));
+        let text = "zeros are taken for sectors that were never read: where one member holds data and all others zeros, nobody outvotes it";
+        if zero { vec![text.to_owned()] } else { Vec::new() }
+    }
+}
+
+/// The longest mapfile that is read, in bytes.
+const MAPFILE_BYTES_MAX: u64 = 64 << 20;
 
 /// The number of the member that is called so, or that `#N` names.
 pub(super) fn find_member(name: &OsString, members: &[&dyn Member]) -> Result<usize> {
@@ -294,95 +360,4 @@ pub(super) fn find_given(name: &OsString, names: &[OsString]) -> Result<usize> {
     names.iter().position(|given| given == name).ok_or_else(|| {
         anyhow!("{shown} is none of the members\nhint: name it as in the list of members, or by its number, #0 being the first")
     })
-}
-
-/// A number of bytes as qemu-img takes it: decimal with an optional suffix (powers of 1024), or hexadecimal.
-pub(super) fn parse_size(text: &str) -> Result<u64> {
-    let wrong = || anyhow!("a number of bytes like 4096, 0x1000, 64k, 1.5G or 2T is wanted");
-    if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        return u64::from_str_radix(hex, 16).map_err(|_| wrong());
-    }
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match &text[digits.len()..] {
-        "" | "b" | "B" => 0,
-        "k" | "K" => 10,
-        "m" | "M" => 20,
-        "g" | "G" => 30,
-        "t" | "T" => 40,
-        "p" | "P" => 50,
-        "e" | "E" => 60,
-        _ => return Err(wrong()),
-    };
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !plain(whole) || !plain(fraction) || fraction.len() > 18 || (digits.contains('.') && shift == 0) {
-        return Err(wrong());
-    }
-    let too_large = || anyhow!("more bytes than 64 bits can count");
-    let whole: u64 = whole.parse().map_err(|_| too_large())?;
-    let whole = whole.checked_mul(1 << shift).ok_or_else(too_large)?;
-    let fraction = match fraction {
-        "" => 0,
-        digits => ((digits.parse::<u128>().map_err(|_| wrong())? << shift) / 10u128.pow(digits.len() as u32)) as u64,
-    };
-    whole.checked_add(fraction).ok_or_else(too_large)
-}
-
-/// `OFFSET:LENGTH`, both as sizes.
-pub(super) fn parse_range(text: &str) -> Result<ByteRange> {
-    let (offset, length) = text.split_once(':').context("OFFSET:LENGTH is wanted, for instance 0x100000:64k")?;
-    // In one line: clap shows no causes.
-    let part = |name: &str, text: &str| parse_size(text).map_err(|error| anyhow!("{name}: {error}"));
-    let (offset, length) = (part("OFFSET", offset)?, part("LENGTH", length)?);
-    ByteRange::at(offset, length).context("the range ends beyond what 64 bits can count")
-}
-
-/// A percentage, with its sign or without.
-pub(super) fn parse_percent(text: &str) -> Result<f64> {
-    let percent: f64 = text.trim_end_matches('%').parse().context("a number from 0 to 100 is wanted")?;
-    ensure!((0.0..=100.0).contains(&percent), "a number from 0 to 100 is wanted");
-    Ok(percent)
-}
-
-/// `OFFSET:LENGTH=MEMBER`.
-pub(super) fn parse_pick(text: &str) -> Result<(ByteRange, OsString)> {
-    let Some((range, member)) = text.split_once('=') else {
-        bail!("OFFSET:LENGTH=MEMBER is wanted, for instance 0x1b400:512=#1");
-    };
-    Ok((parse_range(range)?, member.into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{parse_range, parse_size};
-    use crate::vote::ByteRange;
-
-    #[test]
-    fn sizes_are_read_as_qemu_img_reads_them() {
-        for (text, bytes) in [
-            ("0", 0),
-            ("512", 512),
-            ("512b", 512),
-            ("0x1000", 4096),
-            ("64k", 65536),
-            ("64K", 65536),
-            ("1.5G", 3 << 29),
-            ("2T", 2 << 40),
-            ("18446744073709551615", u64::MAX),
-            ("15E", 15 << 60),
-        ] {
-            assert_eq!(parse_size(text).ok(), Some(bytes), "{text}");
-        }
-        for text in ["", "k", "-1", "+1", "1.5", "1,5G", "1x", "1 k", "16E", "18446744073709551616", "0x", "1.G.2", "1kk", "é"] {
-            assert!(parse_size(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn ranges_stay_within_64_bits() {
-        assert_eq!(parse_range("1k:0x200").ok(), Some(ByteRange::new(1024, 1536)));
-        for text in ["", "5", "1:", ":1", "1:2:3", "18446744073709551615:1"] {
-            assert!(parse_range(text).is_err(), "{text}");
-        }
-    }
 }

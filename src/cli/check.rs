@@ -6,21 +6,21 @@ use anyhow::Result;
 use clap::Args;
 
 use super::{
-    args::{LockArgs, MemberArgs, ShowArgs, VoteArgs, parse_percent},
+    args::{LockArgs, MemberArgs, ShowArgs, VoteArgs},
     next,
+    parse::parse_percent,
     present::Presenter,
     progress::Control,
     texts,
 };
 use crate::{
-    evidence::Evidence,
     electorate::{Access, open_voters},
     repair::{
         judge::{Forced, Judge, Weighing},
-        modified,
+        evidence_of,
     },
     report::Look,
-    scan::{Limits, Watch as _, Poll, Question, check, make_report, sizes},
+    scan::{Limits, Question, Watch as _, check, make_report},
 };
 
 /// Vote on every sector, write nothing, report
@@ -46,13 +46,13 @@ pub(super) struct CheckArgs {
 pub(super) fn run(args: &CheckArgs) -> Result<u8> {
     let voters = open_voters(&args.members.roll(), &Access::Look(args.locks.locks()))?;
     let members = voters.listed();
-    let question = Question { rereads: args.locks.rereads(), ..args.vote.question(&members)? };
-    let poll = Poll::new(&sizes(&members), &question)?;
+    let mut question = Question { rereads: args.locks.rereads(), ..args.vote.question(&members)? };
+    let evidence = evidence_of(&members, &question, &[]);
+    let poll = args.vote.poll(&members, &mut question, &evidence)?;
     let presenter = Mutex::new(Presenter::new(&args.show, &members)?);
     let mut control = Control::new(&args.show.progress)?;
-    control.begin("checking", poll.range.length());
+    control.begin("checking", poll.ranges().iter().map(|range| range.length()).sum());
     let limits = Limits { divergences: args.show.max_divergences as usize, ..Limits::default() };
-    let evidence = Evidence::of(&members, &modified(&members));
     let checked = check(&members, &question, &poll, &evidence, limits, &control, &mut |run, findings| {
         presenter.lock().expect("no panics").divergence(run, findings)
     })?;
@@ -61,7 +61,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8> {
         question: &question,
         poll: &poll,
         evidence: &evidence,
-        ranges: &[poll.range],
+        ranges: &poll.ranges(),
         losers: u64::MAX,
         cut: u64::MAX,
         max_damage: args.max_damage,

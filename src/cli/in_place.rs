@@ -23,16 +23,17 @@ use super::{
     say::complain,
 };
 use crate::{
+    evidence::Evidence,
     electorate::{Access, Candidates, Voters},
     member::{HostFile, Member, MemberName},
     repair::{
         Earlier, InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, RepairError,
         journal::Identity,
         judge::{Judge, Way},
-        modified, refused_in_place,
+        evidence_of, refused_in_place,
     },
     report::{Look, Report},
-    scan::{Poll, Question, Watch, sizes},
+    scan::{Poll, Question, Watch},
     sys::{new_file::random_bytes, storage::Storage},
 };
 
@@ -42,8 +43,10 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     let roles = Roles::of(args)?;
     let (voters, put_back) = open(args, &roles)?;
     let members = voters.listed();
-    let question = args.question(&members)?;
-    let poll = Poll::new(&sizes(&members), &question)?;
+    let mut question = args.question(&members)?;
+    let journals: Vec<PathBuf> = args.in_place.journal.iter().cloned().collect();
+    let evidence = evidence_of(&members, &question, &journals);
+    let poll = args.vote.poll(&members, &mut question, &evidence)?;
     let judge = Judge { way: Way::InPlace, forced: args.forced() };
     if let Err(refusal) = judge.admit(&members, &question, &poll) {
         return refuse(args, &voters, &question, &poll, refusal);
@@ -62,7 +65,6 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
         dry_run: args.in_place.dry_run,
         options: options(args, &question, &poll, &roles.no_write, earlier.as_ref()),
         no_write: roles.no_write,
-        modified: modified(&members),
         truncate: args.in_place.truncate,
         max_damage: args.in_place.max_damage,
         journal,
@@ -78,7 +80,7 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     };
     refuse_report_as_journal(args, place.as_ref())?;
     let presenter = Mutex::new(Presenter::new(&args.show, &members)?.reading(args.from.as_deref()));
-    let mut report = repair(args, &members, &question, &poll, &wish, warnings, &presenter)?;
+    let mut report = repair(args, &members, (&question, &poll, &evidence), &wish, warnings, &presenter)?;
     report.mark_guesses(&voters.guessed);
     if let Some(done) = &report.in_place {
         tell(args, done, &report, &members, wish.journal.as_ref());
@@ -176,8 +178,7 @@ fn refuse_report_as_journal(args: &RepairArgs, place: Option<&(PathBuf, OsString
 fn repair(
     args: &RepairArgs,
     members: &[&dyn Member],
-    question: &Question,
-    poll: &Poll,
+    (question, poll, evidence): (&Question, &Poll, &Evidence),
     wish: &InPlaceWish,
     warnings: Vec<String>,
     presenter: &Mutex<Presenter>,
@@ -193,7 +194,7 @@ fn repair(
             agree(args, proposal, &estimate(proposal, members.len(), speed), &|| control.stopped())
         })
     };
-    let repair = InPlace { members, stores: &stores, question, poll, wish, watch: &control, phases: &phases, confirm: &confirm };
+    let repair = InPlace { members, stores: &stores, question, poll, evidence, wish, watch: &control, phases: &phases, confirm: &confirm };
     let report = repair.run(warnings, &mut |run, findings| presenter.lock().expect("no panics").divergence(run, findings));
     control.end();
     Ok(report?)

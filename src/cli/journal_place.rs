@@ -13,14 +13,12 @@ use super::{places::refuse_member_at, repair_args::RepairArgs};
 use crate::{
     electorate::{Given, file_system_conflict},
     member::{HostFile, Member, MemberName},
+    repair::JOURNAL_SUFFIX,
     sys::{
         device::Sysfs,
         storage::{place_of, untrusted},
     },
 };
-
-/// What the journal beside a member is called: its name, and this.
-const SUFFIX: &str = ".quorum-journal";
 
 /// Folder and name of the journal; none where none is wanted.
 pub(super) fn journal_path(args: &RepairArgs, files: &[&HostFile]) -> Result<Option<(PathBuf, OsString)>> {
@@ -51,7 +49,7 @@ pub(super) fn journal_path(args: &RepairArgs, files: &[&HostFile]) -> Result<Opt
         // Beside the file itself, whatever link leads there.
         let first = fs::canonicalize(files[0].path()).with_context(|| files[0].name().to_string())?;
         let mut name = first.file_name().context("a file has a name")?.to_owned();
-        name.push(SUFFIX);
+        name.push(JOURNAL_SUFFIX);
         first.with_file_name(name)
     };
     let path = if path.is_symlink() {
@@ -77,7 +75,7 @@ pub(super) fn shown_path(args: &RepairArgs, folder: &Path, name: &OsString) -> P
     let given = Given::of(&args.members.members[0]);
     let member = given.path().unwrap_or(Path::new(""));
     let mut beside = member.as_os_str().to_owned();
-    beside.push(SUFFIX);
+    beside.push(JOURNAL_SUFFIX);
     let beside = PathBuf::from(beside);
     if member.is_symlink() { folder.join(name) } else { beside }
 }

@@ -12,6 +12,7 @@ mod journal_place;
 mod new_image;
 mod next;
 mod options_line;
+mod parse;
 mod places;
 mod present;
 mod progress;

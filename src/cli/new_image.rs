@@ -13,15 +13,14 @@ use super::{
     say::complain,
 };
 use crate::{
-    evidence::Evidence,
     electorate::{Access, Voters, open_voters},
     repair::{
-        Earlier, Repair, RepairError, Target, Wish, modified,
+        Earlier, Repair, RepairError, Target, Wish, evidence_of,
         judge::{Judge, Way},
         refused_image,
     },
     report::{Look, RepairReport},
-    scan::{Poll, Question, sizes},
+    scan::{Poll, Question},
     vote::Fill,
 };
 
@@ -29,8 +28,9 @@ use crate::{
 pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
     let voters = open_voters(&args.members.roll(), &Access::Read(args.locks.locks()))?;
     let members = voters.listed();
-    let question = args.question(&members)?;
-    let poll = Poll::new(&sizes(&members), &question)?;
+    let mut question = args.question(&members)?;
+    let evidence = evidence_of(&members, &question, &[]);
+    let poll = args.vote.poll(&members, &mut question, &evidence)?;
     let judge = Judge { way: Way::NewImage, forced: args.forced() };
     if let Err(refusal) = judge.admit(&members, &question, &poll) {
         return refuse(args, output_file, &voters, &question, &poll, refusal);
@@ -65,7 +65,6 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
     let phases = |what, bytes| control.begin(what, bytes);
     let before = |warnings: &[String]| control.aside(|| presenter.lock().expect("no panics").warn_ahead(warnings));
-    let evidence = Evidence::of(&members, &modified(&members));
     let repair = Repair { members: &members, question: &question, poll, evidence: &evidence, wish: &wish, watch: &control, phases: &phases, before: &before };
     let report = repair.run(warnings, &mut |run, findings| presenter.lock().expect("no panics").divergence(run, findings));
     control.end();

@@ -1,6 +1,6 @@
 //! The command that the user would run next.
 
-use super::args::{Allowed, Format, MemberArgs, Pattern, VoteArgs};
+use super::args::{Allowed, Format, MemberArgs, ReadBy, VoteArgs};
 use crate::{
     member::{HostFile, Member, MemberName},
     report::{Overall, Report},
@@ -37,7 +37,7 @@ pub(super) fn after_check(report: &Report, members: &MemberArgs, vote: &VoteArgs
     if vote.sector_size != 512 {
         words.extend(["--sector-size".into(), vote.sector_size.to_string()]);
     }
-    if vote.read_pattern == Pattern::Fifo {
+    if vote.read_pattern == ReadBy::Fifo {
         words.extend(["--read-pattern".into(), "fifo".into()]);
     }
     if let Some(size) = vote.size {

@@ -6,7 +6,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::{
-    args::{LockArgs, MemberArgs, ShowArgs, VoteArgs, find_member, parse_percent, parse_pick, parse_size},
+    args::{LockArgs, MemberArgs, ShowArgs, VoteArgs, find_member},
+    parse::{parse_percent, parse_pick, parse_size},
     texts,
 };
 use crate::{

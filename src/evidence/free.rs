@@ -16,8 +16,8 @@ type Pieces = LruCache<(usize, u64), Option<Box<[u8]>>>;
 /// The file systems that all members share, each by its own bitmaps. They are held as long as it lives.
 pub struct FreeSpace<'a> {
     members: &'a [&'a dyn Member],
-    /// Each file system as each member has it.
-    systems: Vec<Vec<FreeBlocks>>,
+    /// Each file system with those who hold it, by number: more than half of the members, while nobody holds another one there.
+    systems: Vec<Vec<(usize, FreeBlocks)>>,
     pieces: Mutex<Pieces>,
 }
 
@@ -25,19 +25,20 @@ impl<'a> FreeSpace<'a> {
     /// Of the file systems that start at `starts` (in bytes) in every one of `members` that can be read.
     pub(super) fn of(members: &'a [&'a dyn Member], starts: &[u64]) -> Self {
         let shared = |&start: &u64| {
-            let readable = members.iter().filter(|member| member.failure().is_none());
-            let each: Option<Vec<FreeBlocks>> = readable.map(|&member| super::systems::free_blocks(member, start)).collect();
-            each.filter(|each| each.first().is_some_and(|first| each.iter().all(|other| first.is_like(other))))
+            let readable = members.iter().enumerate().filter(|(_, member)| member.failure().is_none());
+            // A damaged superblock says nothing, and is no other file system.
+            let each: Vec<_> = readable.filter_map(|(index, &member)| Some((index, super::systems::free_blocks(member, start)?))).collect();
+            let alike = each.iter().all(|(_, other)| each[0].1.is_like(other));
+            (each.len() > members.len() / 2 && alike).then_some(each)
         };
         Self { members, systems: starts.iter().filter_map(shared).collect(), pieces: Mutex::new(LruCache::new(PIECES_MAX)) }
     }
 
-    /// Whether all of `range` (in bytes) is free by the bitmaps of every member.
+    /// Whether all of `range` (in bytes) is free by the bitmaps of all who hold the file system there.
     #[must_use]
     pub fn has(&self, range: ByteRange) -> bool {
-        let readable = self.members.iter().enumerate().filter(|(_, member)| member.failure().is_none());
-        let system = self.systems.iter().find(|system| system.first().is_some_and(|first| first.range().and(range) == Some(range)));
-        system.is_some_and(|system| system.iter().zip(readable).all(|(blocks, (index, _))| blocks.are_free(&Kept { space: self, index }, range)))
+        let system = self.systems.iter().find(|system| system.first().is_some_and(|(_, first)| first.range().and(range) == Some(range)));
+        system.is_some_and(|system| system.iter().all(|(index, blocks)| blocks.are_free(&Kept { space: self, index: *index }, range)))
     }
 }
 

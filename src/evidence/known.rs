@@ -95,20 +95,29 @@ impl<'a> Evidence<'a> {
             .iter()
             .map(|member| if member.failure().is_none() { Known::of(*member) } else { Known::default() })
             .collect();
-        let stamp = |(member, time): (&&dyn Member, &Option<SystemTime>)| Some(Stamp { time: (*time)?, clock: member.clock()? });
-        let mut starts: Vec<u64> = known.first().map_or_else(Vec::new, |first| {
-            first.ages.iter().map(|age| age.range.start).chain([0]).collect()
-        });
+        let stamp = |(index, member): (usize, &&dyn Member)| Some(Stamp { time: (*modified.get(index)?)?, clock: member.clock()? });
+        let parts = known.iter().flat_map(|known| known.table.iter().flat_map(|table| &table.partitions));
+        let mut starts: Vec<u64> = parts.map(|partition| partition.range.start).chain([0]).collect();
         starts.sort_unstable();
         starts.dedup();
         Self {
             seniority: Seniority {
                 ages: Ages::of(&known.iter().map(|known| known.ages.clone()).collect::<Vec<_>>()),
-                stamps: members.iter().zip(modified).map(stamp).collect(),
+                stamps: members.iter().enumerate().map(stamp).collect(),
             },
             free: FreeSpace::of(members, &starts),
             members: known,
         }
+    }
+
+    /// Of a vote that compares nothing: the partition table of the first member that has one, and nothing of the others.
+    #[must_use]
+    pub fn of_first(members: &'a [&'a dyn Member]) -> Self {
+        let known = members.iter().enumerate().map(|(index, member)| Known {
+            table: if index == 0 && member.failure().is_none() { read_partitions(*member) } else { None },
+            ..Known::default()
+        });
+        Self { members: known.collect(), seniority: Seniority::default(), free: FreeSpace::of(members, &[]) }
     }
 
     /// The partition table that most members hold; the first of them where that is a tie.
@@ -118,6 +127,15 @@ impl<'a> Evidence<'a> {
         let alike = |table: &PartitionTable| tables().filter(|other| other.partitions == table.partitions).count();
         // `max_by_key` would take the last of several.
         tables().collect::<Vec<_>>().into_iter().rev().max_by_key(|table| alike(table))
+    }
+
+    /// Where the members' per-device metadata lies, in bytes: ascending, apart from each other.
+    #[must_use]
+    pub fn device_metadata(&self) -> Vec<ByteRange> {
+        let legs = self.members.iter().flat_map(|known| &known.device_metadata);
+        let mut ranges: Vec<ByteRange> = legs.flat_map(|leg| leg.ranges.iter().copied()).collect();
+        ranges.sort_unstable();
+        ByteRange::joined(ranges)
     }
 
     /// Whether every member's file system calls all of `range` free.

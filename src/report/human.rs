@@ -8,7 +8,7 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::{Divergence, ImageErrorReport, MemberReport, Overall, ReadPattern, RepairReport, Report, Sectors, Status, human_size};
+use super::{Divergence, GuardReport, ImageErrorReport, MemberReport, Overall, ReadPattern, RepairReport, Report, Sectors, Status, human_size};
 use super::{in_place::rewritten, words::sectors};
 
 /// What is shown around the report.
@@ -32,7 +32,7 @@ const DIM: Style = Style::new().dimmed();
 pub fn render(report: &Report, look: &Look, to: &mut dyn Write) -> io::Result<()> {
     let style = match (report.exit_code, report.verdict) {
         (0, _) => GOOD,
-        (_, Overall::Undecided) | (3.., _) => BAD,
+        (_, Overall::Undecided) | (2.., _) => BAD,
         _ => MEND,
     };
     // What was done comes first, and then what was found before it.
@@ -85,18 +85,19 @@ fn headline(report: &Report) -> String {
         Some(member) => format!("member #{member}, which is trusted,"),
         None => "the vote".into(),
     };
+    let fate = if report.guards.iter().any(|guard| !guard.forced) { "a person must decide" } else { "repairable" };
     let lengths = report.members.iter().filter(|member| member.surplus_bytes > 0).count();
     match (decided, undecided) {
         (0, 0) if lengths > 0 => {
             let verb = if lengths == 1 { "is" } else { "are" };
             let part = if report.range.is_some() { "in the part of " } else { "up to " };
-            format!("{so_far}All members agree {part}{bytes}, but {lengths} of them {verb} longer: repairable.")
+            format!("{so_far}All members agree {part}{bytes}, but {lengths} of them {verb} longer: {fate}.")
         }
         (0, 0) if report.members.iter().any(|member| member.status == Status::Failed) => {
             format!("{so_far}The members that can be read agree in all {}.", sectors(total))
         }
         (0, 0) => format!("{so_far}All {} members agree: {} of {bytes}.", report.members.len(), sectors(total)),
-        (_, 0) => format!("{so_far}{decided} of {} differ, and {judge} decides all of them: repairable.", sectors(total)),
+        (_, 0) => format!("{so_far}{decided} of {} differ, and {judge} decides all of them: {fate}.", sectors(total)),
         (0, _) => format!("{so_far}{undecided} of {} have no winner.", sectors(total)),
         _ => format!("{so_far}{undecided} of {} have no winner; {decided} more differ and are decided.", sectors(total)),
     }
@@ -121,11 +122,20 @@ fn details(report: &Report) -> Vec<String> {
     for member in report.members.iter().filter(|member| member.status == Status::Failed) {
         lines.push(format!("Failed: {}: {}.", name_of(member), member.error.as_deref().unwrap_or("it can't be read")));
     }
+    lines.extend(guards(report));
     lines.extend(image_errors(report));
     if report.members.iter().all(|member| member.read_from == "medium") {
         lines.push("Read from the medium, past this machine's page cache.".into());
     }
     lines
+}
+
+/// What stands in the way of writing, and isn't told by a refusal.
+fn guards(report: &Report) -> Vec<String> {
+    let refused = report.repair.as_ref().and_then(|repair| repair.refused.as_ref()).or(report.in_place.as_ref().and_then(|it| it.refused.as_ref()));
+    let told = |guard: &&GuardReport| !guard.forced && refused.is_none_or(|refused| !refused.contains(&guard.message));
+    let line = |guard: &GuardReport| format!("In the way of a repair ({}): {}.\n  {}.", guard.word, guard.message, guard.hint);
+    report.guards.iter().filter(told).map(line).collect()
 }
 
 /// Image errors told one by one, of each member.
@@ -281,7 +291,13 @@ fn divergences(report: &Report, to: &mut dyn Write) -> io::Result<()> {
         };
     }
     writeln!(to, "\n{DIM}{:>14}  {:>10}  {:<9}  MEMBERS{DIM:#}", "OFFSET", "LENGTH", "VERDICT")?;
+    let strangers: Vec<usize> = report.guards.iter().filter(|guard| guard.word == "stranger").filter_map(|guard| guard.member).collect();
+    let mut folded = 0;
     for row in rows {
+        if is_of_strangers(&row, &strangers) {
+            folded += 1;
+            continue;
+        }
         let style = if row.verdict == Overall::Undecided { BAD } else { Style::new() };
         let verdict = if row.verdict == Overall::Undecided { "undecided" } else { "decided" };
         write!(to, "{:>14}  {:>10}  {style}{verdict:<9}{style:#}  {}", format!("{:#x}", row.offset), human_size(row.length), said(&row))?;
@@ -290,10 +306,21 @@ fn divergences(report: &Report, to: &mut dyn Write) -> io::Result<()> {
             None => writeln!(to)?,
         }
     }
+    if folded > 0 {
+        let who = strangers.iter().map(|member| format!("#{member}")).collect::<Vec<_>>().join(" ");
+        writeln!(to, "{folded} divergences of {who} alone aren't shown: another disk?")?;
+    }
     if omitted > 0 {
         writeln!(to, "{omitted} more divergences aren't listed: --max-divergences lists more, --report FILE all of them.")?;
     }
     Ok(())
+}
+
+/// Whether nobody else is outvoted there.
+fn is_of_strangers(row: &Divergence, strangers: &[usize]) -> bool {
+    let mut losers = row.versions.iter().skip(1).flat_map(|version| &version.members);
+    let others = row.unreadable.is_empty() && row.absent.is_empty() && row.filler.is_empty() && row.failed.is_empty();
+    row.verdict == Overall::Decided && row.versions.len() > 1 && others && losers.all(|loser| strangers.contains(loser))
 }
 
 /// Who holds what: `#0 #2 against #1`, `#0 or #1`, `#0 #1; absent: #2`.

@@ -12,7 +12,7 @@ use crate::{
     evidence::Evidence,
     member::{ImageError, Member, escaped},
     report::{GuardReport, ImageErrorReport, MemberReport, Overall, ReadPattern, Report, SCHEMA, Sectors, Span, Status, rfc3339},
-    vote::{ByteRange, Fill, Run, VirtualSize},
+    vote::{Fill, Run, VirtualSize},
 };
 
 /// Hears of each divergence in order, with what was found up to it.
@@ -39,8 +39,8 @@ pub fn check(
     watch: &dyn Watch,
     listener: Listener,
 ) -> Result<Checked, ScanError> {
-    let ranges: &[ByteRange] = if poll.range.is_empty() { &[] } else { &[poll.range] };
-    let job = Job::new(members, question, poll, ranges, watch).weighing(evidence);
+    let ranges = poll.ranges();
+    let job = Job::new(members, question, poll, &ranges, watch).weighing(evidence);
     let mut findings = Findings::of(evidence, limits);
     let outcome = scan(&job, &mut |run| {
         findings.add(run);

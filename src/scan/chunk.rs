@@ -74,6 +74,9 @@ impl Worker<'_> {
         if chunk.rule == Rule::First {
             return self.take_first(chunk);
         }
+        if self.shared.job.fillers.any_unread(chunk.range) {
+            return self.by_sectors(chunk);
+        }
         let Some(reference) = chunk.with_state(|state| state == State::Data).next() else {
             let known = chunk.with_state(|state| state == State::Partial).next().is_none();
             return if known { self.known_zeros(chunk) } else { self.by_sectors(chunk) };

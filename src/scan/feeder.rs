@@ -59,7 +59,7 @@ impl<'a> Feeder<'a> {
             }
             let (unread_end, by_all) = self.unread(shared);
             let aligned_end = unread_end - unread_end % WINDOW_ALIGNMENT;
-            if by_all && self.skips() {
+            if by_all && self.skips() && self.job.fillers.unread.is_empty() {
                 let skip_to = if unread_end >= range.end { range.end } else { aligned_end };
                 if skip_to > self.at {
                     self.job.watch.advanced(skip_to - self.at);

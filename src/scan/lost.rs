@@ -7,6 +7,8 @@ use crate::{
 
 /// The unit of content in bytes: a block that holds anything but zeros counts as a whole.
 pub(super) const CONTENT_BLOCK: u64 = 4096;
+/// The unit of loss, whatever the sector size.
+const PIECE_BYTES: usize = 512;
 
 /// What one member holds, and what it would lose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,7 +19,7 @@ pub struct Lost {
     pub zeros_replaced: u64,
     /// Bytes of its data that were outvoted by zeros.
     pub data_zeroed: u64,
-    /// Bytes of sectors that hold anything but zeros and were outvoted by a vote.
+    /// Bytes in pieces of 512 that hold anything but zeros and were outvoted by a vote.
     pub content: u64,
     /// Those of them in which it is newer than all who outvote it, by contents, and that don't look like rot.
     pub newer_by_contents: u64,
@@ -35,6 +37,17 @@ pub struct Lost {
 }
 
 impl Lost {
+    /// Counts the blocks of a sector at `offset` that zeros outvote, where they aren't free.
+    fn count_zeroed(&mut self, offset: u64, bytes: &[u8], evidence: &Evidence) {
+        for (part, at) in bytes.chunks(CONTENT_BLOCK as usize).zip((offset..).step_by(CONTENT_BLOCK as usize)) {
+            let block = at / CONTENT_BLOCK + 1;
+            if self.zeroed_last != block && !is_zero(part) && !evidence.is_free(ByteRange::new(at, at + part.len() as u64)) {
+                self.zeroed_last = block;
+                self.zeroed_in_use += CONTENT_BLOCK;
+            }
+        }
+    }
+
     /// Adds what was counted in another part.
     pub(super) fn add(&mut self, other: &Self) {
         self.content_held += other.content_held;
@@ -69,20 +82,23 @@ pub(super) fn count(lost: &mut [Lost], range: ByteRange, vote: &Vote, rule: Rule
             lost.zeroed_by |= outvoting;
         }
         let (Some(evidence), Rule::Threshold(_)) = (evidence, rule) else { continue };
-        lost.content += length;
+        let gone = content_lost(bytes, won);
+        lost.content += gone;
         match evidence.seniority.newer(member, outvoting, range.start) {
-            Some(By::Contents) if !looks_like_rot(bytes, won) => lost.newer_by_contents += length,
-            Some(By::Time) => lost.newer_by_time += length,
+            Some(By::Contents) if !looks_like_rot(bytes, won) => lost.newer_by_contents += gone,
+            Some(By::Time) => lost.newer_by_time += gone,
             _ => {}
         }
-        let block = range.start / CONTENT_BLOCK + 1;
-        if zeros_won && lost.zeroed_last != block && !evidence.seniority.is_older(member, outvoting, range.start) {
-            if !evidence.is_free(range) {
-                lost.zeroed_last = block;
-                lost.zeroed_in_use += CONTENT_BLOCK.max(length);
-            }
+        if zeros_won && !evidence.seniority.is_older(member, outvoting, range.start) {
+            lost.count_zeroed(range.start, bytes, evidence);
         }
     }
+}
+
+/// Bytes of content in pieces of 512 that differ: of a large sector not all is lost.
+fn content_lost(bytes: &[u8], won: &[u8]) -> u64 {
+    let pieces = bytes.chunks(PIECE_BYTES).zip(won.chunks(PIECE_BYTES));
+    pieces.filter(|(piece, won)| piece != won && !is_zero(piece)).map(|(piece, _)| piece.len() as u64).sum()
 }
 
 /// Bytes of `bytes` in blocks that hold anything but zeros; they begin at a block's start.

@@ -27,6 +27,8 @@ pub struct Question {
     pub picks: Vec<(ByteRange, usize)>,
     /// What is taken for a filler: it has no ballot where another member holds something else.
     pub fillers: Fillers,
+    /// Parts that are left out of the vote and of all writing; an output takes them from the first member that has them.
+    pub skipped: Vec<ByteRange>,
     /// How often what differs is read again before it is believed; see [`Job`](super::Job).
     pub rereads: u32,
     /// Threads, from 1 to [`THREADS_MAX`].
@@ -44,6 +46,7 @@ impl Default for Question {
             trust: None,
             picks: Vec::new(),
             fillers: Fillers::default(),
+            skipped: Vec::new(),
             rereads: 0,
             threads: std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX),
         }
@@ -132,6 +135,8 @@ pub struct Poll {
     pub range: ByteRange,
     /// What is taken for a filler.
     pub fillers: Fillers,
+    /// Parts that are left out, in whole sectors: ascending, apart from each other.
+    pub skipped: Vec<ByteRange>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -193,8 +198,8 @@ impl Poll {
             let tail = ByteRange::new(shortest, longest).widened(u64::from(question.sector), longest);
             rules.except(tail, Rule::Unanimity);
         }
-        for unread in question.fillers.unread_by_all(count) {
-            rules.except(unread.widened(u64::from(question.sector), size), Rule::Unread);
+        for part in &question.skipped {
+            rules.except(part.widened(u64::from(question.sector), size), Rule::First);
         }
         let mut picked: Vec<(ByteRange, usize)> = Vec::new();
         for &(range, member) in &question.picks {
@@ -209,7 +214,28 @@ impl Poll {
             Some(range) => within(range, size, question.sector, "--range", &mut warnings)?,
             None => ByteRange::new(0, size),
         };
-        Ok(Self { size_vote, size, sector: question.sector, threshold, rules, range, fillers: question.fillers.clone(), warnings })
+        let mut skipped: Vec<ByteRange> = question.skipped.iter().map(|part| part.widened(u64::from(question.sector), size)).collect();
+        skipped.sort_unstable();
+        let skipped = ByteRange::joined(skipped);
+        Ok(Self { size_vote, size, sector: question.sector, threshold, rules, range, fillers: question.fillers.in_sectors(question.sector.into()), skipped, warnings })
+    }
+}
+
+impl Poll {
+    /// What is voted on: the part to look at without what is left out.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<ByteRange> {
+        let (mut at, mut ranges) = (self.range.start, Vec::new());
+        for part in self.skipped.iter().filter(|part| part.end > self.range.start && part.start < self.range.end) {
+            if at < part.start {
+                ranges.push(ByteRange::new(at, part.start));
+            }
+            at = part.end.min(self.range.end);
+        }
+        if at < self.range.end {
+            ranges.push(ByteRange::new(at, self.range.end));
+        }
+        ranges
     }
 }
 

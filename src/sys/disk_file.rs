@@ -10,6 +10,8 @@ use std::{
     sync::OnceLock,
 };
 
+use nix::sys::{stat::futimens, time::TimeSpec};
+
 use super::{
     buffer::Buffer,
     device, direct, holes,
@@ -125,6 +127,14 @@ impl Storage for DiskFile {
 
     fn resizable(&self) -> bool {
         !self.device
+    }
+
+    fn set_modified(&self, (seconds, nanoseconds): (i64, u32)) -> io::Result<()> {
+        if self.device {
+            return Ok(());
+        }
+        let time = TimeSpec::new(seconds, i64::from(nanoseconds));
+        Ok(futimens(&self.file, &TimeSpec::UTIME_OMIT, &time)?)
     }
 
     fn stamp(&self) -> io::Result<Option<Stamp>> {

@@ -97,6 +97,13 @@ pub trait Storage: Send + Sync {
     fn resizable(&self) -> bool {
         true
     }
+    /// Sets when its bytes were modified, in seconds and nanoseconds since 1970; where there is no such record, nothing.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn set_modified(&self, _time: (i64, u32)) -> io::Result<()> {
+        Ok(())
+    }
     /// What tells whether somebody wrote since; none where the system keeps no such record (devices).
     ///
     /// # Errors

@@ -63,28 +63,42 @@ impl Default for Fillers {
 }
 
 impl Fillers {
-    /// Whether a member's sector at `offset` bytes is one.
-    #[must_use]
-    pub fn has(&self, member: usize, offset: u64, sector: &[u8]) -> bool {
-        let range = ByteRange::new(offset, offset + sector.len() as u64);
-        self.patterns.iter().any(|pattern| pattern.makes(sector)) || self.was_unread(member, range)
-    }
-
-    /// Takes the ballots from fillers of a sector at `offset` bytes where another member holds something else.
+    /// Takes the ballots from fillers of a sector at `offset` bytes: from what was never read, and from patterns where another member holds
+    /// something else.
     pub fn unseat(&self, ballots: &mut [Ballot], offset: u64) {
-        let differ = ballots.windows(2).any(|pair| pair[0] != pair[1]);
-        let is_filler = |(member, ballot): (usize, &Ballot)| match ballot {
-            Ballot::Data(bytes) => Some(self.has(member, offset, bytes)),
-            _ => None,
-        };
-        if !differ || !ballots.iter().enumerate().any(|ballot| is_filler(ballot) == Some(false)) {
-            return;
-        }
-        for (member, ballot) in ballots.iter_mut().enumerate() {
-            if is_filler((member, ballot)) == Some(true) {
+        for (member, ballot) in ballots.iter_mut().enumerate().filter(|_| !self.unread.is_empty()) {
+            if let Ballot::Data(bytes) = ballot
+                && self.was_unread(member, ByteRange::new(offset, offset + bytes.len() as u64))
+            {
                 *ballot = Ballot::Filler;
             }
         }
+        let differ = ballots.windows(2).any(|pair| pair[0] != pair[1]);
+        let is_filler = |ballot: &Ballot| match ballot {
+            Ballot::Data(bytes) => Some(self.patterns.iter().any(|pattern| pattern.makes(bytes))),
+            _ => None,
+        };
+        if !differ || !ballots.iter().any(|ballot| is_filler(ballot) == Some(false)) {
+            return;
+        }
+        for ballot in ballots.iter_mut() {
+            if is_filler(ballot) == Some(true) {
+                *ballot = Ballot::Filler;
+            }
+        }
+    }
+
+    /// Whether something in `range` was never read of a member, so that it can't be taken as it looks.
+    #[must_use]
+    pub fn any_unread(&self, range: ByteRange) -> bool {
+        self.unread.iter().any(|(whose, _)| self.was_unread(*whose, range))
+    }
+
+    /// The same with what was never read widened to whole sectors.
+    #[must_use]
+    pub fn in_sectors(&self, sector: u64) -> Self {
+        let widened = |parts: &Vec<ByteRange>| ByteRange::joined(parts.iter().map(|part| part.widened(sector, u64::MAX)));
+        Self { patterns: self.patterns.clone(), unread: self.unread.iter().map(|(whose, parts)| (*whose, widened(parts))).collect() }
     }
 
     /// Whether nothing was read somewhere in `range` of that member.
@@ -94,31 +108,11 @@ impl Fillers {
             parts.get(from).is_some_and(|part| part.start < range.end)
         })
     }
-
-    /// What none of so many members has read.
-    #[must_use]
-    pub fn unread_by_all(&self, members: usize) -> Vec<ByteRange> {
-        let of = |member: usize| {
-            let parts = self.unread.iter().filter(|(whose, _)| *whose == member).flat_map(|(_, parts)| parts.iter().copied());
-            let mut parts: Vec<ByteRange> = parts.collect();
-            parts.sort_unstable();
-            ByteRange::joined(parts)
-        };
-        (1..members).fold(if members == 0 { Vec::new() } else { of(0) }, |common, member| {
-            let own = of(member);
-            let near = |part: &ByteRange| {
-                let from = own.partition_point(|other| other.end <= part.start);
-                let part = *part;
-                own[from..].iter().map_while(move |other| other.and(part)).collect::<Vec<_>>()
-            };
-            common.iter().flat_map(near).collect()
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ByteRange, Fillers, Pattern};
+    use super::{Ballot, ByteRange, Fillers, Pattern};
     use crate::vote::marker;
 
     #[test]
@@ -146,12 +140,21 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_has_read_is_common_to_all() {
-        let range = ByteRange::new;
-        let unread = vec![(0, vec![range(0, 100), range(200, 300)]), (1, vec![range(50, 250)])];
-        let fillers = Fillers { patterns: Vec::new(), unread };
-        assert_eq!(fillers.unread_by_all(2), [range(50, 100), range(200, 250)]);
-        assert_eq!(fillers.unread_by_all(3), []);
-        assert!(fillers.has(1, 240, &[1; 20]) && !fillers.has(1, 250, &[1; 20]) && !fillers.has(2, 60, &[1; 20]));
+    fn a_filler_has_no_ballot_where_another_holds_something_else() {
+        let data = [7; 512];
+        let mut marked = [0; 512];
+        marker(512, &mut marked);
+        let fillers = Fillers { unread: vec![(2, vec![ByteRange::new(1000, 1100)])], ..Fillers::default() };
+        let unseated = |mut ballots: Vec<Ballot<'static>>, offset| {
+            fillers.unseat(&mut ballots, offset);
+            ballots.iter().map(|ballot| *ballot == Ballot::Filler).collect::<Vec<_>>()
+        };
+        let leak = |bytes: [u8; 512]| Ballot::Data(Box::leak(Box::new(bytes)));
+        assert_eq!(unseated(vec![leak(marked), leak(data), leak(marked)], 0), [true, false, true]);
+        assert_eq!(unseated(vec![leak(marked), leak(marked), Ballot::Absent], 0), [false; 3], "where all hold it, it is data");
+        assert_eq!(unseated(vec![leak(data), leak(data), leak(data)], 1024), [false, false, true], "what was never read is none, whatever it holds");
+        assert!(fillers.any_unread(ByteRange::new(0, 1001)) && !fillers.any_unread(ByteRange::new(0, 1000)));
+        let sectors = fillers.in_sectors(512);
+        assert!(sectors.any_unread(ByteRange::new(512, 1000)) && !sectors.any_unread(ByteRange::new(1536, 2000)));
     }
 }

@@ -11,8 +11,6 @@ pub enum Rule {
     Member(usize),
     /// Only what all members agree on is settled; the rest is undecided.
     Unanimity,
-    /// Nobody has read what lies there, whatever the members hold: nothing is decided.
-    Unread,
     /// The lowest-numbered member that holds data is taken at its word, and nobody after it is asked (read pattern fifo). Nothing is
     /// found there as long as that is member 0.
     First,
@@ -20,9 +18,6 @@ pub enum Rule {
 
 impl Rule {
     pub(super) fn judge(self, grouping: &Grouping) -> Verdict {
-        if self == Self::Unread {
-            return Verdict::Undecided;
-        }
         let first = grouping.version(0);
         if first == Some(0) && (1..grouping.members()).all(|member| grouping.version(member) == first) {
             return Verdict::Unanimous;
@@ -37,7 +32,7 @@ impl Rule {
                 Some(winner) => Verdict::Decided { winner },
                 None => Verdict::Undecided,
             },
-            Self::Unanimity | Self::Unread => Verdict::Undecided,
+            Self::Unanimity => Verdict::Undecided,
             Self::Threshold(threshold) => most_held(grouping)
                 .filter(|&(_, ballots)| ballots >= threshold)
                 .map_or(Verdict::Undecided, |(winner, _)| Verdict::Decided { winner }),

@@ -4,26 +4,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::sync::Arc;
-
 use quorum_img::{
     evidence::{Age, Ages, Known, find_file_system},
-    member::{
-        Cache, Member, MemberName, RawMember,
-        qcow2::{Caches, Opening, Qcow2Member, References, read_header},
-    },
+    member::Member,
 };
-use support::testdata;
-
-/// A disk of `testdata/evidence`.
-fn disk(name: &str) -> Qcow2Member {
-    let path = testdata(&format!("evidence/{name}.qcow2"));
-    let file = RawMember::open(MemberName::from(path.as_path()), &path, Cache::Writeback).expect("it opens");
-    let header = read_header(&file).expect("a header");
-    let caches = Arc::new(Caches::new(1 << 20, 1 << 20));
-    let opening = Opening { cache: Cache::Writeback, references: References::Refused, snapshot: None, caches: &caches };
-    Qcow2Member::open(file, header, false, &opening).expect("it opens").0
-}
+use support::disks::{bytes, disk};
 
 fn known(name: &str) -> Known {
     Known::of(&disk(name) as &dyn Member)
@@ -145,11 +130,8 @@ fn legs_of_arrays_are_known() {
 /// One flipped bit anywhere in a superblock that has a checksum: it says nothing more, rather than something wrong.
 #[test]
 fn what_has_a_wrong_checksum_says_nothing() {
-    use quorum_img::member::Readable as _;
     for (name, superblock) in [("ext4-new", 1024), ("xfs-new", 0), ("btrfs-new", 65536), ("md-1.2-leg0", 4096), ("luks2", 0), ("lvm-pv", 512)] {
-        let whole = disk(name);
-        let mut bytes = vec![0; usize::try_from(whole.size()).expect("a small disk")];
-        whole.read(0, &mut bytes, &mut None).expect("it can be read");
+        let bytes = bytes(name);
         for at in [40, 33, 168, 200] {
             let mut bent = bytes.clone();
             bent[superblock + at] ^= 4;
@@ -162,11 +144,8 @@ fn what_has_a_wrong_checksum_says_nothing() {
 /// Arbitrary bytes where structures are looked for: nothing crashes, hangs or reads without an end.
 #[test]
 fn damaged_disks_are_looked_at_without_harm() {
-    use quorum_img::member::Readable as _;
     for name in ["ext4-mounted", "ext4-nocsum-new", "ext4-noextents", "xfs-cycles", "btrfs-new", "md-1.0-leg0", "luks2", "ext4-disk-new"] {
-        let whole = disk(name);
-        let mut bytes = vec![0; usize::try_from(whole.size()).expect("a small disk")];
-        whole.read(0, &mut bytes, &mut None).expect("it can be read");
+        let bytes = bytes(name);
         for seed in 0..40 {
             let mut bent = bytes.clone();
             for word in support::noise(seed, 8 * 400).chunks_exact(8) {

@@ -51,7 +51,7 @@ fn the_size_of_a_trusted_member_is_right() {
         assert_eq!(set.lab.bytes(member).len(), 256 << 10);
         assert_eq!(set.lab.read(member, 0..250 * KIB), trusted);
     }
-    set.repair().args(["--trust", "#0", "--truncate", "--journal", "second"]).exits(0);
+    set.repair().args(["--trust", "#0", "--truncate", "--force", "cuts", "--journal", "second"]).exits(0);
     set.assert_bytes(&[trusted.clone(), trusted.clone(), trusted]);
 
     let set = Damaged::new();

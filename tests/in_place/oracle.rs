@@ -16,7 +16,7 @@ use super::{
 
 fn run(case: &Repair, lab: &Lab, members: &[PathBuf]) -> Run {
     let Question { sector, threshold, range, trust, .. } = &case.question;
-    let mut run = in_place(lab, members).args(["--force", "stale,minority", "--max-damage", "100"]).args([
+    let mut run = in_place(lab, members).args(["--force", "stale,minority,cuts,zeros,empty", "--max-damage", "100"]).args([
         "--sector-size",
         &sector.to_string(),
         "--threshold",

@@ -34,7 +34,7 @@ fn restores_lengths_holes_and_all() {
         lab.write(&sparse, 2 * MIB - 70_000, &bytes[(2 << 20) - 70_000..]);
         lab.damage(&members[3], sectors(7..9));
         let before = all_bytes(&lab, &members);
-        in_place(&lab, &members).args(["--truncate", "--force", "stale", "--sector-size", sector]).exits(0);
+        in_place(&lab, &members).args(["--truncate", "--force", "stale,cuts", "--sector-size", sector]).exits(0);
         assert_all_hold(&members, &vec![bytes; 5]);
         lab.quorum_img(["undo"]).arg(journal_of(&members[0])).exits(0);
         assert_all_hold(&members, &before);

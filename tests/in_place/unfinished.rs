@@ -161,7 +161,7 @@ fn an_undo_that_failed_is_finished_by_another() {
     lab.write(&members[2], MIB - 5000, &super::support::noise(2, 5000));
     lab.damage(&members[0], sectors(10..11));
     let before = all_bytes(&lab, &members);
-    in_place(&lab, &members).arg("--truncate").exits(0);
+    in_place(&lab, &members).args(["--truncate", "--force", "cuts"]).exits(0);
 
     let undo = || lab.quorum_img(["undo"]).arg(journal_of(&members[0]));
     limited(undo()).exits(3).complains("disk-2.img");

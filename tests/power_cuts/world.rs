@@ -3,6 +3,7 @@
 use std::{ffi::OsStr, path::Path, sync::Arc};
 
 use quorum_img::{
+    evidence::Evidence,
     member::{Member, MemberName, Readable},
     repair::{
         Forced, Guard, InPlace, InPlaceWish, JournalPlace, RepairError,
@@ -76,7 +77,6 @@ impl World {
         let mut id = [0; 16];
         id[..8].copy_from_slice(&Random::of(self.schedule.seed, 77).next().to_le_bytes());
         let wish = InPlaceWish {
-            modified: Vec::new(),
             dry_run: false,
             no_write: self.schedule.no_write.clone(),
             truncate: self.schedule.truncate,
@@ -93,7 +93,9 @@ impl World {
             divergences_max: 10_000,
             portion_bytes: self.schedule.portion_bytes,
         };
+        let evidence = Evidence::of(&members, &[]);
         let repair = InPlace {
+            evidence: &evidence,
             members: &members,
             stores: &stores,
             question: &question,
@@ -193,5 +195,6 @@ fn identity(file: usize, size: u64) -> Identity {
         device_number: 0,
         size,
         samples: Vec::new(),
+        modified: None,
     }
 }

@@ -17,6 +17,7 @@
 // What is done to files is asked of the lab, so that tests read alike; some of it needs no folder.
 #![allow(clippy::unused_self)]
 
+pub mod disks;
 pub mod fuse;
 pub mod fuse_folder;
 pub mod fuse_server;

@@ -9,30 +9,26 @@ use super::{
     said::Said,
     jbd2::{Commit, last_commit},
 };
-use crate::vote::ByteRange;
 
 /// Where the superblock lies in the file system, and how long it is, in bytes.
 const SUPERBLOCK_AT: u64 = 1024;
 const SUPERBLOCK_BYTES: usize = 1024;
 
 const COMPAT_HAS_JOURNAL: u32 = 4;
-const INCOMPAT_META_BG: u32 = 0x10;
-const INCOMPAT_64BIT: u32 = 0x80;
 const RO_COMPAT_METADATA_CSUM: u32 = 0x400;
-/// Groups of clusters instead of blocks.
-const RO_COMPAT_BIGALLOC: u32 = 0x200;
 
 /// A file system that was found.
-struct Ext4 {
-    start: u64,
-    bytes: Vec<u8>,
-    block_bytes: u64,
+pub(super) struct Ext4 {
+    pub(super) start: u64,
+    /// The superblock.
+    pub(super) bytes: Vec<u8>,
+    pub(super) block_bytes: u64,
     /// Whether the superblock has a checksum, and it holds.
     summed: bool,
 }
 
 impl Ext4 {
-    fn at(from: &(impl ReadAt + ?Sized), start: u64) -> Option<Self> {
+    pub(super) fn at(from: &(impl ReadAt + ?Sized), start: u64) -> Option<Self> {
         let bytes = bytes_at(from, start.checked_add(SUPERBLOCK_AT)?, SUPERBLOCK_BYTES)?;
         let log = le32(&bytes, 0x18);
         if le16(&bytes, 0x38) != 0xef53 || log > 6 {
@@ -49,7 +45,7 @@ impl Ext4 {
         Id { kind: "ext4", value: uuid(&self.bytes, 0x68).to_vec(), summed: self.summed }
     }
 
-    fn incompat(&self, feature: u32) -> bool {
+    pub(super) fn incompat(&self, feature: u32) -> bool {
         le32(&self.bytes, 0x60) & feature != 0
     }
 
@@ -119,87 +115,4 @@ pub(super) fn ask(from: &(impl ReadAt + ?Sized), start: u64) -> Option<Said> {
     let known = counter.is_some() || seconds.is_some();
     let age = known.then_some(Age { origin: Origin { kind: "ext4", id: uuid(&system.bytes, 0x68) }, counter, seconds });
     Some(Said { ids: vec![system.id()], age })
-}
-
-/// Which blocks of a file system are free, by its bitmaps.
-#[derive(Clone, Debug)]
-pub struct FreeBlocks {
-    start: u64,
-    block_bytes: u64,
-    first_block: u64,
-    blocks: u64,
-    blocks_per_group: u64,
-    /// For each group where its bitmap lies; none where it has none of its own, which says nothing.
-    bitmaps: Vec<Option<u64>>,
-    /// What tells one file system from another.
-    uuid: [u8; 16],
-}
-
-/// Groups whose descriptors are read: 128 TiB in blocks of 4 KiB.
-const GROUPS_MAX: u64 = 1 << 20;
-
-impl FreeBlocks {
-    /// Reads where the bitmaps of the file system at `start` bytes are.
-    pub(super) fn of(from: &(impl ReadAt + ?Sized), start: u64) -> Option<Self> {
-        let system = Ext4::at(from, start)?;
-        let bytes = &system.bytes;
-        if system.incompat(INCOMPAT_META_BG) || le32(bytes, 0x64) & RO_COMPAT_BIGALLOC != 0 {
-            return None;
-        }
-        let wide = system.incompat(INCOMPAT_64BIT);
-        let blocks = u64::from(le32(bytes, 4)) | if wide { u64::from(le32(bytes, 0x150)) << 32 } else { 0 };
-        let (first_block, blocks_per_group) = (u64::from(le32(bytes, 0x14)), u64::from(le32(bytes, 0x20)));
-        let groups = blocks.checked_sub(first_block)?.div_ceil(Some(blocks_per_group).filter(|&count| count > 0)?);
-        let descriptor_bytes = if wide { u64::from(le16(bytes, 0xfe)).max(32) } else { 32 };
-        if groups > GROUPS_MAX || descriptor_bytes > 1024 || blocks_per_group > system.block_bytes * 8 {
-            return None;
-        }
-        // They follow the superblock's block.
-        let table_at = start.checked_add((first_block + 1).checked_mul(system.block_bytes)?)?;
-        let table = bytes_at(from, table_at, (groups * descriptor_bytes) as usize)?;
-        let bitmap = |descriptor: &[u8]| {
-            let high = if descriptor.len() >= 64 { u64::from(le32(descriptor, 0x20)) << 32 } else { 0 };
-            let number = u64::from(le32(descriptor, 0)) | high;
-            // BLOCK_UNINIT: nothing of the group is in use but metadata, which only computing tells.
-            let written = le16(descriptor, 0x12) & 2 == 0 && number != 0 && number < blocks;
-            written.then(|| start.checked_add(number.checked_mul(system.block_bytes)?)).flatten()
-        };
-        let bitmaps = table.chunks_exact(descriptor_bytes as usize).map(bitmap).collect();
-        let uuid = uuid(bytes, 0x68);
-        Some(Self { start, block_bytes: system.block_bytes, first_block, blocks, blocks_per_group, bitmaps, uuid })
-    }
-
-    /// Whether the other is a copy of this one, at the same place.
-    #[must_use]
-    pub fn is_like(&self, other: &Self) -> bool {
-        (self.uuid, self.start, self.block_bytes, self.blocks) == (other.uuid, other.start, other.block_bytes, other.blocks)
-    }
-
-    /// What it covers, in bytes.
-    #[must_use]
-    pub fn range(&self) -> ByteRange {
-        ByteRange::new(self.start, self.start.saturating_add(self.blocks.saturating_mul(self.block_bytes)))
-    }
-
-    /// Whether all blocks that share a byte with `range` are free, by the bitmaps as `from` holds them.
-    pub fn are_free(&self, from: &(impl ReadAt + ?Sized), range: ByteRange) -> bool {
-        let Some(inside) = range.and(self.range()).filter(|&inside| inside == range) else { return false };
-        let (mut at, end) = ((inside.start - self.start) / self.block_bytes, (inside.end - self.start).div_ceil(self.block_bytes));
-        while at < end {
-            let Some(in_groups) = at.checked_sub(self.first_block) else { return false };
-            let (group, within) = (in_groups / self.blocks_per_group, in_groups % self.blocks_per_group);
-            let count = (self.blocks_per_group - within).min(end - at);
-            let bitmap = self.bitmaps.get(group as usize).copied().flatten();
-            let free = bitmap.and_then(|bitmap| {
-                let (first, last) = (within / 8, (within + count - 1) / 8);
-                let bytes = bytes_at(from, bitmap.checked_add(first)?, (last - first + 1) as usize)?;
-                Some((within..within + count).all(|bit| bytes[(bit / 8 - first) as usize] >> (bit % 8) & 1 == 0))
-            });
-            if free != Some(true) {
-                return false;
-            }
-            at += count;
-        }
-        true
-    }
 }

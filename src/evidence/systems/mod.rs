@@ -3,6 +3,7 @@
 
 mod btrfs;
 mod ext4;
+mod ext4_free;
 mod jbd2;
 mod md;
 mod others;
@@ -10,7 +11,7 @@ mod said;
 mod signatures;
 mod xfs;
 
-pub use ext4::FreeBlocks;
+pub use ext4_free::FreeBlocks;
 pub use md::DeviceMetadata;
 pub use signatures::{FileSystem, find_file_system};
 

@@ -1,7 +1,5 @@
 //! An in-place repair from end to end: vote, plan, judge, journal, write, sync, read back, report.
 
-use std::time::SystemTime;
-
 use super::{
     amounts::data_bytes,
     batch::Flow,
@@ -13,7 +11,6 @@ use super::{
     wish::{InPlace, Proposal},
 };
 use crate::{
-    evidence::Evidence,
     member::{Image, Readable},
     repair::{
         Earlier, RepairError,
@@ -51,10 +48,7 @@ impl InPlace<'_> {
         };
         self.refuse_half_written(unfinished.as_ref(), begun)?;
         let mut survey = Survey::new(self.members, |index| self.is_written(index));
-        let modified: Vec<Option<SystemTime>> =
-            self.wish.modified.iter().enumerate().map(|(index, &time)| time.filter(|_| begun >> index & 1 == 0)).collect();
-        let evidence = Evidence::of(self.members, &modified);
-        let (checked, planner) = self.vote(&evidence, &mut survey, listener)?;
+        let (checked, planner) = self.vote(&mut survey, listener)?;
         let plan = planner.finish(&checked.outcome.tally.members);
         let composed_blocks = checked.findings.composed_blocks();
         let listed = listed(&checked.findings, &plan);
@@ -70,7 +64,7 @@ impl InPlace<'_> {
             format!("{}: {} bytes that it lacks at its end can't be added: {why}", member.name(), plan.left_bytes)
         }));
         let failed = checked.outcome.failures.iter().any(Option::is_some);
-        let stands = self.stands(&evidence, &checked, &plan);
+        let stands = self.stands(&checked, &plan);
         let guards = Judge::reported(&stands, self.wish.forced);
         let mut report = make_report("repair", self.members, self.question, self.poll, checked, warnings, guards);
         if self.wish.earlier.is_some() {
@@ -129,7 +123,7 @@ impl InPlace<'_> {
         Ok(report)
     }
 
-    fn vote(&self, evidence: &Evidence, survey: &mut Survey, listener: Listener) -> Result<(Checked, Planner), RepairError> {
+    fn vote(&self, survey: &mut Survey, listener: Listener) -> Result<(Checked, Planner), RepairError> {
         let stopped = || self.watch.stopped();
         let standings = self.members.iter().enumerate().map(|(index, member)| {
             let surplus = ByteRange::new(self.poll.size.min(member.size()), member.size());
@@ -151,9 +145,9 @@ impl InPlace<'_> {
         let ranges = self.ranges();
         let mut planner = Planner::new(self.poll.size, self.poll.sector, &ranges, standings.collect(), self.wish.portion_bytes);
         let limits = Limits { divergences: self.wish.divergences_max, fill: Fill::Fail };
-        let mut findings = Findings::of(evidence, limits);
+        let mut findings = Findings::of(self.evidence, limits);
         (self.phases)("voting", ranges.iter().map(|range| range.length()).sum());
-        let job = Job::new(self.members, self.question, self.poll, &ranges, self.watch).weighing(evidence);
+        let job = Job::new(self.members, self.question, self.poll, &ranges, self.watch).weighing(self.evidence);
         let outcome: Outcome = scan(&job, &mut |run| {
             findings.add(run);
             planner.add(run);
@@ -183,13 +177,12 @@ impl InPlace<'_> {
     fn ranges(&self) -> Vec<ByteRange> {
         match &self.wish.earlier {
             Some(earlier) => earlier.ranges().to_vec(),
-            None if self.poll.range.is_empty() => Vec::new(),
-            None => vec![self.poll.range],
+            None => self.poll.ranges(),
         }
     }
 
     /// The guards that stand before what the plan would do.
-    fn stands(&self, evidence: &Evidence, checked: &Checked, plan: &Plan) -> Vec<Stand> {
+    fn stands(&self, checked: &Checked, plan: &Plan) -> Vec<Stand> {
         if !checked.outcome.complete {
             return Vec::new(); // nothing is going to be written
         }
@@ -200,7 +193,7 @@ impl InPlace<'_> {
             members: self.members,
             question: self.question,
             poll: self.poll,
-            evidence,
+            evidence: self.evidence,
             ranges: &self.ranges(),
             losers: those(&|member| member.written),
             cut: those(&|member| member.truncate_to.is_some()),

@@ -1,8 +1,9 @@
 //! What is asked of an in-place repair, and what is proposed before it.
 
-use std::{ffi::OsStr, time::SystemTime};
+use std::ffi::OsStr;
 
 use crate::{
+    evidence::Evidence,
     member::{Member, MemberName},
     repair::{Earlier, Forced, Phases, journal::Identity},
     report::InPlaceMember,
@@ -26,8 +27,6 @@ pub struct InPlaceWish<'a> {
     pub dry_run: bool,
     /// Members that are never written to.
     pub no_write: Vec<usize>,
-    /// When each member was modified by others than this program, where that is known.
-    pub modified: Vec<Option<SystemTime>>,
     /// Cut what lies behind the virtual size.
     pub truncate: bool,
     /// How much of its content a member may lose, in percent.
@@ -88,6 +87,8 @@ pub struct InPlace<'a> {
     pub question: &'a Question,
     /// What is known before it; see [`Judge::admit`](crate::repair::judge::Judge::admit).
     pub poll: &'a Poll,
+    /// What is known of the members beside their ballots.
+    pub evidence: &'a Evidence<'a>,
     /// What the user wants of the repair.
     pub wish: &'a InPlaceWish<'a>,
     /// Who watches.

@@ -58,6 +58,9 @@ pub struct Identity {
     pub size: u64,
     /// Checksums of bytes that the repair doesn't touch.
     pub samples: Vec<Sample>,
+    /// When its file was modified before the repair, in seconds and nanoseconds since 1970; none of a device or an export, and in journals
+    /// that don't tell.
+    pub modified: Option<(i64, u32)>,
 }
 
 /// XXH3-64 of [`SAMPLE_BYTES`] bytes, or of fewer at the end.
@@ -151,6 +154,13 @@ impl Header {
                 body.u64(sample.hash);
             }
         }
+        // Behind all of them: what doesn't know of it sees the zeros at the end begin.
+        for member in &self.members {
+            let (seconds, nanoseconds) = member.modified.unwrap_or_default();
+            body.u32(u32::from(member.modified.is_some()));
+            body.u32(nanoseconds);
+            body.u64(seconds.cast_unsigned());
+        }
         let length = (FIXED_BYTES + body.0.len()).next_multiple_of(ALIGNMENT as usize);
         assert!(length <= HEADER_BYTES_MAX, "a journal's header of {length} bytes");
         let mut bytes = Encoder::default();
@@ -205,7 +215,11 @@ impl Header {
                 return None;
             }
             let samples = (0..count).map(|_| Some(Sample { offset: from.u64()?, hash: from.u64()? })).collect::<Option<_>>()?;
-            header.members.push(Identity { path, device, file_system, inode, device_number, size, samples });
+            header.members.push(Identity { path, device, file_system, inode, device_number, size, samples, modified: None });
+        }
+        for member in &mut header.members {
+            let Some((known, nanoseconds, seconds)) = (|| Some((from.u32()?, from.u32()?, from.i64()?)))() else { break };
+            member.modified = (known != 0).then_some((seconds, nanoseconds));
         }
         Some(header)
     }
@@ -224,6 +238,7 @@ mod tests {
             device_number: 259,
             size: 1 << 30,
             samples: vec![Sample { offset: 0, hash: 1 }, Sample { offset: 8192, hash: 2 }],
+            modified: Some((-1, 999_999_999)).filter(|_| path.len() > 6),
         };
         let members = vec![member(b"/a.img"), member(b"/b\xff.img")];
         Header { id: [9; 16], created: -5, size: 1 << 30, sector: 512, reserved: 9000, options: "threshold 2".into(), members }

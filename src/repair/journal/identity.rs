@@ -25,6 +25,7 @@ impl Identity {
                 device_number: 0,
                 size: member.size(),
                 samples: Vec::new(),
+                modified: None,
             }),
         }
     }
@@ -44,6 +45,7 @@ impl Identity {
             device_number: if device { meta.rdev() } else { meta.dev() },
             size: file.size(),
             samples: Vec::new(),
+            modified: (!device).then(|| (meta.mtime(), u32::try_from(meta.mtime_nsec()).unwrap_or(0))),
         })
     }
 }

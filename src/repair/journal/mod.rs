@@ -6,6 +6,7 @@
 mod entries;
 mod error;
 mod format;
+mod glance;
 mod identity;
 mod reader;
 mod records;
@@ -14,6 +15,7 @@ mod writer;
 pub use entries::Loaded;
 pub use error::JournalError;
 pub use format::{Header, Identity, SAMPLE_BYTES, Sample, UNIT_BYTES, VERSION};
+pub(super) use glance::{Glance, glance};
 pub use identity::file_system_of;
 pub use reader::{Journal, State};
 pub use records::{ENTRY_RANGE_MAX, Ended, Entry, MemberSum, Old, Resized, unit_hashes};

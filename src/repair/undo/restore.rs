@@ -31,6 +31,7 @@ impl Undo<'_> {
         let again = journal.state() == State::UndoBegun;
         let journal = if again { journal } else { note(journal, false)? };
         self.put_all_back(&journal, again, &mut undone)?;
+        self.restore_times(&journal);
         note(journal, true)?;
         undone.kept.sort_unstable();
         undone.kept.dedup();
@@ -115,6 +116,19 @@ impl Undo<'_> {
             Old::Beyond => return Ok(0),
         }
         Ok(range.length())
+    }
+
+    /// Gives files the times back that they had: what they hold now is what they held then. Where somebody else's bytes were written over,
+    /// or the system doesn't let us, the new time is as true.
+    fn restore_times(&self, journal: &Journal) {
+        if self.force_changed {
+            return;
+        }
+        for (target, identity) in self.targets.iter().zip(&journal.header().members) {
+            if let (Some(target), Some(time)) = (target, identity.modified) {
+                let _ = target.storage.set_modified(time);
+            }
+        }
     }
 
     fn sync(&self) -> Result<(), UndoError> {
