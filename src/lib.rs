@@ -17,7 +17,7 @@
 //!     electorate::{Access, Locks, Roll, open_voters},
 //!     repair::evidence_of,
 //!     report::Overall,
-//!     scan::{Limits, Poll, Question, check, make_report, sizes},
+//!     scan::{Weighed, Limits, Poll, Question, check, make_report, sizes},
 //! };
 //!
 //! let folder = tempfile::tempdir()?;
@@ -36,7 +36,7 @@
 //! let poll = Poll::new(&sizes(&members), &question)?;
 //! let evidence = evidence_of(&members, &question, &[]);
 //! let checked = check(&members, &question, &poll, &evidence, Limits::default(), &(), &mut |_, _| Ok(()))?;
-//! let report = make_report("check", &members, &question, &poll, checked, voters.warnings.clone(), Vec::new());
+//! let report = make_report("check", &members, &question, &poll, checked, voters.warnings.clone(), Weighed::default());
 //!
 //! assert_eq!(report.verdict, Overall::Decided);
 //! assert_eq!(report.members[1].dissenting_sectors, 1);

@@ -49,6 +49,12 @@ pub(super) struct MemberArgs {
     #[arg(long)]
     pub image_opts: bool,
 
+    /// A member that can't be opened counts as failed, and the others decide
+    ///
+    /// Without it, it is an error: a typing error never becomes a vote.
+    #[arg(long)]
+    pub missing_ok: bool,
+
     /// The internal snapshot of each qcow2 member, by name or number, instead of its active state
     #[arg(long, value_name = "NAME")]
     pub snapshot: Option<OsString>,
@@ -98,6 +104,7 @@ impl MemberArgs {
             cache: self.cache.cache(),
             references: self.references(),
             snapshot: self.snapshot.as_deref(),
+            missing_ok: self.missing_ok,
             stop: &stop_flag,
             ..Roll::of(&self.members)
         }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     electorate::{Access, open_voters},
     repair::{
-        judge::{Forced, Judge, Weighing},
+        judge::{Forced, Weighing},
         evidence_of,
     },
     report::Look,
@@ -69,11 +69,10 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8> {
         content: &[],
         stopped: &|| control.stopped(),
     };
-    let stands = if checked.outcome.complete { weighing.stands(&checked.outcome, &checked.findings) } else { Vec::new() };
-    let guards = Judge::reported(&stands, Forced::NOTHING);
+    let weighed = weighing.stands(&checked.outcome, &checked.findings).reported(Forced::NOTHING);
     control.end();
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
-    let mut report = make_report("check", &members, &question, &poll, checked, warnings, guards);
+    let mut report = make_report("check", &members, &question, &poll, checked, warnings, weighed);
     report.mark_guesses(&voters.guessed);
     let look = Look { next: next::after_check(&report, &args.members, &args.vote), or: next::byte_for_byte(&report, &members) };
     presenter.into_inner().expect("no panics").finish(report, &look)

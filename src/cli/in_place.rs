@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     evidence::Evidence,
-    electorate::{Access, Candidates, Voters},
+    electorate::{Access, Candidates, Roll, Voters},
     member::{HostFile, Member, MemberName},
     repair::{
         Earlier, InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, RepairError,
@@ -137,7 +137,8 @@ impl Roles {
 fn open(args: &RepairArgs, roles: &Roles) -> Result<(Voters, Vec<usize>)> {
     let force = Judge { way: Way::InPlace, forced: args.forced() }.lock_force();
     let access = if args.in_place.dry_run { Access::Read(args.locks.locks()) } else { Access::Rewrite { spared: &roles.spared, force } };
-    let roll = args.members.roll();
+    // A file that is shorter by a part of a sector is made as long as the others are.
+    let roll = Roll { pads: false, ..args.members.roll() };
     let mut candidates = Candidates::open(&roll, &access)?;
     let put_back = put_images_back(args, &mut candidates)?;
     Ok((candidates.into_voters(&roll, &access)?, put_back))

@@ -10,11 +10,13 @@ use super::{
 use crate::{
     member::Member,
     repair::{JournalPlace, Proposal},
-    report::{InPlaceReport, Report, human_size},
+    report::{InPlaceReport, Report, counted, duration, human_size, sectors},
 };
 
 /// What a write in the middle of nowhere costs beside its bytes, in seconds: for the estimate.
 const SEEK_SECONDS: f64 = 50e-6;
+/// The least speed that is believed, in bytes a second.
+const SPEED_MIN: f64 = 5e6;
 
 /// Shows what is going to be done, and asks where somebody is there to answer.
 pub(super) fn agree(args: &RepairArgs, proposal: &Proposal, estimate: &str, stopped: &dyn Fn() -> bool) -> bool {
@@ -25,7 +27,7 @@ pub(super) fn agree(args: &RepairArgs, proposal: &Proposal, estimate: &str, stop
             let name = proposal.journal.map_or_else(String::new, ToString::to_string);
             say(&format!("Going on with the unfinished repair that {name} tells of."));
         }
-        let ranges = if proposal.writes == 1 { "1 range".to_owned() } else { format!("{} ranges", proposal.writes) };
+        let ranges = counted(proposal.writes, "range");
         let again = match proposal.again_bytes {
             0 => String::new(),
             bytes => format!(", and up to {} once more that may not have reached the disk", human_size(bytes)),
@@ -48,8 +50,9 @@ pub(super) fn agree(args: &RepairArgs, proposal: &Proposal, estimate: &str, stop
 pub(super) fn estimate(proposal: &Proposal, members: usize, bytes_per_second: f64) -> String {
     // Voted on again; journalled, its space being written first; written, and read back.
     let bytes = proposal.voted_bytes as f64 * members as f64 + 2.0 * proposal.journal_bytes as f64 + 2.0 * proposal.bytes as f64;
-    let seconds = bytes / bytes_per_second.max(1.0) + proposal.writes as f64 * SEEK_SECONDS;
-    if seconds < 2.0 { String::new() } else { format!(" (about {seconds:.0} s)") }
+    // What was read in a moment says little of speed.
+    let seconds = bytes / bytes_per_second.max(SPEED_MIN) + proposal.writes as f64 * SEEK_SECONDS;
+    if seconds < 2.0 { String::new() } else { format!(" (about {})", duration(seconds)) }
 }
 
 /// What went wrong, and how to go on.
@@ -63,14 +66,14 @@ pub(super) fn tell(args: &RepairArgs, done: &InPlaceReport, report: &Report, mem
     }
     if report.sectors.undecided > 0 {
         complain(&format!(
-            "{} sectors have no winner, and were left alone\nhint: --pick says who is right in a range, --trust who is right everywhere",
-            report.sectors.undecided
+            "{} without a winner: left alone\nhint: --pick says who is right in a range, --trust who is right everywhere",
+            sectors(report.sectors.undecided)
         ));
     }
     if done.not_healed_sectors > 0 {
         complain(&format!(
-            "{} sectors could not be healed\nhint: the report lists them; replace the disk, or make a new image with repair -o",
-            done.not_healed_sectors
+            "{} could not be healed\nhint: the report lists them; replace the disk, or make a new image with repair -o",
+            sectors(done.not_healed_sectors)
         ));
     }
     for member in &done.members {

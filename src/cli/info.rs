@@ -7,8 +7,9 @@ use clap::{Args, ValueEnum};
 
 use super::{
     args::MemberArgs,
+    failure::{exit_code, explained},
     journal_file::open_journal,
-    say::{Output, shown, warn},
+    say::{Output, complain, shown, warn},
     texts,
 };
 use crate::{
@@ -52,17 +53,24 @@ pub(super) fn run(args: &InfoArgs) -> Result<u8> {
     if args.members.allow_references.is_none() {
         roll.references = References::Ignored; // what it is can be told without what lies under it
     }
-    let opened = args.members.members.iter().map(|given| open_single(&roll, given)).collect::<Result<Vec<_>, _>>()?;
+    // One that can't be looked at doesn't hide the rest.
+    let mut code = 0;
+    let mut failed = |error: anyhow::Error| {
+        complain(&explained(&error));
+        code = code.max(exit_code(&error));
+    };
+    let opened: Vec<Single> =
+        args.members.members.iter().filter_map(|given| open_single(&roll, given).map_err(|error| failed(error.into())).ok()).collect();
     if let Some(snapshot) = &args.members.snapshot {
         let has_none = |single: &Single| !single.member.is_encoded();
-        if opened.iter().all(has_none) {
+        if !opened.is_empty() && opened.iter().all(has_none) {
             return Err(ElectorateError::NoSnapshots { snapshot: MemberName::new(snapshot) }.into());
         }
         for single in opened.iter().filter(|single| has_none(single)) {
             warn(&format!("{}: --snapshot is for qcow2 members: this one is told of as it stands", single.member.name()));
         }
     }
-    let infos = opened.iter().map(told).collect::<Result<Vec<_>>>()?;
+    let infos: Vec<Told> = opened.iter().filter_map(|single| told(single).map_err(&mut failed).ok()).collect();
     let mut to = Output::new();
     match args.output {
         InfoFormat::Human => render_infos(&infos, &mut to)?,
@@ -72,7 +80,7 @@ pub(super) fn run(args: &InfoArgs) -> Result<u8> {
             writeln!(to)?;
         }
     }
-    Ok(0)
+    Ok(code)
 }
 
 fn told(single: &Single) -> Result<Told> {

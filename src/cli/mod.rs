@@ -6,6 +6,7 @@ mod check;
 mod completions;
 mod in_place;
 mod in_place_said;
+mod failure;
 mod info;
 mod journal_file;
 mod journal_place;
@@ -31,18 +32,20 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
-
-use self::say::complain;
-use crate::{
-    electorate::{ElectorateError, LockError},
-    member::escaped,
-    repair::{RepairError, undo::UndoError},
-    sys::open_files,
+use clap::{
+    CommandFactory, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 
-/// What everything that could not be done ends with.
-const FAILED: u8 = 3;
+use self::{
+    failure::{FAILED, exit_code, explained},
+    say::complain,
+};
+use crate::{
+    electorate::foreign_of_name,
+    member::escaped,
+    sys::open_files,
+};
 
 /// Verify and rebuild replicated disk images by majority vote, offline
 #[derive(Debug, Parser)]
@@ -85,6 +88,14 @@ fn parse_and_run(args: impl IntoIterator<Item = OsString>) -> u8 {
             // clap shows arguments as they are; one that holds control characters must not reach the terminal so.
             let harmless: Vec<OsString> = args.iter().map(|arg| escaped(&arg.to_string_lossy()).into()).collect();
             let error = if harmless == args { error } else { parse(&harmless).err().unwrap_or(error) };
+            if error.kind() == ErrorKind::InvalidSubcommand {
+                complain(&no_such_command(&error));
+                return FAILED;
+            }
+            if let Some(complaint) = foreign_format(&error) {
+                complain(&complaint);
+                return FAILED;
+            }
             let _ = error.print(); // a closed pipe is nobody's trouble
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
@@ -99,6 +110,32 @@ fn parse_and_run(args: impl IntoIterator<Item = OsString>) -> u8 {
         complain(&explained(&error));
         exit_code(&error)
     })
+}
+
+/// What is to be said of a format that `-f` doesn't know, and another program does.
+fn foreign_format(error: &clap::Error) -> Option<String> {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let of_format = context(ContextKind::InvalidArg).is_some_and(|option| option.starts_with("--format"));
+    let foreign = foreign_of_name(context(ContextKind::InvalidValue)?).filter(|_| of_format && error.kind() == ErrorKind::InvalidValue)?;
+    Some(format!("-f {}: isn't read here\nhint: {}", foreign.name, foreign.way("FILE")))
+}
+
+/// What clap says of a command that there isn't, without a likeness of letters that leads nowhere.
+fn no_such_command(error: &clap::Error) -> String {
+    let given = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(given)) => escaped(given),
+        _ => String::new(),
+    };
+    let meant = match given.as_str() {
+        "compare" | "verify" | "scrub" | "diff" | "vote" => "check compares copies and writes nothing",
+        "rebuild" | "fix" | "convert" | "resync" | "heal" | "create" => "repair -o makes a new image, repair --in-place rewrites copies",
+        "rollback" | "revert" | "restore" => "undo takes a repair in place back",
+        _ => "check, repair, undo, info and completions are; quorum-img --help tells of them",
+    };
+    format!("{given}: there is no such command\nhint: {meant}")
 }
 
 fn run_command(command: Commands) -> anyhow::Result<u8> {
@@ -118,32 +155,4 @@ fn run_command(command: Commands) -> anyhow::Result<u8> {
         Commands::Undo(args) => undo::run(&args),
         Commands::Completions(args) => completions::run(&args, &mut Cli::command()),
     }
-}
-
-/// Where a person has to decide, or another program to end first, that is no failure of this one.
-fn exit_code(error: &anyhow::Error) -> u8 {
-    if let Some(error) = error.downcast_ref::<RepairError>() {
-        return error.exit_code();
-    }
-    if let Some(error) = error.downcast_ref::<ElectorateError>() {
-        return error.exit_code();
-    }
-    if let Some(error) = error.downcast_ref::<UndoError>() {
-        return error.exit_code();
-    }
-    error.downcast_ref::<LockError>().map_or(FAILED, LockError::exit_code)
-}
-
-/// An error with its causes in one line, and the hints of all of them behind.
-fn explained(error: &anyhow::Error) -> String {
-    let (mut causes, mut hints) = (Vec::new(), String::new());
-    for cause in error.chain() {
-        let text = cause.to_string();
-        let (what, hint) = text.split_once("\nhint: ").unwrap_or((&text, ""));
-        causes.push(what.to_owned());
-        if !hint.is_empty() {
-            hints = format!("{hints}\nhint: {hint}");
-        }
-    }
-    causes.join(": ") + &hints
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::{
     next,
-    places::refuse_report_at,
+    places::{refuse_mistaken_name, refuse_report_at},
     present::Presenter,
     progress::Control,
     repair_args::{Reflink, RepairArgs, TargetFormat, Undecided},
@@ -19,13 +19,14 @@ use crate::{
         judge::{Judge, Way},
         refused_image,
     },
-    report::{Look, RepairReport},
+    report::{Look, RepairReport, sectors},
     scan::{Poll, Question},
     vote::Fill,
 };
 
 /// Votes, and writes what wins to `output_file`.
 pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
+    refuse_mistaken_name(output_file)?;
     let voters = open_voters(&args.members.roll(), &Access::Read(args.locks.locks()))?;
     let members = voters.listed();
     let mut question = args.question(&members)?;
@@ -76,7 +77,8 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
     } else if report.exit_code == 2
         && let Some(repair) = report.repair.as_ref().filter(|repair| !repair.written)
     {
-        let what = format!("{}: not made, since {} sectors have no winner", repair.output, repair.unfilled_sectors);
+        let have = if repair.unfilled_sectors == 1 { "has" } else { "have" };
+        let what = format!("{}: not made, since {} {have} no winner", repair.output, sectors(repair.unfilled_sectors));
         complain(&format!("{what}\nhint: --pick says who is right in a range, --undecided what to write there"));
     }
     let look = Look { next: next::after_repair(&report, &args.members, &args.vote), or: None };

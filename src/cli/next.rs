@@ -3,7 +3,7 @@
 use super::args::{Allowed, Format, MemberArgs, ReadBy, VoteArgs};
 use crate::{
     member::{HostFile, Member, MemberName},
-    report::{Overall, Report},
+    report::{GuardReport, Overall, Report},
     sys::storage::Storage,
 };
 
@@ -12,16 +12,9 @@ pub(super) fn after_check(report: &Report, members: &MemberArgs, vote: &VoteArgs
     if report.exit_code == 0 || report.exit_code == 3 {
         return None;
     }
+    let lead = if report.partial { Lead::rest(report) } else { Lead::past_guards(report)?.unwrap_or_else(|| Lead::repair(report)) };
     let mut words = vec!["quorum-img".to_owned()];
-    let mut comment = "";
-    if report.partial {
-        let range = report.range.map_or((0, report.size), |range| (range.offset, range.length));
-        let scanned = report.scanned_bytes.unwrap_or(0);
-        words.extend(["check".into(), "--range".into(), format!("{:#x}:{}", range.0 + scanned, range.1 - scanned)]);
-        comment = "   # the rest";
-    } else {
-        words.push("repair".into());
-    }
+    words.extend(lead.command);
     words.extend(stated_format(report, members));
     match members.allow_references {
         None => {}
@@ -31,7 +24,7 @@ pub(super) fn after_check(report: &Report, members: &MemberArgs, vote: &VoteArgs
     if let Some(snapshot) = &members.snapshot {
         words.extend(["--snapshot".into(), MemberName::new(snapshot).quoted()]);
     }
-    if let Some(threshold) = vote.threshold {
+    if let Some(threshold) = vote.threshold.filter(|_| lead.keeps_threshold) {
         words.extend(["--threshold".into(), threshold.to_string()]);
     }
     if vote.sector_size != 512 {
@@ -43,17 +36,95 @@ pub(super) fn after_check(report: &Report, members: &MemberArgs, vote: &VoteArgs
     if let Some(size) = vote.size {
         words.extend(["--size".into(), size.to_string()]);
     }
-    if let Some(trust) = &vote.trust {
+    if let Some(trust) = vote.trust.as_ref().filter(|_| !lead.trusts) {
         words.extend(["--trust".into(), MemberName::new(trust).quoted()]);
     }
-    if !report.partial {
-        if report.verdict == Overall::Undecided {
-            comment = undecided(report, &mut words);
-        }
-        words.extend(["-o".into(), "fixed.img".into()]);
+    if vote.skip_device_metadata {
+        words.push("--skip-device-metadata".into());
     }
-    words.extend(report.members.iter().map(|member| member.shell_name.clone()));
-    Some(words.join(" ") + comment)
+    words.extend(lead.more);
+    let kept = report.members.iter().filter(|member| !lead.without.contains(&member.index));
+    words.extend(kept.map(|member| member.shell_name.clone()));
+    Some(words.join(" ") + &lead.comment)
+}
+
+/// Where a next command leads.
+struct Lead {
+    /// The command, and what comes right behind it.
+    command: Vec<String>,
+    /// What comes before the members.
+    more: Vec<String>,
+    /// Members that are left out, by number.
+    without: Vec<usize>,
+    /// Whether the same threshold holds.
+    keeps_threshold: bool,
+    /// Whether it says whom to trust.
+    trusts: bool,
+    /// What stands behind it.
+    comment: String,
+}
+
+/// The guards of that word that stand.
+fn standing<'r>(report: &'r Report, word: &'r str) -> impl Iterator<Item = &'r GuardReport> {
+    report.guards.iter().filter(move |guard| guard.word == word && !guard.forced)
+}
+
+fn strings<const N: usize>(words: [&str; N]) -> Vec<String> {
+    words.map(str::to_owned).to_vec()
+}
+
+impl Lead {
+    fn to(command: Vec<String>, comment: impl Into<String>) -> Self {
+        Self { command, more: Vec::new(), without: Vec::new(), keeps_threshold: true, trusts: false, comment: comment.into() }
+    }
+
+    /// The rest of a check that was stopped.
+    fn rest(report: &Report) -> Self {
+        let range = report.range.map_or((0, report.size), |range| (range.offset, range.length));
+        let scanned = report.scanned_bytes.unwrap_or(0);
+        let rest = format!("{:#x}:{}", range.0 + scanned, range.1 - scanned);
+        Self::to(vec!["check".into(), "--range".into(), rest], "   # the rest")
+    }
+
+    /// A new image, with a person's decision where nobody won.
+    fn repair(report: &Report) -> Self {
+        let mut lead = Self::to(strings(["repair"]), "");
+        if report.verdict == Overall::Undecided {
+            lead.comment = undecided(report, &mut lead.more).to_owned();
+        }
+        lead.more.extend(strings(["-o", "fixed.img"]));
+        lead
+    }
+
+    /// Past the guards that stand before a new image; none of that where none does, and nothing at all where no command can lead on.
+    fn past_guards(report: &Report) -> Option<Option<Self>> {
+        let of = |word: &str| standing(report, word).filter_map(|guard| guard.member).collect::<Vec<_>>();
+        let strangers = of("stranger");
+        if !strangers.is_empty() && report.members.len() - strangers.len() >= 2 {
+            let who = strangers.iter().map(|member| format!("#{member}")).collect::<Vec<_>>().join(" ");
+            let lead = Self::to(strings(["check"]), format!("   # without {who}: another disk?"));
+            return Some(Some(Self { without: strangers, keeps_threshold: false, ..lead }));
+        }
+        if standing(report, "device-metadata").next().is_some() {
+            let lead = Self::to(strings(["check"]), "   # without what differs between legs by design");
+            return Some(Some(Self { more: strings(["--skip-device-metadata"]), ..lead }));
+        }
+        if let Some(member) = ["newer", "empty", "zeros"].iter().find_map(|word| of(word).first().copied()) {
+            let lead = Self::to(strings(["repair"]), format!("   # if #{member} is the one that is right"));
+            let more = vec!["--trust".into(), format!("'#{member}'"), "-o".into(), "fixed.img".into()];
+            return Some(Some(Self { more, trusts: true, ..lead }));
+        }
+        if let Some(&member) = of("cuts").first() {
+            let size = report.members[member].size;
+            let lead = Self::to(strings(["check"]), format!("   # if #{member}'s size is the right one"));
+            return Some(Some(Self { more: vec!["--size".into(), size.to_string()], ..lead }));
+        }
+        if standing(report, "minority").next().is_some() {
+            return Some(Some(Self { keeps_threshold: false, ..Self::to(strings(["check"]), "   # by a majority") }));
+        }
+        // Which of them are one another's copies, only a person can settle.
+        if standing(report, "shared").next().is_some() { None } else { Some(None) }
+    }
 }
 
 /// Places of the files that are compared before anything is said of them.

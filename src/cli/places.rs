@@ -30,6 +30,18 @@ pub(super) fn refuse_member_at(path: &Path, members: &[&dyn Member]) -> Result<(
     Ok(())
 }
 
+/// Refuses names that are seldom meant as such: `-` is standard output elsewhere, and `NAME=VALUE` an option of the image.
+pub(super) fn refuse_mistaken_name(output: &Path) -> Result<()> {
+    let (shown, bytes) = (MemberName::from(output), output.as_os_str().as_encoded_bytes());
+    let escape = format!("./{} is a file that is really called so", shown.quoted());
+    ensure!(bytes != b"-", "-o -: an image isn't written to standard output, for it is read back before it counts\nhint: name a file; {escape}");
+    let option = bytes.iter().position(|&byte| byte == b'=').is_some_and(|at| {
+        at > 0 && bytes[..at].iter().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-' | b'.'))
+    });
+    ensure!(!option, "-o {shown}: this looks like an option of an image\nhint: those go with --output-options; {escape}");
+    Ok(())
+}
+
 /// Refuses a `--report` that would take the place of `what` stands at `place`, or the other way round.
 pub(super) fn refuse_report_at(report: Option<&Path>, place: &Path, what: &str) -> Result<()> {
     if let Some(report) = report {

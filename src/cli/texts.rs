@@ -4,7 +4,7 @@ pub(super) const OVERVIEW: &str = "\
 Exit status:
   0    all is well: every sector unanimous, or the result is whole
   1    differences, all decided by the vote: repairable; or work is left that an option would do
-  2    some sectors are undecided, or could not be healed
+  2    a person must decide: some sectors are undecided or could not be healed, or a guard stands
   3    not completed: bad usage, an I/O error, a bad image
   4    not started: a member is in use by another program
   130  interrupted; what was found so far is reported as partial
@@ -51,7 +51,7 @@ Examples:
 Exit status:
   0    every sector unanimous, all members of one length
   1    differences, all decided: repairable
-  2    some sectors are undecided, or the virtual size is
+  2    a person must decide: some sectors are undecided, or the virtual size is, or a guard stands before a repair
   3    not completed: bad usage, a bad image, a member changed meanwhile
   4    not started: another program writes to a member
   130  interrupted (INT, TERM, HUP); what was found is reported as partial
@@ -63,6 +63,17 @@ See also:
 pub(super) const REPAIR: &str = concat!(
     members!(),
     "
+
+What is not overwritten unasked:
+  Beside the votes each member is asked who it is and how old it is, by what its file systems say where a checksum holds, and how much \
+it holds. Where one of these stands nothing is written, with exit code 2, until its word is said with --force; quorum-img check and \
+--dry-run say so beforehand. Those of the first line stand before a new image as well; of the second it is told.
+  newer, zeros, empty, cuts, shared, minority: a member would lose content and is newer than all who outvote it; content would become \
+zeros; members without any content outvote one that has some; content behind the voted end would be cut off; members share storage; the \
+threshold is below the majority.
+  stale, stranger, device-metadata: a member loses more than --max-damage percent of its content; it calls itself another disk than \
+those who outvote it do; what makes it a leg of an array would become another leg's.
+  --trust is the word for what others lose to that member: newer, zeros and stale.
 
 What is rewritten in place:
   Of a qcow2 member the clusters that are its own are rewritten where they lie; holes, and clusters that are compressed, zero, in a \
@@ -98,8 +109,8 @@ Exit status:
   1    in place: work is left that an option would do (--dry-run, a surplus without --truncate, --no-write)
   2    some sectors stayed undecided: there is no output, unless --undecided says what to write there; in place: what was
        decided is written, and the rest, or what could not be healed, is listed. Nothing is written where the virtual size
-       is undecided, or -o would cut data off; --output json, events and --report say so, too
-  3    not completed: bad usage, a refused plan, an I/O error, a bad image, a member changed meanwhile; there is no output
+       is undecided, or a guard stands; --output json, events and --report say so, too
+  3    not completed: bad usage, an I/O error, a bad image, a member changed meanwhile; there is no output
   4    not started: another program uses a member
   130  interrupted (INT, TERM, HUP); there is no output; in place: what was written stands in the journal
 

@@ -29,7 +29,7 @@ use crate::{
         journal::{Identity, Journal, State, file_system_of},
         undo::{Undo, UndoTarget, Undone},
     },
-    report::human_size,
+    report::{counted, human_size},
     scan::Watch,
     sys::{device::Sysfs, libnbd::NbdError},
 };
@@ -186,7 +186,7 @@ fn list_targets(journal: &Journal, targets: &[Option<UndoTarget>]) -> Result<()>
     for (index, (sum, target)) in journal.sums()?.iter().zip(targets).enumerate() {
         if let Some(target) = target {
             let size = journal.header().members[index].size;
-            say(&format!("  #{index} {}: {} in {} ranges, length {size}", target.name, human_size(sum.bytes), sum.ranges));
+            say(&format!("  #{index} {}: {} in {}, length {size}", target.name, human_size(sum.bytes), counted(sum.ranges, "range")));
         }
     }
     Ok(())

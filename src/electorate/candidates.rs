@@ -7,7 +7,7 @@ use super::{
     given::{Format, Given},
     independence::{DependenceError, check_independence},
     locking::{lock_all_for_reading, lock_all_for_writing},
-    probe::{FormatError, guess_format, refuse_journal},
+    probe::{FormatError, guess_format, refuse_foreign, refuse_journal},
     roll::{Access, Roll},
     source::Source,
     voters::Voters,
@@ -41,7 +41,8 @@ impl Candidates {
         let mut warnings = Vec::new();
         let mut all: Vec<Source> = Vec::new();
         for (index, (name, given)) in roll.names.iter().zip(&given).enumerate() {
-            let source = Source::open(roll, name, given, access.rewrites(index), &mut warnings)?;
+            let source = Source::open(roll, name, given, access.rewrites(index), &mut warnings);
+            let source = source.or_else(|error| if roll.missing_ok { Source::missing(name, error) } else { Err(error) })?;
             source.refuse_same_export(&all)?;
             all.push(source);
         }
@@ -77,7 +78,7 @@ impl Candidates {
         for ((source, format), &guessed) in all.into_iter().zip(formats).zip(&guessed) {
             members.push(source.into_member(roll, format, guessed, &caches, &mut warnings)?);
         }
-        Voters::settle(members, guessed, warnings, access)
+        Voters::settle(members, guessed, warnings, access, roll.pads)
     }
 
     /// The format of each: as stated, or as all whose format isn't stated look alike.
@@ -85,10 +86,13 @@ impl Candidates {
         let mut guesses = Vec::new();
         let mut formats = Vec::new();
         for (source, stated) in self.all.iter().zip(&self.stated) {
-            formats.push(if let Some(format) = stated {
+            formats.push(if source.is_missing() {
+                stated.unwrap_or(Format::Raw)
+            } else if let Some(format) = stated {
                 *format
             } else if let Some(file) = source.file() {
                 refuse_journal(file)?;
+                refuse_foreign(file)?;
                 let guess = guess_format(file);
                 guesses.push((file.name().clone(), guess));
                 guess

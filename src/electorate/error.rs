@@ -30,6 +30,14 @@ pub enum ElectorateError {
     /// A file or device that can't be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// A file of another machine.
+    #[error("{member}: there is no such file here\nhint: {way}")]
+    Elsewhere {
+        /// As given.
+        member: MemberName,
+        /// The way for it to vote.
+        way: String,
+    },
     /// An export that can't be had.
     #[error(transparent)]
     Export(#[from] NbdOpenError),

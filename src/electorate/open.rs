@@ -6,7 +6,7 @@ use super::{
     candidates::Candidates,
     error::ElectorateError,
     given::{Format, Given},
-    probe::guess_format,
+    probe::{guess_format, refuse_foreign},
     roll::{Access, Roll},
     source::Source,
     voters::Voters,
@@ -41,6 +41,9 @@ pub fn open_single(roll: &Roll, name: &OsStr) -> Result<Single, ElectorateError>
     let stated = roll.stated(&given);
     let guessed = stated.is_none() && source.file().is_some();
     let format = stated.or_else(|| source.file().map(|file| guess_format(file))).unwrap_or(Format::Raw);
+    if let (true, Some(file)) = (guessed && format == Format::Raw, source.file()) {
+        warnings.extend(refuse_foreign(file).err().map(|error| error.to_string()));
+    }
     let member = source.into_member(roll, format, guessed, &Arc::new(Caches::of_all_members()), &mut warnings)?;
     Ok(Single { member, warnings, guessed })
 }

@@ -1,6 +1,6 @@
 //! What a file's first bytes say of its format.
 
-use super::given::Format;
+use super::{foreign::foreign_format, given::Format};
 use crate::member::{Member, MemberName, qcow2::MAGIC};
 
 /// The format can't be taken for granted.
@@ -14,6 +14,16 @@ pub enum FormatError {
     Journal {
         /// Which one.
         member: MemberName,
+    },
+    /// A format that another program reads.
+    #[error("{member}: looks like {name}, which isn't compared as a disk here\nhint: {way}; raw:{} compares the file itself, byte for byte", .member.quoted())]
+    Foreign {
+        /// Which one.
+        member: MemberName,
+        /// What it looks like.
+        name: &'static str,
+        /// The way for it to vote.
+        way: String,
     },
     /// Members whose formats were guessed are taken for different things.
     #[error(
@@ -52,6 +62,16 @@ pub fn refuse_journal(member: &dyn Member) -> Result<(), FormatError> {
         return Err(FormatError::Journal { member: member.name().clone() });
     }
     Ok(())
+}
+
+/// Refuses a format that only another program reads.
+///
+/// # Errors
+/// See [`FormatError`].
+pub fn refuse_foreign(member: &dyn Member) -> Result<(), FormatError> {
+    let Some(foreign) = foreign_format(member) else { return Ok(()) };
+    let way = foreign.way(&member.name().quoted());
+    Err(FormatError::Foreign { member: member.name().clone(), name: foreign.name, way })
 }
 
 /// The format by the first bytes: what doesn't start as a qcow2 file does is raw (QEMU, docs/interop/qcow2.rst, "Header").

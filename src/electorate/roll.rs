@@ -28,6 +28,10 @@ pub struct Roll<'a> {
     pub references: References,
     /// The internal snapshot of images to read, by name or number.
     pub snapshot: Option<&'a OsStr>,
+    /// Whether a raw file's size is rounded up to 512 where another member holds nothing but zeros there: not where it may be made as long.
+    pub pads: bool,
+    /// Whether a member that can't be opened counts as failed, instead of ending it all.
+    pub missing_ok: bool,
     /// Gives the flag that ends waiting for a server; asked for only where there is one.
     pub stop: &'a dyn Fn() -> io::Result<Stop>,
 }
@@ -36,7 +40,7 @@ impl<'a> Roll<'a> {
     /// These names, with nothing else said.
     #[must_use]
     pub fn of(names: &'a [OsString]) -> Self {
-        Self { names, format: None, cache: Cache::default(), references: References::default(), snapshot: None, stop: &never }
+        Self { names, format: None, cache: Cache::default(), references: References::default(), snapshot: None, pads: true, missing_ok: false, stop: &never }
     }
 
     /// The format that was stated for the member of that name, if one was.

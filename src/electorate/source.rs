@@ -4,6 +4,7 @@ use std::{ffi::OsStr, sync::Arc};
 
 use super::{
     error::ElectorateError,
+    foreign::elsewhere,
     given::{Format, Given},
     independence::DependenceError,
     locking::busy_device,
@@ -11,8 +12,9 @@ use super::{
 };
 use crate::member::{
     Cache, FailedMember, Member, MemberName, NbdMember, OpenError, RawMember,
-    qcow2::{Caches, HeaderError, Opening, Qcow2Error, Qcow2Member, read_header},
+    qcow2::{Caches, Opening, Qcow2Member, read_header, unsupported},
 };
+use crate::sys::libnbd::NbdError;
 
 /// What a member's bytes come from; opened, and nothing read yet.
 pub(super) enum Source {
@@ -20,6 +22,8 @@ pub(super) enum Source {
     File(RawMember),
     /// An export, which is what a guest sees.
     Export(NbdMember),
+    /// Nothing, since it can't be opened: by its name, and why.
+    Missing(MemberName, String),
 }
 
 impl Source {
@@ -44,6 +48,12 @@ impl Source {
                 let opened = if rewritten { RawMember::open_to_rewrite(name, path, cache) } else { RawMember::open(name, path, cache) };
                 let file = match opened {
                     Err(OpenError::Busy { member, rdev }) => return Err(busy_device(&member, rdev).into()),
+                    Err(error @ OpenError::Open { .. }) if error.code() == Some(libc::ENOENT) => {
+                        return Err(match elsewhere(&path.to_string_lossy()) {
+                            Some(way) => ElectorateError::Elsewhere { member: MemberName::from(path.as_path()), way },
+                            None => error.into(),
+                        });
+                    }
                     other => other?,
                 };
                 warnings.extend(warnings_of_file(&file, cache));
@@ -52,24 +62,41 @@ impl Source {
         }
     }
 
+    /// Takes what can't be opened for a member that has failed.
+    pub(super) fn missing(name: &OsStr, error: ElectorateError) -> Result<Self, ElectorateError> {
+        match &error {
+            ElectorateError::Open(OpenError::Open { error: why, .. }) if why.raw_os_error() != Some(libc::EMFILE) => {
+                Ok(Self::Missing(MemberName::new(name), format!("can't be opened: {why}")))
+            }
+            ElectorateError::Export(why) if why.error != NbdError::Interrupted => Ok(Self::Missing(MemberName::new(name), why.error.to_string())),
+            _ => Err(error),
+        }
+    }
+
+    /// Whether it couldn't be opened.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing(..))
+    }
+
     pub(super) fn name(&self) -> &MemberName {
         match self {
             Self::File(file) => file.name(),
             Self::Export(export) => export.name(),
+            Self::Missing(name, _) => name,
         }
     }
 
     pub(super) fn file(&self) -> Option<&RawMember> {
         match self {
             Self::File(file) => Some(file),
-            Self::Export(_) => None,
+            Self::Export(_) | Self::Missing(..) => None,
         }
     }
 
     pub(super) fn file_mut(&mut self) -> Option<&mut RawMember> {
         match self {
             Self::File(file) => Some(file),
-            Self::Export(_) => None,
+            Self::Export(_) | Self::Missing(..) => None,
         }
     }
 
@@ -97,14 +124,15 @@ impl Source {
     ) -> Result<Box<dyn Member>, ElectorateError> {
         let file = match (self, format) {
             (Self::Export(export), _) => return Ok(Box::new(export)),
+            (Self::Missing(name, why), format) => return Ok(Box::new(FailedMember::missing(name, format.name(), why))),
             (Self::File(file), Format::Raw) => return Ok(Box::new(file)),
             (Self::File(file), Format::Qcow2) => file,
         };
         let opening = Opening { cache: roll.cache, references: roll.references, snapshot: roll.snapshot, caches };
         let header = match read_header(&file) {
             Ok(header) => header,
-            Err(error @ HeaderError::Damaged { .. }) => return Ok(Box::new(FailedMember::new(file, format.name(), error.to_string()))),
-            Err(error) => return Err(Qcow2Error::Unsupported { member: file.name().clone(), error }.into()),
+            // The others may be read; where none can be, each is told of.
+            Err(error) => return Ok(Box::new(FailedMember::new(file, format.name(), unsupported(&error)))),
         };
         let (member, told) = Qcow2Member::open(file, header, guessed, &opening)?;
         warnings.extend(told);

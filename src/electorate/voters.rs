@@ -11,6 +11,7 @@ use super::{
 use crate::{
     member::{HostFile, Member},
     sys::device::Sysfs,
+    vote::is_zero,
 };
 
 /// Opened, locked for as long as they are open, and known not to be one another.
@@ -34,11 +35,15 @@ impl Voters {
 
     /// Looks at what can only be seen once all are open.
     pub(super) fn settle(
-        members: Vec<Box<dyn Member>>,
+        mut members: Vec<Box<dyn Member>>,
         guessed: Vec<bool>,
         mut warnings: Vec<String>,
         access: &Access,
+        pads: bool,
     ) -> Result<Self, ElectorateError> {
+        if pads {
+            warnings.extend(pad(&mut members));
+        }
         let listed: Vec<&dyn Member> = members.iter().map(AsRef::as_ref).collect();
         if let Access::Rewrite { .. } = access {
             refuse_member_beneath(&listed)?;
@@ -47,10 +52,44 @@ impl Voters {
         let locked = if access.shares() { Vec::new() } else { lock_all_for_reading(&beneath)? };
         let dependent = shared_storage(&listed, &Sysfs::default());
         refuse_nothing(&listed)?;
+        warnings.extend(listed.iter().filter_map(|member| Some(format!("{}: {}", member.name(), member.unvoted()?))));
         warnings.extend(locked);
         warnings.extend(dependent.iter().cloned());
         Ok(Self { members, warnings, dependent, guessed })
     }
+}
+
+/// What the size of a raw file is rounded up to where another member is as long as that: sizes that agree so aren't different.
+const SECTOR: u64 = 512;
+
+/// Lets files show the zeros that QEMU shows of them where others have those.
+fn pad(members: &mut [Box<dyn Member>]) -> Vec<String> {
+    let sizes: Vec<Option<u64>> = members.iter().map(|member| member.failure().is_none().then(|| member.size())).collect();
+    // Where another one holds something else there than zeros, this one lacks it.
+    let is_blank = |&(size, rounded): &(Option<u64>, u64)| {
+        let others = members.iter().zip(&sizes).filter(|(_, size)| **size == Some(rounded)).map(|(member, _)| member);
+        let from = size.unwrap_or(rounded);
+        let zeros = |member: &Box<dyn Member>| {
+            let mut bytes = vec![0; (rounded - from) as usize];
+            member.read(from, &mut bytes, &mut None).is_ok() && is_zero(&bytes)
+        };
+        let held: Vec<bool> = others.map(zeros).collect();
+        !held.is_empty() && held.iter().all(|&blank| blank)
+    };
+    let wanted = sizes.iter().filter_map(|size| Some((*size, (*size)?.checked_next_multiple_of(SECTOR)?)));
+    let blank: Vec<(Option<u64>, u64)> = wanted.filter(|(size, rounded)| *size != Some(*rounded)).filter(is_blank).collect();
+    let mut told = Vec::new();
+    for (member, size) in members.iter_mut().zip(&sizes) {
+        let Some(rounded) = size.and_then(|size| size.checked_next_multiple_of(SECTOR)) else { continue };
+        if *size == Some(rounded) || !blank.contains(&(*size, rounded)) {
+            continue;
+        }
+        member.pad(rounded);
+        if member.padding() > 0 {
+            told.push(format!("{}: its {} bytes are read as {rounded}, with zeros at the end, as QEMU reads it", member.name(), rounded - member.padding()));
+        }
+    }
+    told
 }
 
 /// Where nobody has anything to say there is no vote.

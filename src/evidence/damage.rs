@@ -10,8 +10,9 @@ pub fn looks_like_rot(lost: &[u8], won: &[u8]) -> bool {
     all_alike || has_few_flips(lost, won)
 }
 
-/// Whether both differ in a few bits alone. Looks no further than it must: what a guest wrote differs at once.
-fn has_few_flips(lost: &[u8], won: &[u8]) -> bool {
+/// Whether both, of one length, differ in a few bits alone. Looks no further than it must: what a guest wrote differs at once.
+#[must_use]
+pub fn has_few_flips(lost: &[u8], won: &[u8]) -> bool {
     let mut flips = 0;
     let word = |bytes: &[u8]| bytes.iter().rev().fold(0u64, |word, &byte| word << 8 | u64::from(byte));
     for (lost, won) in lost.chunks(8).zip(won.chunks(8)) {

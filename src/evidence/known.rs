@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::{
     Ages, FreeSpace, Id, PartitionTable, ReadAt,
     age::AgeOf,
+    pieces::Pieces,
     read_partitions,
     systems::{DeviceMetadata, ask, device_metadata},
 };
@@ -91,10 +92,10 @@ impl<'a> Evidence<'a> {
     /// Looks at each of `members`. `modified` tells when each was modified by others than this program, where that is known.
     #[must_use]
     pub fn of(members: &'a [&'a dyn Member], modified: &[Option<SystemTime>]) -> Self {
-        let known: Vec<Known> = members
-            .iter()
-            .map(|member| if member.failure().is_none() { Known::of(*member) } else { Known::default() })
-            .collect();
+        let pieces: Vec<Pieces> = members.iter().map(|member| Pieces::of(*member)).collect();
+        let readable = |index: usize| members[index].failure().is_none();
+        let known: Vec<Known> =
+            pieces.iter().enumerate().map(|(index, pieces)| if readable(index) { Known::of(pieces) } else { Known::default() }).collect();
         let stamp = |(index, member): (usize, &&dyn Member)| Some(Stamp { time: (*modified.get(index)?)?, clock: member.clock()? });
         let parts = known.iter().flat_map(|known| known.table.iter().flat_map(|table| &table.partitions));
         let mut starts: Vec<u64> = parts.map(|partition| partition.range.start).chain([0]).collect();
@@ -105,7 +106,7 @@ impl<'a> Evidence<'a> {
                 ages: Ages::of(&known.iter().map(|known| known.ages.clone()).collect::<Vec<_>>()),
                 stamps: members.iter().enumerate().map(stamp).collect(),
             },
-            free: FreeSpace::of(members, &starts),
+            free: FreeSpace::of(members, pieces, &starts),
             members: known,
         }
     }
@@ -117,7 +118,7 @@ impl<'a> Evidence<'a> {
             table: if index == 0 && member.failure().is_none() { read_partitions(*member) } else { None },
             ..Known::default()
         });
-        Self { members: known.collect(), seniority: Seniority::default(), free: FreeSpace::of(members, &[]) }
+        Self { members: known.collect(), seniority: Seniority::default(), free: FreeSpace::of(members, Vec::new(), &[]) }
     }
 
     /// The partition table that most members hold; the first of them where that is a tie.

@@ -11,11 +11,12 @@ mod identity;
 mod known;
 mod mapfile;
 mod partitions;
+mod pieces;
 mod read_at;
 mod systems;
 
 pub use age::{Age, AgeOf, Ages, Origin};
-pub use damage::looks_like_rot;
+pub use damage::{has_few_flips, looks_like_rot};
 pub use free::FreeSpace;
 pub use identity::{Id, are_strangers};
 pub use known::{By, Evidence, Known, Seniority, Stamp};

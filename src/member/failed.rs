@@ -7,7 +7,9 @@ use crate::sys::buffer::Buffer;
 
 /// A member without bytes.
 pub struct FailedMember {
-    file: RawMember,
+    name: MemberName,
+    /// What opened, if anything did.
+    file: Option<RawMember>,
     format: &'static str,
     why: String,
 }
@@ -16,7 +18,13 @@ impl FailedMember {
     /// The file should have been of that format; why it isn't.
     #[must_use]
     pub fn new(file: RawMember, format: &'static str, why: String) -> Self {
-        Self { file, format, why }
+        Self { name: file.name().clone(), file: Some(file), format, why }
+    }
+
+    /// Nothing of that name could be opened; why.
+    #[must_use]
+    pub fn missing(name: MemberName, format: &'static str, why: String) -> Self {
+        Self { name, file: None, format, why }
     }
 
     fn error(&self) -> ReadError {
@@ -40,13 +48,13 @@ impl Readable for FailedMember {
 
 impl Rewritable for FailedMember {
     fn refuses_writes(&self) -> Option<String> {
-        self.file.refuses_writes()
+        self.file.as_ref().and_then(Rewritable::refuses_writes)
     }
 }
 
 impl Member for FailedMember {
     fn name(&self) -> &MemberName {
-        self.file.name()
+        &self.name
     }
 
     fn format(&self) -> &'static str {
@@ -54,15 +62,15 @@ impl Member for FailedMember {
     }
 
     fn modified(&self) -> Option<SystemTime> {
-        self.file.modified()
+        self.file.as_ref().and_then(Member::modified)
     }
 
     fn files(&self) -> Vec<&HostFile> {
-        self.file.files()
+        self.file.as_ref().map_or_else(Vec::new, Member::files)
     }
 
     fn is_encoded(&self) -> bool {
-        self.format != self.file.format()
+        self.file.as_ref().is_some_and(|file| self.format != file.format())
     }
 
     fn failure(&self) -> Option<&str> {
@@ -70,6 +78,6 @@ impl Member for FailedMember {
     }
 
     fn changed(&self) -> Option<String> {
-        self.file.changed()
+        self.file.as_ref().and_then(Member::changed)
     }
 }

@@ -43,6 +43,11 @@ pub trait Member: Readable + Rewritable {
         None
     }
 
+    /// What belongs to it and has no vote, in words: it is neither compared nor repaired.
+    fn unvoted(&self) -> Option<String> {
+        None
+    }
+
     /// Its address as given, where it isn't a file or device of this machine.
     fn address(&self) -> Option<&str> {
         None
@@ -66,6 +71,20 @@ pub trait Member: Readable + Rewritable {
     /// What was found to be wrong with its structure so far, by offset, and how many errors more.
     fn image_errors(&self) -> (Vec<ImageError>, u64) {
         (Vec::new(), 0)
+    }
+
+    /// Shows zeros behind its end, up to `size` bytes, as QEMU does of a raw file whose size isn't a multiple of 512 (`bdrv_getlength`);
+    /// what isn't a raw file has no such sizes.
+    fn pad(&mut self, _size: u64) {}
+
+    /// Bytes of such zeros.
+    fn padding(&self) -> u64 {
+        0
+    }
+
+    /// Whether its size is given by what it lies on rather than by what was put there: a device's, an export's.
+    fn has_foreign_size(&self) -> bool {
+        self.files().first().is_none_or(|file| file.is_device())
     }
 
     /// What only its kind has to tell, a section each.

@@ -4,7 +4,7 @@ use super::RepairError;
 use crate::{
     member::Member,
     report::{Overall, PartitionMap, Report, Status},
-    scan::{Checked, Findings, Limits, Outcome, Poll, Question, make_report},
+    scan::{Weighed, Checked, Findings, Limits, Outcome, Poll, Question, make_report},
 };
 
 /// What is known of the members without a vote; why nothing is done stands in `refusal`.
@@ -22,7 +22,7 @@ pub(super) fn refused_report(
     let failures = members.iter().map(|member| member.failure().map(str::to_owned)).collect();
     let outcome = Outcome { failures, ..Outcome::unscanned(members.len()) };
     let checked = Checked { outcome, findings: Findings::new(Limits::default(), members.len(), PartitionMap::default()) };
-    let mut report = make_report("repair", members, question, poll, checked, warnings, guards);
+    let mut report = make_report("repair", members, question, poll, checked, warnings, Weighed { guards, ..Weighed::default() });
     report.unvoted = true;
     // Nothing was compared, so there is nothing to agree with.
     report.verdict = Overall::Undecided;

@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::{Divergence, GuardReport, ImageErrorReport, MemberReport, Overall, ReadPattern, RepairReport, Report, Sectors, Status, human_size};
-use super::{in_place::rewritten, words::sectors};
+use super::{in_place::rewritten, words, words::sectors};
 
 /// What is shown around the report.
 #[derive(Clone, Debug, Default)]
@@ -112,9 +112,16 @@ fn details(report: &Report) -> Vec<String> {
     let part_only = report.partial || report.range.is_some();
     let whole = report.members.iter().filter(|member| member.whole || (part_only && member.status == Status::Ok));
     let whole: Vec<String> = whole.map(name_of).collect();
+    // Nothing is known against them but that nobody won, or that those who won are doubted.
+    let open = report.size_undecided || report.sectors.undecided > 0;
+    let doubted = report.guards.iter().any(|guard| guard.doubts_vote && !guard.forced);
+    let lost = |member: &MemberReport| member.dissenting_sectors + member.unreadable_sectors + member.absent_sectors + member.filler_sectors > 0;
+    let unsettled = report.members.iter().filter(|member| member.status != Status::Failed && (doubted || (open && !lost(member))));
+    let unsettled: Vec<String> = unsettled.map(name_of).collect();
     let part = if part_only { " in the part looked at" } else { " as they stand" };
     if report.exit_code != 0 && report.read_pattern == ReadPattern::Quorum {
         lines.push(match whole.len() {
+            0 if !unsettled.is_empty() => format!("Which member is right can't be told: {}.", unsettled.join(", ")),
             0 => format!("No member is whole{}.", if part_only { part } else { "" }),
             _ => format!("Whole{part}: {}.", whole.join(", ")),
         });
@@ -134,8 +141,19 @@ fn details(report: &Report) -> Vec<String> {
 fn guards(report: &Report) -> Vec<String> {
     let refused = report.repair.as_ref().and_then(|repair| repair.refused.as_ref()).or(report.in_place.as_ref().and_then(|it| it.refused.as_ref()));
     let told = |guard: &&GuardReport| !guard.forced && refused.is_none_or(|refused| !refused.contains(&guard.message));
-    let line = |guard: &GuardReport| format!("In the way of a repair ({}): {}.\n  {}.", guard.word, guard.message, guard.hint);
-    report.guards.iter().filter(told).map(line).collect()
+    let stands = |guard: &GuardReport| match (report.command, &report.in_place) {
+        ("check", _) => true,
+        (_, Some(_)) => guard.in_place == "refused",
+        _ => guard.new_image == "refused",
+    };
+    // Who is another disk's loses much, and to zeros too: that follows.
+    let stranger = |guard: &GuardReport| report.guards.iter().any(|other| other.word == "stranger" && other.member == guard.member);
+    let follows = |guard: &GuardReport| matches!(guard.word, "stale" | "zeros") && stranger(guard);
+    let line = |guard: &GuardReport| {
+        let what = if stands(guard) { "In the way of a repair" } else { "Note" };
+        format!("{what} ({}): {}.\n  {}.", guard.word, guard.message, guard.hint)
+    };
+    report.guards.iter().filter(told).filter(|guard| !follows(guard)).map(line).collect()
 }
 
 /// Image errors told one by one, of each member.
@@ -152,9 +170,13 @@ fn image_errors(report: &Report) -> Vec<String> {
             let lost = format!("{:#x}, {} of the disk", span.offset, human_size(span.length));
             lines.push(format!("{}: {lost} can't be read: {error} ({table}{of_file}{entry})", name_of(member)));
         }
-        let more = member.image_errors.len().saturating_sub(IMAGE_ERRORS_MAX) as u64 + member.image_errors_omitted;
-        if more > 0 {
-            lines.push(format!("{}: {more} more such places; --output json and --report list them", name_of(member)));
+        let listed = member.image_errors.len().saturating_sub(IMAGE_ERRORS_MAX) as u64;
+        let more = words::counted(listed + member.image_errors_omitted, "more such place");
+        match (listed, member.image_errors_omitted) {
+            (0, 0) => {}
+            (0, _) => lines.push(format!("{}: {more}", name_of(member))),
+            (_, 0) => lines.push(format!("{}: {more}; --output json and --report list them", name_of(member))),
+            _ => lines.push(format!("{}: {more}; --output json and --report list {listed} of them", name_of(member))),
         }
     }
     lines
@@ -213,11 +235,13 @@ fn repaired(repair: &RepairReport) -> String {
 /// The members, one a line. Columns in which nobody has anything to say are left out.
 fn members_table(report: &Report) -> String {
     type Column = (&'static str, fn(&MemberReport) -> String, CellAlignment);
+    // Where sizes differ, rounding would hide it.
+    let differ = report.members.windows(2).any(|pair| pair[0].size != pair[1].size);
     let all: [Column; 11] = [
         ("#", |member| member.index.to_string(), CellAlignment::Right),
         ("MEMBER", |member| member.name.clone(), CellAlignment::Left),
         ("FORMAT", format, CellAlignment::Left),
-        ("SIZE", |member| human_size(member.size), CellAlignment::Right),
+        ("SIZE", if differ { |member| format!("{} B", member.size) } else { |member| human_size(member.size) }, CellAlignment::Right),
         ("MODIFIED", |member| member.modified.as_deref().map_or_else(String::new, shown_time), CellAlignment::Left),
         ("STATUS", |member| status(member).into(), CellAlignment::Left),
         ("DISSENTS", dissents, CellAlignment::Left),
@@ -273,7 +297,7 @@ fn counted(count: u64) -> String {
 /// How often and where.
 fn dissents(member: &MemberReport) -> String {
     let Some(span) = member.dissent_span else { return String::new() };
-    let places = if member.dissents == 1 { "1 range".into() } else { format!("{} ranges", member.dissents) };
+    let places = words::counted(member.dissents, "range");
     let mut text = format!("{} in {places}, {:#x} to {:#x}", sectors(member.dissenting_sectors), span.offset, span.end() - 1);
     if !member.dissent_partitions.is_empty() {
         let _ = write!(text, ", partition {}", member.dissent_partitions.join(", "));
@@ -283,21 +307,19 @@ fn dissents(member: &MemberReport) -> String {
 
 fn divergences(report: &Report, to: &mut dyn Write) -> io::Result<()> {
     let omitted = report.divergences_omitted;
-    let mut rows = report.divergences.divergences().peekable();
-    if rows.peek().is_none() {
+    let strangers: Vec<usize> = report.guards.iter().filter(|guard| guard.word == "stranger").filter_map(|guard| guard.member).collect();
+    let folded = report.divergences.divergences().filter(|row| is_of_strangers(row, &strangers)).count() as u64;
+    let mut rows = report.divergences.divergences().filter(|row| !is_of_strangers(row, &strangers)).peekable();
+    if rows.peek().is_none() && folded == 0 {
         return match omitted {
             0 => Ok(()),
             _ => writeln!(to, "\n{omitted} divergences, none listed (--max-divergences)."),
         };
     }
-    writeln!(to, "\n{DIM}{:>14}  {:>10}  {:<9}  MEMBERS{DIM:#}", "OFFSET", "LENGTH", "VERDICT")?;
-    let strangers: Vec<usize> = report.guards.iter().filter(|guard| guard.word == "stranger").filter_map(|guard| guard.member).collect();
-    let mut folded = 0;
+    if rows.peek().is_some() {
+        writeln!(to, "\n{DIM}{:>14}  {:>10}  {:<9}  MEMBERS{DIM:#}", "OFFSET", "LENGTH", "VERDICT")?;
+    }
     for row in rows {
-        if is_of_strangers(&row, &strangers) {
-            folded += 1;
-            continue;
-        }
         let style = if row.verdict == Overall::Undecided { BAD } else { Style::new() };
         let verdict = if row.verdict == Overall::Undecided { "undecided" } else { "decided" };
         write!(to, "{:>14}  {:>10}  {style}{verdict:<9}{style:#}  {}", format!("{:#x}", row.offset), human_size(row.length), said(&row))?;
@@ -308,7 +330,8 @@ fn divergences(report: &Report, to: &mut dyn Write) -> io::Result<()> {
     }
     if folded > 0 {
         let who = strangers.iter().map(|member| format!("#{member}")).collect::<Vec<_>>().join(" ");
-        writeln!(to, "{folded} divergences of {who} alone aren't shown: another disk?")?;
+        let are = if folded == 1 { "isn't" } else { "aren't" };
+        writeln!(to, "\n{} of {who} alone {are} shown: another disk?", words::counted(folded, "divergence"))?;
     }
     if omitted > 0 {
         writeln!(to, "{omitted} more divergences aren't listed: --max-divergences lists more, --report FILE all of them.")?;

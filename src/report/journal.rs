@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::human_size;
+use super::{human_size, words};
 
 /// A journal's facts.
 #[derive(Clone, Debug, Serialize)]
@@ -81,7 +81,7 @@ pub(super) fn render_journal(info: &JournalInfo, to: &mut dyn Write) -> io::Resu
     let sessions = counted(facts.sessions as usize, "run of the repair", "runs of the repair");
     line("sessions:", &format!("{sessions}, {}", counted(facts.batches, "batch", "batches")))?;
     for (index, member) in facts.members.iter().enumerate() {
-        let mut kept = format!("{} ({} bytes) in {} ranges", human_size(member.bytes), member.bytes, member.ranges);
+        let mut kept = format!("{} ({} bytes) in {}", human_size(member.bytes), member.bytes, words::counted(member.ranges, "range"));
         if member.unreadable_bytes > 0 {
             kept = format!("{kept}, {} of it was unreadable", human_size(member.unreadable_bytes));
         }

@@ -15,6 +15,15 @@ use crate::{
     vote::{Fill, Run, VirtualSize},
 };
 
+/// What guards and looks behind the end say of a vote.
+#[derive(Debug, Default)]
+pub struct Weighed {
+    /// The guards that stand.
+    pub guards: Vec<GuardReport>,
+    /// Members by number whose surplus is nothing but zeros of a device's.
+    pub blank_surplus: Vec<usize>,
+}
+
 /// Hears of each divergence in order, with what was found up to it.
 pub type Listener<'a> = &'a mut (dyn FnMut(&Run, &Findings) -> io::Result<()> + Send);
 
@@ -92,13 +101,18 @@ pub fn make_report(
     poll: &Poll,
     checked: Checked,
     mut warnings: Vec<String>,
-    guards: Vec<GuardReport>,
+    weighed: Weighed,
 ) -> Report {
+    let Weighed { guards, blank_surplus } = weighed;
     let Checked { outcome, findings } = checked;
     let tally = &outcome.tally;
     let total = poll.range.length().div_ceil(u64::from(poll.sector));
     let sectors = Sectors { total, decided: tally.decided, undecided: tally.undecided, unanimous: total - tally.decided - tally.undecided };
     let sectors = if outcome.complete { sectors } else { of_part(sectors, outcome.scanned_bytes, poll.sector) };
+    // Where all go on behind the part that was asked for, nobody needs to know where the disk ends.
+    let known = |member: &&dyn Member| member.failure().is_some() || member.size() >= poll.range.end;
+    let inside = question.range.is_some() && members.iter().all(known);
+    let size_undecided = matches!(poll.size_vote, VirtualSize::Undecided { .. }) && !inside;
     let fifo = question.read_pattern == ReadPattern::Fifo;
     let doubted = guards.iter().any(|guard| guard.doubts_vote);
     let mut changed_any = false;
@@ -111,7 +125,10 @@ pub fn make_report(
             changed_any = true;
         }
         let error = outcome.failures[index].clone();
-        let length_differs = matches!(poll.size_vote, VirtualSize::Undecided { .. }) || member.size() != poll.size;
+        // What lies outside of what was asked for isn't counted, nor is what a device has behind the end, where that is nothing.
+        let part_end = if question.range.is_some() { poll.range.end } else { poll.size };
+        let outside = question.range.is_some() || question.size.is_some() || blank_surplus.contains(&index);
+        let length_differs = !(outside && member.size() >= part_end) && (size_undecided || member.size() != poll.size);
         let flaws = counted.dissenting + counted.unreadable + counted.absent + counted.filler + counted.failed;
         let unsettled = tally.undecided > 0 || length_differs || changed.is_some() || !outcome.complete || doubted;
         let whole = error.is_none() && flaws == 0 && !unsettled && !fifo && poll.range.length() == poll.size;
@@ -145,8 +162,8 @@ pub fn make_report(
     }
     let guarded = |index: usize| guards.iter().any(|guard| guard.word == "newer" && guard.member == Some(index));
     warnings.extend(newer_warnings(members, &findings, &guarded));
-    let undecided = tally.undecided > 0 || matches!(poll.size_vote, VirtualSize::Undecided { .. });
-    let differs = reports.iter().any(|member| member.status != Status::Ok || (member.size != poll.size && !fifo));
+    let undecided = tally.undecided > 0 || size_undecided;
+    let differs = reports.iter().any(|member| member.status != Status::Ok);
     let verdict = match (undecided, differs || tally.decided > 0) {
         (true, _) => Overall::Undecided,
         (false, true) => Overall::Decided,
@@ -175,7 +192,7 @@ pub fn make_report(
         threshold: poll.threshold,
         read_pattern: question.read_pattern,
         trust: question.trust,
-        size_undecided: matches!(poll.size_vote, VirtualSize::Undecided { .. }),
+        size_undecided,
         verdict,
         guards,
         exit_code,

@@ -24,6 +24,8 @@ impl Composed {
         let holders = match (run.vote.verdict, fill) {
             (Verdict::Unanimous, _) => u64::MAX,
             (Verdict::Decided { winner }, _) => grouping.holders(winner),
+            // Left as it is, or no image is made.
+            (Verdict::Undecided, Fill::Fail) => u64::MAX,
             (Verdict::Undecided, Fill::First) => grouping.versions().next().map_or(0, |version| grouping.holders(version)),
             (Verdict::Undecided, _) => 0,
         };

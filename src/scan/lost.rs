@@ -1,7 +1,7 @@
 //! What members hold and lose, counted while they are read: what the guards weigh. Pure.
 
 use crate::{
-    evidence::{By, Evidence, looks_like_rot},
+    evidence::{By, Evidence, has_few_flips, looks_like_rot},
     vote::{Ballot, ByteRange, Rule, Verdict, Vote, is_zero, members_of},
 };
 
@@ -25,29 +25,16 @@ pub struct Lost {
     pub newer_by_contents: u64,
     /// The same by its file's time, whatever it looks like.
     pub newer_by_time: u64,
-    /// Bytes of its content in blocks that zeros outvote, that no file system which all share calls free, and in which it isn't older
-    /// than those who outvote it.
+    /// Bytes in pieces of 512 that zeros outvote, that aren't a few bits, that no file system which all share calls free, and in which it
+    /// isn't older than those who outvote it.
     pub zeroed_in_use: u64,
     /// Who outvoted it anywhere, and who did with zeros: as masks.
     pub outvoted_by: u64,
     /// See `outvoted_by`.
     pub zeroed_by: u64,
-    /// The last block that was counted in `zeroed_in_use`, so that none counts twice; 0: none was.
-    zeroed_last: u64,
 }
 
 impl Lost {
-    /// Counts the blocks of a sector at `offset` that zeros outvote, where they aren't free.
-    fn count_zeroed(&mut self, offset: u64, bytes: &[u8], evidence: &Evidence) {
-        for (part, at) in bytes.chunks(CONTENT_BLOCK as usize).zip((offset..).step_by(CONTENT_BLOCK as usize)) {
-            let block = at / CONTENT_BLOCK + 1;
-            if self.zeroed_last != block && !is_zero(part) && !evidence.is_free(ByteRange::new(at, at + part.len() as u64)) {
-                self.zeroed_last = block;
-                self.zeroed_in_use += CONTENT_BLOCK;
-            }
-        }
-    }
-
     /// Adds what was counted in another part.
     pub(super) fn add(&mut self, other: &Self) {
         self.content_held += other.content_held;
@@ -82,23 +69,39 @@ pub(super) fn count(lost: &mut [Lost], range: ByteRange, vote: &Vote, rule: Rule
             lost.zeroed_by |= outvoting;
         }
         let (Some(evidence), Rule::Threshold(_)) = (evidence, rule) else { continue };
-        let gone = content_lost(bytes, won);
-        lost.content += gone;
+        let gone = content_lost(range.start, bytes, won, zeros_won.then_some(evidence));
+        lost.content += gone.all;
         match evidence.seniority.newer(member, outvoting, range.start) {
-            Some(By::Contents) if !looks_like_rot(bytes, won) => lost.newer_by_contents += gone,
-            Some(By::Time) => lost.newer_by_time += gone,
+            Some(By::Contents) if !looks_like_rot(bytes, won) => lost.newer_by_contents += gone.all,
+            Some(By::Time) => lost.newer_by_time += gone.all,
             _ => {}
         }
         if zeros_won && !evidence.seniority.is_older(member, outvoting, range.start) {
-            lost.count_zeroed(range.start, bytes, evidence);
+            lost.zeroed_in_use += gone.no_flips;
         }
     }
 }
 
-/// Bytes of content in pieces of 512 that differ: of a large sector not all is lost.
-fn content_lost(bytes: &[u8], won: &[u8]) -> u64 {
-    let pieces = bytes.chunks(PIECE_BYTES).zip(won.chunks(PIECE_BYTES));
-    pieces.filter(|(piece, won)| piece != won && !is_zero(piece)).map(|(piece, _)| piece.len() as u64).sum()
+/// Content that a sector loses, in bytes.
+struct Gone {
+    all: u64,
+    /// Without what is only a few bits in an empty piece: rot, and no content.
+    no_flips: u64,
+}
+
+/// What is lost of a sector at `offset`, in pieces of 512 that differ: of a large sector not all is. Where zeros won (`evidence`), what lies
+/// in blocks that are free is nobody's content: one copy was trimmed and the other wasn't.
+fn content_lost(offset: u64, bytes: &[u8], won: &[u8], evidence: Option<&Evidence>) -> Gone {
+    let mut gone = Gone { all: 0, no_flips: 0 };
+    for ((piece, won), at) in bytes.chunks(PIECE_BYTES).zip(won.chunks(PIECE_BYTES)).zip((offset..).step_by(PIECE_BYTES)) {
+        let length = piece.len() as u64;
+        let free = || evidence.is_some_and(|evidence| evidence.is_free(ByteRange::new(at, at + length)));
+        if piece != won && !is_zero(piece) && !free() {
+            gone.all += length;
+            gone.no_flips += if has_few_flips(piece, won) { 0 } else { length };
+        }
+    }
+    gone
 }
 
 /// Bytes of `bytes` in blocks that hold anything but zeros; they begin at a block's start.

@@ -71,7 +71,7 @@ impl World {
         let stores: Vec<Option<&dyn Storage>> = voters.iter().enumerate().map(store).collect();
         let question = self.schedule.question();
         let poll = Poll::new(&sizes(&members), &question).expect("the question makes sense");
-        let forced = Forced::of([Guard::Stale, Guard::Newer]);
+        let forced = Forced::of([Guard::Stale, Guard::Zeros, Guard::Empty, Guard::Cuts, Guard::Newer]);
         Judge { way: Way::InPlace, forced }.admit(&members, &question, &poll)?;
         let place = JournalPlace { folder: &self.disk, name: OsStr::new(JOURNAL), shown: journal_name() };
         let mut id = [0; 16];

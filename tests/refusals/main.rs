@@ -11,7 +11,7 @@ mod check {
 
     const CHECK: Subject = Subject { foreign: &["--in-place", "--dry-run", "-onew.img"], ..Subject::voting(&["check"]) };
     battery!(CHECK: command_line, operands, voters, reports; options:
-        allow_references, cache, format, max_divergences, output, range, rate_limit, read_pattern, report, sector_size, size,
+        allow_references, cache, filler, format, mapfile, max_damage, max_divergences, output, range, rate_limit, read_pattern, report, sector_size, size,
         snapshot, threads, threshold, trust);
 }
 
@@ -41,7 +41,7 @@ mod repair_to_a_new_image {
         ..Subject::voting(&["repair", "-o", "new.img"])
     };
     battery!(REPAIR: command_line, operands, voters, reports, new_images; options:
-        allow_references, cache, expect_sha256, force, format, from, max_divergences, output, output_options, pick, range, rate_limit,
+        allow_references, cache, expect_sha256, filler, force, format, from, mapfile, max_divergences, output, output_options, pick, range, rate_limit,
         read_pattern, reflink, report, sector_size, size, snapshot, sparse_size, target_format, threads, threshold, trust, undecided);
 }
 
@@ -54,7 +54,7 @@ mod repair_in_place {
         ..Subject::voting(&["repair", "--in-place"])
     };
     battery!(REPAIR: command_line, operands, voters, reports, new_journals; options:
-        allow_references, cache, force, format, from, journal, max_damage, max_divergences, no_write, output, pick, range, rate_limit,
+        allow_references, cache, filler, force, format, from, journal, mapfile, max_damage, max_divergences, no_write, output, pick, range, rate_limit,
         read_pattern, report, sector_size, size, snapshot, threads, threshold, trust);
 }
 
@@ -67,7 +67,7 @@ mod plan_of_a_repair_in_place {
         ..Subject::voting(&["repair", "--in-place", "--dry-run"])
     };
     battery!(PLAN: command_line, operands, voters, reports, new_journals; options:
-        allow_references, cache, force, format, from, journal, max_damage, max_divergences, no_write, output, pick, range, rate_limit,
+        allow_references, cache, filler, force, format, from, journal, mapfile, max_damage, max_divergences, no_write, output, pick, range, rate_limit,
         read_pattern, report, sector_size, size, snapshot, threads, threshold, trust);
 }
 

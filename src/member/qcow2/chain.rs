@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Images over each other at most; QEMU itself warns of long chains.
-const DEPTH_MAX: usize = 64;
+const DEPTH_MAX: usize = 200;
 /// Reads and parses the header of a file.
 ///
 /// # Errors
@@ -140,8 +140,7 @@ impl Opening<'_> {
             return Ok(broken(warnings, above, format!("{shown} is part of its own backing chain: a loop"), Backing::Broken));
         }
         if way.files.len() >= DEPTH_MAX {
-            let why = format!("{shown} would be the image number {} of its backing chain, more than {DEPTH_MAX}", way.files.len() + 1);
-            return Ok(broken(warnings, above, why, Backing::Broken));
+            return Err(Qcow2Error::TooDeep { member: above.clone(), reference: shown, depth_max: DEPTH_MAX });
         }
         let guess = if starts_with_magic(&file) { "qcow2" } else { "raw" };
         if format.is_none() {

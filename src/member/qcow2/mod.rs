@@ -23,7 +23,7 @@ pub use chain::read_header;
 pub use header::{Compression, HEAD_BYTES, Header, HeaderError, MAGIC, header_bytes};
 pub use image::{Damage, Link};
 pub use inflate::inflate;
-pub use opening::{Opening, Qcow2Error, References};
+pub use opening::{Opening, Qcow2Error, References, unsupported};
 pub use snapshots::Snapshot;
 pub use tables::Caches;
 pub use voter::Qcow2Member;

@@ -80,6 +80,16 @@ pub enum Qcow2Error {
         /// The system's word.
         error: String,
     },
+    /// Its backing chain has no end that is looked for.
+    #[error("{member}: its backing file {reference} would be the image number {} of its chain, and {depth_max} are opened\nhint: qemu-img rebase or commit shorten it", depth_max + 1)]
+    TooDeep {
+        /// The last image that was opened.
+        member: MemberName,
+        /// What it names.
+        reference: MemberName,
+        /// How many may follow each other.
+        depth_max: usize,
+    },
     /// No such snapshot.
     #[error("{member}: it has no snapshot {wanted}\nhint: {}", listed(.snapshots))]
     Snapshot {
@@ -90,6 +100,15 @@ pub enum Qcow2Error {
         /// Those that there are.
         snapshots: Vec<Snapshot>,
     },
+}
+
+/// Why an image of unknown features can't be read here, and who reads it.
+#[must_use]
+pub fn unsupported(error: &HeaderError) -> String {
+    match error {
+        HeaderError::Damaged { .. } => error.to_string(),
+        _ => format!("{error}; {}: export it with its qemu-nbd -r, and name the nbd+unix:// address instead", who_reads(error)),
+    }
 }
 
 fn who_reads(error: &HeaderError) -> &'static str {

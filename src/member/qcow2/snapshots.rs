@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub seconds: u32,
     /// What a guest saw, in bytes; none where the entry doesn't say: the image's own size then.
     pub size: Option<u64>,
+    /// Bytes of a virtual machine's state that were saved with it.
+    pub vm_state: u64,
     /// Where its L1 table lies, and its entries.
     pub l1: (u64, u32),
     /// Where its entry in the snapshot table ends, in bytes.
@@ -62,12 +64,13 @@ fn read_snapshot(file: &RawMember, at: u64, cluster_bytes: u64) -> Option<(Snaps
     let (extra, names) = rest.split_at(extra_bytes);
     let (id, name) = names.split_at(id_bytes);
     let size = (extra_bytes >= 16).then(|| u64_at(extra, 8));
+    let vm_state = if extra_bytes >= 8 { u64_at(extra, 0) } else { u64::from(u32_at(&entry, 32)) };
     if size.is_some_and(|size| i64::try_from(size).is_err()) {
         return None;
     }
     let end = at + ((ENTRY_BYTES + rest_bytes) as u64).next_multiple_of(8);
     let size = size.map(|size| size - size % 512);
-    let snapshot = Snapshot { id: id.to_vec(), name: name.to_vec(), seconds: u32_at(&entry, 16), size, l1, end };
+    let snapshot = Snapshot { id: id.to_vec(), name: name.to_vec(), seconds: u32_at(&entry, 16), size, vm_state, l1, end };
     Some((snapshot, end))
 }
 

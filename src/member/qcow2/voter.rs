@@ -7,6 +7,7 @@ use super::{
     facts::image_facts,
     header::Header,
     image::{Damage, Image, Source, Stretch},
+    snapshots::read_snapshots,
 };
 use crate::{
     member::{self, Extent, Facts, HostFile, ImageError, Member, MemberName, RawMember, ReadError, Readable, Rewritable},
@@ -203,6 +204,20 @@ impl Member for Qcow2Member {
     /// Of all files that it consists of, the last one counts; none where one of them, a device, doesn't tell.
     fn modified(&self) -> Option<SystemTime> {
         self.image.files().iter().map(|file| file.modified()).collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
+    fn unvoted(&self) -> Option<String> {
+        let (snapshots, _) = read_snapshots(&self.image.file, &self.image.header);
+        let with_state = snapshots.iter().filter(|snapshot| snapshot.vm_state > 0).count();
+        let count = self.image.header.snapshots;
+        let state = match with_state {
+            0 => String::new(),
+            1 => ", one of them with a virtual machine's state,".to_owned(),
+            more => format!(", {more} of them with a virtual machine's state,"),
+        };
+        let (snapshots, have) = if count == 1 { ("snapshot", "has") } else { ("snapshots", "have") };
+        let told = format!("its {count} internal {snapshots}{state} {have} no vote: {} neither compared nor repaired", if count == 1 { "it is" } else { "they are" });
+        (count > 0).then_some(told)
     }
 
     fn snapshot(&self) -> Option<&str> {

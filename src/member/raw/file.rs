@@ -33,6 +33,8 @@ pub struct RawMember {
     /// Block devices and file systems without holes: not asked again.
     no_holes: AtomicBool,
     read_ahead: Option<u64>,
+    /// Zeros that are shown behind the file's end, in bytes.
+    padding: u64,
     /// Where reads ended although its size says that there is more: nothing that it says is believed any more.
     broke_off: OnceLock<u64>,
 }
@@ -71,7 +73,7 @@ impl RawMember {
         let mappable = cache == Cache::Writeback && mapping::mappable(host.file(), host.size());
         let read_ahead = prefetch::small_read_ahead(host.file());
         let no_holes = AtomicBool::new(host.is_device());
-        Self { host, direct, mappable, no_holes, read_ahead, broke_off: OnceLock::new() }
+        Self { host, direct, mappable, no_holes, read_ahead, padding: 0, broke_off: OnceLock::new() }
     }
 
     /// The file or device that it is.
@@ -109,12 +111,15 @@ impl RawMember {
 
 impl Readable for RawMember {
     fn size(&self) -> u64 {
-        self.host.size()
+        self.host.size() + self.padding
     }
 
     fn extent(&self, offset: u64) -> Result<Extent, ReadError> {
         if self.broke_off.get().is_some() {
             return Err(self.broken());
+        }
+        if offset >= self.host.size() {
+            return Ok(Extent::Zero(self.size()));
         }
         if self.no_holes.load(Ordering::Relaxed) {
             return Ok(Extent::Data(self.host.size()));
@@ -138,6 +143,14 @@ impl Readable for RawMember {
         if self.broke_off.get().is_some() {
             return Err(self.broken());
         }
+        let held = usize::try_from(self.host.size().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let bytes = if held < bytes.len() && offset + bytes.len() as u64 <= self.size() {
+            let (held, padding) = bytes.split_at_mut(held);
+            padding.fill(0);
+            held
+        } else {
+            bytes
+        };
         let read = match &self.direct {
             Some((direct, unit)) => direct::read(direct, *unit, offset, bytes, bounce),
             None => Storage::read(self.host.file(), offset, bytes),
@@ -153,7 +166,7 @@ impl Readable for RawMember {
 
     fn window(&self, range: ByteRange) -> Option<Window> {
         let length = usize::try_from(range.length()).ok()?;
-        (self.mappable && self.broke_off.get().is_none()).then(|| Window::new(self.host.file(), range.start, length).ok()).flatten()
+        (self.mappable && self.broke_off.get().is_none() && range.end <= self.host.size()).then(|| Window::new(self.host.file(), range.start, length).ok()).flatten()
     }
 
     fn mappable(&self) -> bool {
@@ -207,6 +220,14 @@ impl Member for RawMember {
 
     fn files(&self) -> Vec<&HostFile> {
         vec![&self.host]
+    }
+
+    fn pad(&mut self, size: u64) {
+        self.padding = size.saturating_sub(self.host.size());
+    }
+
+    fn padding(&self) -> u64 {
+        self.padding
     }
 
     fn facts(&self) -> Vec<Facts> {

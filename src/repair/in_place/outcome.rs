@@ -59,12 +59,13 @@ impl InPlace<'_> {
     }
 
     /// The exit code for what stays as it is, whatever is written.
-    pub(super) fn left_over(&self, report: &Report, plan: &Plan, failed: bool) -> u8 {
+    pub(super) fn left_over(&self, report: &Report, plan: &Plan, failed: bool, blank_surplus: &[usize]) -> u8 {
         let undecided = report.sectors.undecided > 0 || matches!(self.poll.size_vote, VirtualSize::Undecided { .. });
-        let kept = plan
-            .members
-            .iter()
-            .any(|member| (!member.written && member.differs()) || (member.surplus_bytes > 0 && member.truncate_to.is_none()));
+        let counts = |index: usize| !blank_surplus.contains(&index) && self.question.range.is_none() && self.question.size.is_none();
+        let kept = plan.members.iter().enumerate().any(|(index, member)| {
+            let surplus = member.surplus_bytes > 0 && member.truncate_to.is_none() && counts(index);
+            (!member.written && member.bytes() + member.left_bytes > 0) || surplus
+        });
         let left = plan.members.iter().any(|member| member.left_bytes > 0);
         match (failed, undecided || left, kept) {
             (true, ..) => 3,

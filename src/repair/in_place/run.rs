@@ -15,7 +15,7 @@ use crate::{
     repair::{
         Earlier, RepairError,
         journal::Journal,
-        judge::{Guard, Judge, Stand, Way, Weighing},
+        judge::{Guard, Judge, Stand, Stands, Way, Weighing},
     },
     report::{InPlaceReport, Picked, Report, Span},
     scan::{Checked, Findings, Job, Limits, Listener, Outcome, make_report, scan},
@@ -65,8 +65,8 @@ impl InPlace<'_> {
         }));
         let failed = checked.outcome.failures.iter().any(Option::is_some);
         let stands = self.stands(&checked, &plan);
-        let guards = Judge::reported(&stands, self.wish.forced);
-        let mut report = make_report("repair", self.members, self.question, self.poll, checked, warnings, guards);
+        let weighed = stands.reported(self.wish.forced);
+        let mut report = make_report("repair", self.members, self.question, self.poll, checked, warnings, weighed);
         if self.wish.earlier.is_some() {
             report.range = None;
         }
@@ -88,14 +88,14 @@ impl InPlace<'_> {
             ..InPlaceReport::default()
         };
         let readable = complete && report.exit_code != 3;
-        let mut code = if readable { self.left_over(&report, &plan, failed) } else { report.exit_code };
+        let mut code = if readable { self.left_over(&report, &plan, failed, &stands.blank_surplus) } else { report.exit_code };
         if readable {
             let mut again = unfinished.as_ref().map_or(Ok(Vec::new()), Journal::unsynced)?;
             // Images were put back before: nothing of an earlier session stands in them.
             again.iter_mut().zip(self.members).filter(|(_, member)| member.image().is_some()).for_each(|(ranges, _)| ranges.clear());
             let again_bytes = again.iter().flatten().map(|range| range.length()).sum();
             let work = !plan.is_empty() || unfinished.is_some();
-            let refused = self.judged(&stands, &plan, &survey).err().or(standing_there.filter(|_| !plan.is_empty()));
+            let refused = self.judged(&stands.guards, &plan, &survey).err().or(standing_there.filter(|_| !plan.is_empty()));
             if self.watch.stopped() {
                 code = 130;
             } else if let Some(refusal) = refused {
@@ -182,10 +182,7 @@ impl InPlace<'_> {
     }
 
     /// The guards that stand before what the plan would do.
-    fn stands(&self, checked: &Checked, plan: &Plan) -> Vec<Stand> {
-        if !checked.outcome.complete {
-            return Vec::new(); // nothing is going to be written
-        }
+    fn stands(&self, checked: &Checked, plan: &Plan) -> Stands {
         let those = |which: &dyn Fn(&MemberPlan) -> bool| {
             plan.members.iter().enumerate().filter(|(_, member)| which(member)).fold(0, |mask, (index, _)| mask | 1 << index)
         };

@@ -16,6 +16,9 @@ pub const ZEROED_MAX: u64 = 64 << 10;
 const NEWER_BYTES_MAX: u64 = 1 << 20;
 const NEWER_DIVERGENCES_MAX: u64 = 1000;
 
+/// The way out where the one that would lose may be right.
+const IF_RIGHT: &str = "if it is the one that is right, --trust or --pick it";
+
 /// Bytes of content that a member holds, or so many as asked for where it holds more.
 pub type Content<'a> = &'a dyn Fn(usize, u64) -> u64;
 
@@ -58,8 +61,8 @@ pub struct Stand {
     pub evidence: Record,
     /// The same in words.
     pub what: String,
-    /// The way out.
-    pub hint: &'static str,
+    /// The ways out.
+    pub ways: &'static [&'static str],
 }
 
 impl Stand {
@@ -84,14 +87,14 @@ impl Case<'_> {
             member: None,
             evidence: Record::default().with("shared", what.clone()),
             what: format!("{what}: the same damage may have several votes"),
-            hint: "leave one of them out, or say who is right with --trust",
+            ways: &["leave one of them out", "say who is right with --trust"],
         }));
         stands
     }
 
-    fn stand(&self, guard: Guard, member: usize, evidence: Record, what: &str, hint: &'static str) -> Option<Stand> {
+    fn stand(&self, guard: Guard, member: usize, evidence: Record, what: &str, ways: &'static [&'static str]) -> Option<Stand> {
         let what = format!("{}: {what}", self.names[member]);
-        Some(Stand { guard, member: Some(member), evidence, what, hint })
+        Some(Stand { guard, member: Some(member), evidence, what, ways })
     }
 
     fn newer(&self, member: usize) -> Option<Stand> {
@@ -109,7 +112,7 @@ impl Case<'_> {
             "it would lose {} of content, and is newer than every copy that outvotes it ({how}), so it may be the only one that is up to date:{lines}",
             human_size(bytes)
         );
-        self.stand(Guard::Newer, member, evidence, &what, "if it is the one that is right, --trust or --pick it")
+        self.stand(Guard::Newer, member, evidence, &what, &[IF_RIGHT])
     }
 
     /// The ages of a member and of those who outvote it, for programs and for people.
@@ -134,17 +137,18 @@ impl Case<'_> {
             let written = age.and_then(|age| age.seconds).and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
             record = record.with_some("written", written.map(|time| time.to_string())).with_some("modified", modified);
             records.push(record);
-            lines += &format!("\n  {}: {}", self.names[who], words.join("; "));
+            let words = if words.is_empty() { "doesn't tell".into() } else { words.join("; ") };
+            lines += &format!("\n  {}: {words}", self.names[who]);
         }
         (records, lines)
     }
 
     fn zeros(&self, member: usize) -> Option<Stand> {
         let lost = &self.lost[member];
-        let (size, hint) = (human_size(lost.zeroed_in_use), "look at it before you decide; if it is the one that is right, --trust or --pick it");
+        let size = human_size(lost.zeroed_in_use);
         let what = format!("{size} of its content would become zeros, and no file system that all share calls those blocks free: the others may have lost it");
         let evidence = Record::default().with("bytes", lost.zeroed_in_use).with("by", numbers(lost.zeroed_by));
-        if lost.zeroed_in_use >= ZEROED_MAX { self.stand(Guard::Zeros, member, evidence, &what, hint) } else { None }
+        if lost.zeroed_in_use >= ZEROED_MAX { self.stand(Guard::Zeros, member, evidence, &what, &["look at it before you decide", IF_RIGHT]) } else { None }
     }
 
     fn empty(&self, member: usize) -> Option<Stand> {
@@ -158,7 +162,7 @@ impl Case<'_> {
         let evidence = Record::default().with("by", numbers(outvoting));
         let who: Vec<String> = members_of(outvoting).map(|who| format!("#{who}")).collect();
         let what = format!("it is outvoted by copies that hold nothing but zeros ({}): it may be the only one that holds anything", who.join(", "));
-        self.stand(Guard::Empty, member, evidence, &what, "leave the empty ones out; or --trust it, and they become like it")
+        self.stand(Guard::Empty, member, evidence, &what, &["leave the empty ones out", "--trust it, and they become like it"])
     }
 
     fn cuts(&self, member: usize) -> Option<Stand> {
@@ -166,7 +170,7 @@ impl Case<'_> {
         let (size, own) = (self.size, self.sizes[member]);
         let evidence = Record::default().with("offset", offset).with("size", size).with("member-size", own);
         let what = format!("holds data behind the voted end, at offset {offset:#x}; at {size} bytes it would be cut off (it has {own})");
-        self.stand(Guard::Cuts, member, evidence, &what, "say which size is right with --size BYTES")
+        self.stand(Guard::Cuts, member, evidence, &what, &["say which size is right with --size BYTES"])
     }
 
     fn stale(&self, member: usize) -> Option<Stand> {
@@ -183,12 +187,13 @@ impl Case<'_> {
         }
         let evidence = Record::default().with("bytes", lost).with("content-bytes", content);
         let what = format!(
-            "{percent:.1} % of its content would be replaced ({} of {}), and --max-damage allows {} %: it may be stale, or a copy of another disk",
+            "{percent:.1} % of its content would be replaced ({} of {}), and --max-damage allows {} %{}",
             human_size(lost),
             human_size(content),
-            self.max_damage
+            self.max_damage,
+            if self.lost[member].newer_by_contents > 0 { "" } else { ": it may be stale, or a copy of another disk" }
         );
-        self.stand(Guard::Stale, member, evidence, &what, "leave it out, or let it vote with --no-write; if it is the one that is right, --trust or --pick it")
+        self.stand(Guard::Stale, member, evidence, &what, &["leave it out", "let it vote with --no-write", IF_RIGHT])
     }
 
     fn stranger(&self, member: usize) -> Option<Stand> {
@@ -211,7 +216,7 @@ impl Case<'_> {
             shown(&theirs)
         );
         let evidence = Record::default().with("ids", own).with("others-ids", theirs);
-        self.stand(Guard::Stranger, member, evidence, &what, "leave it out: it belongs to another set of copies")
+        self.stand(Guard::Stranger, member, evidence, &what, &["leave it out: it belongs to another set of copies"])
     }
 
     fn device_metadata(&self, member: usize) -> Option<Stand> {
@@ -225,7 +230,7 @@ impl Case<'_> {
             "it is one leg of an md array (metadata {}, device {}), and its superblock would become another leg's: the array could not be assembled from both",
             leg.version, leg.role
         );
-        self.stand(Guard::DeviceMetadata, member, evidence, &what, "--skip-device-metadata leaves the superblocks alone and compares the rest")
+        self.stand(Guard::DeviceMetadata, member, evidence, &what, &["--skip-device-metadata leaves the superblocks alone and compares the rest"])
     }
 }
 

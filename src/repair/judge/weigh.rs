@@ -13,7 +13,7 @@ use crate::{
     member::{Member, Record},
     repair::RepairError,
     report::{GuardReport, ReadPattern},
-    scan::{Findings, Outcome, Poll, Question, majority},
+    scan::{Findings, Outcome, Poll, Question, Weighed, majority},
     vote::ByteRange,
 };
 
@@ -47,12 +47,14 @@ pub struct Weighing<'a> {
 pub const MAX_DAMAGE: f64 = 10.0;
 
 impl Weighing<'_> {
-    /// The guards that stand. Reads what lies behind the voted end, and of members that lose much as much content as it takes.
+    /// The guards that stand, and whose surplus is blank. Reads what lies behind the voted end, and of members that lose much as much
+    /// content as it takes.
     #[must_use]
-    pub fn stands(&self, outcome: &Outcome, findings: &Findings) -> Vec<Stand> {
-        if self.question.read_pattern == ReadPattern::Fifo {
-            return Vec::new(); // nothing was compared
+    pub fn stands(&self, outcome: &Outcome, findings: &Findings) -> Stands {
+        if self.question.read_pattern == ReadPattern::Fifo || !outcome.complete {
+            return Stands::default(); // nothing was compared, or nothing is going to be written
         }
+        let behind = self.behind();
         let known = RefCell::new(vec![None; self.members.len()]);
         let content = |member: usize, wanted: u64| {
             let held = outcome.tally.members[member].lost.content_held;
@@ -74,7 +76,7 @@ impl Weighing<'_> {
             lost: outcome.tally.members.iter().map(|member| member.lost).collect(),
             newer: findings.newer().to_vec(),
             legs: findings.lost_legs().collect(),
-            cut: self.cut_off(),
+            cut: behind.iter().enumerate().map(|(index, at)| at.filter(|_| self.cut >> index & 1 == 1)).collect(),
             size: self.poll.size,
             losers: self.losers | self.cut,
             max_damage: self.max_damage,
@@ -86,18 +88,41 @@ impl Weighing<'_> {
             stands.extend(minority(self.members.len(), self.question, self.poll));
         }
         stands.sort_by_key(|stand| stand.guard as usize);
-        stands
+        let blank = |(index, member): (usize, &&dyn Member)| {
+            (member.has_foreign_size() && member.size() > self.poll.size && behind[index].is_none() && !self.is_asked()).then_some(index)
+        };
+        Stands { guards: stands, blank_surplus: self.members.iter().enumerate().filter_map(blank).collect() }
     }
 
-    /// For each member where it holds content behind the voted end that would be cut off: not where the user said where the end is, or
-    /// looks at a part.
-    fn cut_off(&self) -> Vec<Option<u64>> {
-        let asked = self.question.size.is_some() || self.question.range.is_some();
-        let behind = |(index, member): (usize, &&dyn Member)| {
-            let looked_at = !asked && self.cut >> index & 1 == 1 && member.size() > self.poll.size && member.failure().is_none();
+    /// Whether the user said where the end is, or looks at a part.
+    fn is_asked(&self) -> bool {
+        self.question.size.is_some() || self.question.range.is_some()
+    }
+
+    /// For each member where it holds content behind the voted end; not looked at where the user said where the end is, or looks at a part.
+    fn behind(&self) -> Vec<Option<u64>> {
+        let behind = |member: &&dyn Member| {
+            let looked_at = !self.is_asked() && member.size() > self.poll.size && member.failure().is_none();
             looked_at.then(|| data_behind(*member, self.poll.size, self.stopped)).flatten()
         };
-        self.members.iter().enumerate().map(behind).collect()
+        self.members.iter().map(behind).collect()
+    }
+}
+
+/// What weighing comes to.
+#[derive(Clone, Debug, Default)]
+pub struct Stands {
+    /// The guards that stand, in the table's order.
+    pub guards: Vec<Stand>,
+    /// Members by number whose surplus is nothing but zeros of a device's.
+    pub blank_surplus: Vec<usize>,
+}
+
+impl Stands {
+    /// The same as reports have it.
+    #[must_use]
+    pub fn reported(&self, forced: Forced) -> Weighed {
+        Weighed { guards: Judge::reported(&self.guards, forced), blank_surplus: self.blank_surplus.clone() }
     }
 }
 
@@ -112,19 +137,20 @@ pub(super) fn minority(members: usize, question: &Question, poll: &Poll) -> Opti
             "a threshold of {} is below the majority of {members} members ({needed}), so a version can win that most members don't hold",
             poll.threshold
         ),
-        hint: "leave --threshold out",
+        ways: &["leave --threshold out"],
     })
 }
 
 impl Judge {
     /// What stands as reports have it.
-    #[must_use]
-    pub fn reported(stands: &[Stand], forced: Forced) -> Vec<GuardReport> {
+    fn reported(stands: &[Stand], forced: Forced) -> Vec<GuardReport> {
         let stance = |way, guard| match (Self { way, forced }.stance(guard)) {
             Stance::Refuses => "refused",
             Stance::Tells => "told",
             Stance::Passes => "ignored",
         };
+        // What another disk's copy loses says nothing against the others.
+        let is_stranger = |member| stands.iter().any(|stand| stand.guard == Guard::Stranger && stand.member == member);
         let of = |stand: &Stand| GuardReport {
             word: stand.word(),
             member: stand.member,
@@ -133,8 +159,8 @@ impl Judge {
             forced: forced.has(stand.guard),
             evidence: stand.evidence.clone(),
             message: stand.what.clone(),
-            hint: stand.hint.to_owned(),
-            doubts_vote: matches!(stand.guard, Guard::Newer | Guard::Zeros | Guard::Empty | Guard::Cuts),
+            hint: stand.ways.join("; "),
+            doubts_vote: matches!(stand.guard, Guard::Newer | Guard::Zeros | Guard::Empty | Guard::Cuts) && !is_stranger(stand.member),
         };
         stands.iter().map(of).collect()
     }
@@ -158,8 +184,10 @@ fn refusal(stands: &[Stand], way: Way) -> String {
     let mut hints: Vec<&str> = Vec::new();
     let mut words: Vec<&str> = Vec::new();
     for stand in stands {
-        if !hints.contains(&stand.hint) {
-            hints.push(stand.hint);
+        for way in stand.ways {
+            if !hints.contains(way) {
+                hints.push(way);
+            }
         }
         if !words.contains(&stand.word()) {
             words.push(stand.word());

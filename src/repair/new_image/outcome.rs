@@ -7,10 +7,10 @@ use crate::{
     member::{Member, MemberName},
     repair::{
         Earlier, RepairError,
-        judge::{Judge, MAX_DAMAGE, Stand, Weighing},
+        judge::{MAX_DAMAGE, Stands, Weighing},
         refused::refused_report,
     },
-    report::{Picked, RepairReport, Report, Span},
+    report::{Picked, RepairReport, Report, Span, sectors},
     scan::{Checked, Poll, Question, make_report},
     vote::Fill,
 };
@@ -50,7 +50,7 @@ pub(super) struct Written {
     /// Sectors outside of an earlier report's list that could not be read from the first member.
     pub(super) copied_from_others: u64,
     /// The guards that stand.
-    pub(super) stands: Vec<Stand>,
+    pub(super) stands: Stands,
     /// Why nothing was kept, where one of them is heeded.
     pub(super) refused: Option<RepairError>,
     /// What failed: it is of no use then, or its name may be lost.
@@ -71,7 +71,7 @@ impl Written {
             sha256: None,
             from_medium: false,
             copied_from_others: 0,
-            stands: Vec::new(),
+            stands: Stands::default(),
             refused: None,
             error: None,
         }
@@ -118,7 +118,7 @@ impl Repair<'_> {
             stopped: &|| self.watch.stopped(),
         };
         written.stands = weighing.stands(&written.checked.outcome, &written.checked.findings);
-        if let Err(refusal) = self.judge().heed(&written.stands) {
+        if let Err(refusal) = self.judge().heed(&written.stands.guards) {
             written.usable = false;
             written.refused = Some(refusal);
         }
@@ -134,8 +134,8 @@ impl Repair<'_> {
     pub(super) fn report(&self, written: Written, mut warnings: Vec<String>) -> Report {
         if written.copied_from_others > 0 {
             warnings.push(format!(
-                "{} sectors that the earlier report doesn't list could not be read from the first member; another's were taken without a vote",
-                written.copied_from_others
+                "{} that the earlier report doesn't list could not be read from the first member; another's were taken without a vote",
+                sectors(written.copied_from_others)
             ));
         }
         let undecided = written.checked.outcome.tally.undecided;
@@ -172,8 +172,8 @@ impl Repair<'_> {
         let proven = section.sha256.is_some();
         let stopped = self.watch.stopped();
         let refused = written.refused.as_ref().map(RepairError::exit_code);
-        let guards = Judge::reported(&written.stands, self.wish.forced);
-        let mut report = make_report("repair", self.members, self.question, &self.poll, written.checked, warnings, guards);
+        let weighed = written.stands.reported(self.wish.forced);
+        let mut report = make_report("repair", self.members, self.question, &self.poll, written.checked, warnings, weighed);
         let settled = if undecided > 0 || section.unfilled_sectors > 0 { 2 } else { 0 };
         report.exit_code = match report.exit_code {
             130 if stopped || failed.is_none() => 130,

@@ -81,6 +81,8 @@ fn absurd(option: &str) -> &'static [&'static str] {
             "9999999T:1",
             "16E:1",
         ],
+        "filler" => &["", "0x", "0xff0", "0xgg", "0x123"],
+        "mapfile" => &["", "=", "#0", "#0=", "=map", "#9=map", "#0=missing.map", "#0=."],
         "journal" | "report" => &["", ".", "/", "missing/new", "text/new", "socket"],
         "rate-limit" => &["", "x", "-1", "1Q", "16E", TOO_BIG],
         "read-pattern" => &["", "quroum", "lifo", "QUORUM "],
