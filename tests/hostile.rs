@@ -159,7 +159,8 @@ fn a_path_inside_of_an_image_is_not_followed() {
     let secret = lab.file("secret", "secret");
     let text = format!("# Disk DescriptorFile\nRW 128 FLAT \"{}\" 0\n", secret.display());
     let copies: [PathBuf; 3] = lab.copies_of("disk.vmdk", text.as_bytes());
-    let report = lab.quorum_img(["check", "--output", "json"]).args(&copies).exits(0).json();
+    lab.quorum_img(["check"]).args(&copies).exits(3).complains("qemu-nbd").complains("-f vmdk").complains("byte for byte");
+    let report = lab.quorum_img(["check", "--output", "json", "-f", "raw"]).args(&copies).exits(0).json();
     assert_eq!(report["size"], text.len());
     assert_eq!(report["members"][0]["format"], "raw");
 }

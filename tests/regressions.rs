@@ -46,14 +46,14 @@ fn a_newer_member_is_pointed_out_before_a_device_is_overwritten() {
     fs::File::create(small.join("backing")).and_then(|file| file.set_len(4 * MIB)).expect("a hole fits");
     let Some(device) = LoopDevice::new(&small.join("backing")) else { return };
     let run = lab.quorum_img(["repair", "--force", "device", "-o"]).arg(device.path()).args(&members).exits(3);
-    run.complains("the device holds a part of the new image").complains("modified later than every member that outvotes it");
+    run.complains("the device holds a part of the new image").complains("is newer than every member that outvotes it");
     run.says("it holds a part of the new image, and must be written anew");
     drop(device);
 
     let backing = lab.sparse("backing", 4 * MIB);
     let Some(device) = LoopDevice::new(&backing) else { return };
     let run = lab.quorum_img(["repair", "--force", "device", "-o"]).arg(device.path()).args(&members).exits(0);
-    assert_eq!(run.stderr().matches("modified later").count(), 1, "{run}");
+    assert_eq!(run.stderr().matches("is newer than").count(), 1, "{run}");
 }
 
 /// What failed while the unlisted was copied counted as nothing written; and the list, hours of work, made way for a report of a part.

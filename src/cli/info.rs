@@ -71,6 +71,9 @@ pub(super) fn run(args: &InfoArgs) -> Result<u8> {
         }
     }
     let infos: Vec<Told> = opened.iter().filter_map(|single| told(single).map_err(&mut failed).ok()).collect();
+    if infos.is_empty() {
+        return Ok(code);
+    }
     let mut to = Output::new();
     match args.output {
         InfoFormat::Human => render_infos(&infos, &mut to)?,

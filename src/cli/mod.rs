@@ -120,7 +120,7 @@ fn foreign_format(error: &clap::Error) -> Option<String> {
     };
     let of_format = context(ContextKind::InvalidArg).is_some_and(|option| option.starts_with("--format"));
     let foreign = foreign_of_name(context(ContextKind::InvalidValue)?).filter(|_| of_format && error.kind() == ErrorKind::InvalidValue)?;
-    Some(format!("-f {}: isn't read here\nhint: {}", foreign.name, foreign.way("FILE")))
+    Some(format!("--format {}: isn't read here\nhint: {}", foreign.name, foreign.way("FILE")))
 }
 
 /// What clap says of a command that there isn't, without a likeness of letters that leads nowhere.

@@ -257,7 +257,7 @@ fn a_real_file_system_comes_back() {
     lab.damage(&images[2], 3 * MIB..7 * MIB);
     let names = ["copy-0.img", "copy-1.img", "copy-2.img"];
     let servers = names.map(|name| Server::qemu_nbd(&lab, name, ["-r", "-f", "raw", name]));
-    lab.quorum_img(["repair", "-o", "out.img"]).args(servers.each_ref().map(Server::uri)).exits(0);
+    lab.quorum_img(["repair", "-o", "out.img", "--force", "zeros"]).args(servers.each_ref().map(Server::uri)).exits(0);
     assert_holds(&lab.path("out.img"), &good);
     lab.program("e2fsck").args(["-f", "-n", "out.img"]).exits(0);
 }

@@ -122,7 +122,8 @@ impl Schedule {
         let differs = |sector: &Decided| {
             sector.right.as_deref().is_some_and(|right| self.says(member, sector.start, sector.end) != Says::Data(right))
         };
-        let surplus = original.length() > size;
+        // What lies behind a size that was given isn't counted.
+        let surplus = original.length() > size && self.size.is_none();
         if !self.is_written(member) {
             return (bytes, bad, surplus || sectors.iter().any(differs));
         }
@@ -158,7 +159,7 @@ impl Schedule {
             let is_blocked = (sector.start / BLOCK..sector.end.div_ceil(BLOCK)).any(|block| blocked.contains(&block));
             expected.unhealed |= is_blocked && says != Says::Absent && says != Says::Data(right);
         }
-        if surplus && self.truncate {
+        if original.length() > size && self.truncate {
             expected.work = true;
             bytes.truncate(size as usize);
             bad.retain(|sector| sector * SECTOR < size);

@@ -78,6 +78,10 @@ impl Member for Voter {
         Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000))
     }
 
+    fn has_foreign_size(&self) -> bool {
+        false
+    }
+
     fn changed(&self) -> Option<String> {
         let now = self.handle.stamp().expect("a stamp costs nothing");
         (now != self.stamp).then(|| "its times moved".to_owned())

@@ -136,7 +136,7 @@ fn same_as_qemu(lab: &Lab, run: &Output, theirs: &[u8], good: &[u8]) -> Result<(
 fn own_bytes(lab: &Lab) -> Result<Vec<u8>, String> {
     let ours: &Path = &lab.path("ours.raw");
     let _ = fs::remove_file(ours);
-    let options = ["repair", "--allow-references", "--trust", "#0", "-o", "ours.raw"];
+    let options = ["repair", "--allow-references", "--force", "empty", "--trust", "#0", "-o", "ours.raw"];
     let run = lab.quorum_img(options).args(Scene::members()).within(LIMIT).output();
     if run.code() == Some(0) { Ok(lab.bytes(ours)) } else { Err(format!("QEMU reads all of it\n{run}")) }
 }

@@ -162,27 +162,22 @@ fn too_many_levels() {
         return;
     }
     let lab = Lab::new();
-    qemu_img(&lab, "create -q -f qcow2 -o cluster_size=4k level-00.q 64k");
-    qemu_img(&lab, "create -q -f qcow2 -o cluster_size=4k -b level-00.q -F qcow2 level-01.q");
-    let overlay = lab.bytes(&lab.path("level-01.q"));
-    let at = overlay.windows(10).position(|window| window == b"level-00.q").expect("the name");
-    for level in 1..90 {
+    qemu_img(&lab, "create -q -f qcow2 -o cluster_size=4k level-000.q 64k");
+    qemu_img(&lab, "create -q -f qcow2 -o cluster_size=4k -b level-000.q -F qcow2 level-001.q");
+    let overlay = lab.bytes(&lab.path("level-001.q"));
+    let at = overlay.windows(11).position(|window| window == b"level-000.q").expect("the name");
+    for level in 1..202 {
         let mut bytes = overlay.clone();
-        bytes[at..at + 10].copy_from_slice(format!("level-{:02}.q", level - 1).as_bytes());
-        lab.file(format!("level-{level:02}.q"), bytes);
+        bytes[at..at + 11].copy_from_slice(format!("level-{:03}.q", level - 1).as_bytes());
+        lab.file(format!("level-{level:03}.q"), bytes);
     }
-    qemu_io(&lab, "qcow2", "level-00.q", ["write -q -P 1 0 64k"]);
-    lab.file("own.img", vec![2; 4096]);
-    qemu_io(&lab, "qcow2", "level-89.q", ["write -q -P 2 0 4k"]);
-    let mut good = vec![1; 64 * 1024];
-    good[..4096].fill(2);
-    let [a, b] = lab.copies_of("good.raw", &good);
+    qemu_io(&lab, "qcow2", "level-000.q", ["write -q -P 1 0 64k"]);
+    let [a, b] = lab.copies_of("good.raw", &[1; 64 * 1024]);
     let raws = [&a, &b].map(|path| format!("raw:{}", path.display()));
-    let run = lab.quorum_img(["check", "--allow-references", "--output", "json", "qcow2:level-89.q"]).args(&raws).exits(1);
-    assert_eq!(run.json()["members"][0]["unreadable-sectors"], 120, "{run}");
-    let errors = image_errors(&run);
-    assert_eq!(errors[0]["table"], "backing", "{run}");
-    assert!(errors[0]["error"].as_str().is_some_and(|text| text.contains("64")), "the limit is named\n{run}");
+    let of = |level: &str| lab.quorum_img(["check", "--allow-references", level]).args(&raws);
+    of("qcow2:level-150.q").exits(0);
+    // That isn't damage: it can't be told what the disk holds.
+    of("qcow2:level-201.q").exits(3).complains("200").complains("hint:");
 }
 
 /// An external data file that is gone, or shorter than what lies in it.

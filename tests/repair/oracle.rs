@@ -23,7 +23,7 @@ fn check_case(question: Question, policy: &str) {
     let output = lab.path("out.img");
     let before = lab.listing();
     let [threshold, sector] = [question.threshold.to_string(), question.sector.to_string()];
-    let options = ["--threshold", &threshold, "--sector-size", &sector, "--undecided", policy];
+    let options = ["--threshold", &threshold, "--sector-size", &sector, "--undecided", policy, "--force", "zeros,empty,newer,minority"];
     let run = repair(&lab, &output, &members).args(options).output();
     let answer = question.answer();
     let Some(expected) = Repair::of(question).new_image(policy) else {

@@ -41,8 +41,26 @@ struct Finding {
 }
 
 impl Question {
+    /// The images as they are read: one whose size isn't a multiple of 512 shows zeros up to it where others hold those. "Raw sizes agree
+    /// once they are rounded up to 512".
+    pub fn padded(&self) -> Vec<Vec<u8>> {
+        let padded = |image: &Vec<u8>| {
+            let rounded = image.len().next_multiple_of(512);
+            let mut others = self.images.iter().filter(|other| other.len() == rounded && rounded != image.len()).peekable();
+            let agree = others.peek().is_some() && others.all(|other| other[image.len()..].iter().all(|&byte| byte == 0));
+            let mut image = image.clone();
+            image.resize(if agree { rounded } else { image.len() }, 0);
+            image
+        };
+        self.images.iter().map(padded).collect()
+    }
+
     /// The part of the JSON report that follows from the members' bytes.
     pub fn answer(&self) -> Value {
+        Self { images: self.padded(), sector: self.sector, threshold: self.threshold, range: self.range, trust: self.trust }.answer_as_read()
+    }
+
+    fn answer_as_read(&self) -> Value {
         let sizes: Vec<u64> = self.images.iter().map(|image| image.len() as u64).collect();
         let voted = self.size();
         let size = voted.unwrap_or_else(|| sizes.iter().copied().max().expect("members"));
@@ -72,7 +90,11 @@ impl Question {
 
         let [(_, unanimous), (_, decided), (_, undecided)] = counts;
         let alike = sizes.iter().all(|&other| other == sizes[0]);
-        let code = if undecided > 0 || voted.is_none() { 2 } else { i32::from(decided > 0 || !alike) };
+        // Where all go on behind the part that was asked for, nobody needs to know where the disk ends.
+        let part_end = self.range.map(|(offset, length)| (offset + length).next_multiple_of(self.sector).min(size));
+        let inside = part_end.is_some_and(|end| sizes.iter().all(|&size| size >= end));
+        let alike = alike || inside;
+        let code = if undecided > 0 || (voted.is_none() && !inside) { 2 } else { i32::from(decided > 0 || !alike) };
         let verdict = ["unanimous", "decided", "undecided"][usize::try_from(code).expect("0 to 2")];
         let members: Vec<Value> = (0..sizes.len())
             .map(|member| {

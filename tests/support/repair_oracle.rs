@@ -109,6 +109,12 @@ impl Repair {
     /// What `-o` writes, with `--undecided POLICY`. None where the members' size is undecided. "A longer one has a surplus"; "where the
     /// voted size cuts off data other than zeros, there is no output".
     pub fn new_image(&self, policy: &str) -> Option<NewImage> {
+        let Question { sector, threshold, range, trust, .. } = self.question;
+        let question = Question { images: self.question.padded(), sector, threshold, range, trust };
+        Self { question, ..*self }.new_image_as_read(policy)
+    }
+
+    fn new_image_as_read(&self, policy: &str) -> Option<NewImage> {
         let size = self.question.size()?;
         let mut bytes = Vec::new();
         let mut complete = self.question.images.iter().all(|image| image.iter().skip(size as usize).all(|&byte| byte == 0));

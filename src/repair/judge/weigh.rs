@@ -13,7 +13,7 @@ use crate::{
     member::{Member, Record},
     repair::RepairError,
     report::{GuardReport, ReadPattern},
-    scan::{Findings, Outcome, Poll, Question, Weighed, majority},
+    scan::{Findings, Lost, Outcome, Poll, Question, Weighed, majority},
     vote::ByteRange,
 };
 
@@ -92,6 +92,28 @@ impl Weighing<'_> {
             (member.has_foreign_size() && member.size() > self.poll.size && behind[index].is_none() && !self.is_asked()).then_some(index)
         };
         Stands { guards: stands, blank_surplus: self.members.iter().enumerate().filter_map(blank).collect() }
+    }
+
+    /// The guards that stand whatever the vote says: an image of the voted size would cut content off.
+    #[must_use]
+    pub fn before_the_vote(&self) -> Vec<Stand> {
+        let count = self.members.len();
+        let fifo = self.question.read_pattern == ReadPattern::Fifo;
+        let case = Case {
+            names: self.members.iter().map(|member| member.name()).collect(),
+            sizes: self.members.iter().map(|member| member.size()).collect(),
+            evidence: self.evidence,
+            lost: vec![Lost::default(); count],
+            newer: vec![0; count],
+            legs: vec![false; count],
+            cut: if fifo { vec![None; count] } else { self.behind() },
+            size: self.poll.size,
+            losers: self.losers | self.cut,
+            max_damage: self.max_damage,
+            dependent: &[],
+            content: &|member, _| u64::from(self.members[member].size() > 0),
+        };
+        case.stands()
     }
 
     /// Whether the user said where the end is, or looks at a part.

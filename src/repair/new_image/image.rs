@@ -31,7 +31,7 @@ impl Repair<'_> {
             let (what, hint) = ("a block device takes a raw image".into(), "leave -O qcow2 out, or name a file");
             return Err(RepairError::Target { output: self.output_name(), what, hint });
         }
-        match self.judge().admit(self.members, self.question, &self.poll) {
+        match self.judge().admit(self.members, self.question, &self.poll).and_then(|()| self.refuse_cuts()) {
             Err(refusal) if refusal.exit_code() == 2 => {
                 let output = (self.wish.output, self.wish.qcow2.is_some());
                 return Ok(refused_image(self.members, self.question, &self.poll, output, warnings, &refusal));

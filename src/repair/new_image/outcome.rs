@@ -12,7 +12,7 @@ use crate::{
     },
     report::{Picked, RepairReport, Report, Span, sectors},
     scan::{Checked, Poll, Question, make_report},
-    vote::Fill,
+    vote::{ByteRange, Fill},
 };
 
 /// The report of an image that is refused before anything is read: its output, whether it would be a qcow2 one, and `warnings`.
@@ -101,26 +101,33 @@ impl Written {
 impl Repair<'_> {
     /// Weighs what was voted before anything of it is kept: where a guard is heeded nothing is.
     pub(super) fn weigh(&self, written: &mut Written) {
-        if !written.checked.outcome.complete {
-            return;
+        let ranges = self.ranges();
+        written.stands = self.weighing(&ranges, &|| self.watch.stopped()).stands(&written.checked.outcome, &written.checked.findings);
+        if let Err(refusal) = self.judge().heed(&written.stands.guards) {
+            written.usable = false;
+            written.refused = Some(refusal);
         }
-        let weighing = Weighing {
+    }
+
+    /// Refuses what can't come to a good end, whatever is voted.
+    pub(super) fn refuse_cuts(&self) -> Result<(), RepairError> {
+        (self.phases)("looking behind the end", 0);
+        self.judge().heed(&self.weighing(&[], &|| self.watch.stopped()).before_the_vote())
+    }
+
+    fn weighing<'a>(&'a self, ranges: &'a [ByteRange], stopped: &'a dyn Fn() -> bool) -> Weighing<'a> {
+        Weighing {
             members: self.members,
             question: self.question,
             poll: &self.poll,
             evidence: self.evidence,
-            ranges: &self.ranges(),
+            ranges,
             losers: u64::MAX,
             cut: u64::MAX,
             max_damage: MAX_DAMAGE,
             dependent: &self.wish.dependent,
             content: self.wish.earlier.as_ref().map_or(&[], Earlier::content),
-            stopped: &|| self.watch.stopped(),
-        };
-        written.stands = weighing.stands(&written.checked.outcome, &written.checked.findings);
-        if let Err(refusal) = self.judge().heed(&written.stands.guards) {
-            written.usable = false;
-            written.refused = Some(refusal);
+            stopped,
         }
     }
 

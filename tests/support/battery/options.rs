@@ -125,7 +125,12 @@ pub fn absurd_values(subject: &Subject, option: &str) {
         scene.line([option], &scene.operands)
     };
     // Of what isn't text where only text will do clap doesn't say to which option it belongs.
-    let is_tried = |name: &OsString| option != "output-options" || name.to_str().is_some();
+    // Any text is a filler, and what follows the last sign of equality is the mapfile.
+    let is_tried = |name: &OsString| match option.as_str() {
+        "filler" => false,
+        "output-options" | "mapfile" => name.to_str().is_some(),
+        _ => true,
+    };
     let hostile = hostile_names().into_iter().filter(|(name, _)| is_tried(name)).map(|(mut name, _)| {
         // No file can be made there.
         name.push("/new");
