@@ -200,7 +200,17 @@ fn a_closed_pipe_is_no_error() {
     (0..1000).for_each(|n| lab.damage(&b, sectors(2 * n..2 * n + 1)));
     for (format, lines) in [("human", 1), ("json", 1), ("events", 1), ("events", 0)] {
         let script = format!("\"$@\" | head -n {lines}; exit ${{PIPESTATUS[0]}}");
-        let run = lab.program("bash").args(["-c", &script, "bash", env!("CARGO_BIN_EXE_quorum-img"), "check", "--max-damage", "100", "--output", format]);
+        let run = lab.program("bash").args([
+            "-c",
+            &script,
+            "bash",
+            env!("CARGO_BIN_EXE_quorum-img"),
+            "check",
+            "--max-damage",
+            "100",
+            "--output",
+            format,
+        ]);
         let output = run.args([&a, &b, &c]).within(AT_ONCE).output();
         assert!(matches!(output.code(), Some(0 | 1 | 141)), "{format}\n{output}");
         assert!(output.stderr.is_empty(), "{format}\n{output}");

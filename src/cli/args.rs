@@ -307,8 +307,12 @@ impl VoteArgs {
         for (name, path) in &self.mapfile {
             let member = find_member(name, members).context("--mapfile")?;
             let shown = MemberName::from(path.as_path());
-            let meta = fs::metadata(path).with_context(|| format!("--mapfile {shown}: can't be read\nhint: name the file that ddrescue wrote for this copy"))?;
-            ensure!(meta.is_file() && meta.len() <= MAPFILE_BYTES_MAX, "--mapfile {shown}: this is no mapfile\nhint: name the one that ddrescue wrote");
+            let meta = fs::metadata(path)
+                .with_context(|| format!("--mapfile {shown}: can't be read\nhint: name the file that ddrescue wrote for this copy"))?;
+            ensure!(
+                meta.is_file() && meta.len() <= MAPFILE_BYTES_MAX,
+                "--mapfile {shown}: this is no mapfile\nhint: name the one that ddrescue wrote"
+            );
             let text = fs::read_to_string(path)
                 .with_context(|| format!("--mapfile {shown}: can't be read\nhint: name the file that ddrescue wrote for this copy"))?;
             let unread = unrescued(&text, members[member].size())

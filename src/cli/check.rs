@@ -15,12 +15,13 @@ use super::{
 };
 use crate::{
     electorate::{Access, open_voters},
+    member::Structure,
     repair::{
-        judge::{Forced, Weighing},
         evidence_of,
+        judge::{Forced, Weighing},
     },
     report::Look,
-    scan::{Limits, Question, Watch as _, check, make_report},
+    scan::{Limits, Question, Watch as _, Weighed, check, make_report},
 };
 
 /// Vote on every sector, write nothing, report
@@ -70,6 +71,10 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8> {
         stopped: &|| control.stopped(),
     };
     let weighed = weighing.stands(&checked.outcome, &checked.findings).reported(Forced::NOTHING);
+    let stopped = || control.stopped();
+    let structures =
+        members.iter().map(|member| if member.failure().is_none() { member.structure(&stopped) } else { Structure::default() });
+    let weighed = Weighed { structures: structures.collect(), ..weighed };
     control.end();
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
     let mut report = make_report("check", &members, &question, &poll, checked, warnings, weighed);

@@ -23,14 +23,14 @@ use super::{
     say::complain,
 };
 use crate::{
-    evidence::Evidence,
     electorate::{Access, Candidates, Roll, Voters},
+    evidence::Evidence,
     member::{HostFile, Member, MemberName},
     repair::{
-        Earlier, InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, RepairError,
+        Earlier, InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, RepairError, evidence_of,
         journal::Identity,
         judge::{Judge, Way},
-        evidence_of, refused_in_place,
+        refused_in_place,
     },
     report::{Look, Report},
     scan::{Poll, Question, Watch},

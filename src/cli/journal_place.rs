@@ -87,11 +87,14 @@ pub(super) fn look_at_journal(folder: &Path, name: &OsString, members: &[&dyn Me
     if path.exists() {
         refuse_member_at(&path, members).with_context(|| format!("--journal {shown}"))?;
     }
-    let inside = file_system_conflict(folder, members, &Sysfs::default())
-        .map_err(|error| {
-            let way = if error.kind() == io::ErrorKind::NotFound { "make the folder first, or choose another" } else { "choose another folder, or run it as a user who may look into this one" };
-            anyhow!("--journal {shown}: its folder can't be looked at: {error}\nhint: {way}")
-        })?;
+    let inside = file_system_conflict(folder, members, &Sysfs::default()).map_err(|error| {
+        let way = if error.kind() == io::ErrorKind::NotFound {
+            "make the folder first, or choose another"
+        } else {
+            "choose another folder, or run it as a user who may look into this one"
+        };
+        anyhow!("--journal {shown}: its folder can't be looked at: {error}\nhint: {way}")
+    })?;
     if let Some(member) = inside {
         bail!("--journal {shown}: it would lie on a file system inside of the member {member}\nhint: choose a folder elsewhere");
     }

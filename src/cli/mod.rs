@@ -4,9 +4,9 @@ mod args;
 mod ask;
 mod check;
 mod completions;
+mod failure;
 mod in_place;
 mod in_place_said;
-mod failure;
 mod info;
 mod journal_file;
 mod journal_place;
@@ -41,11 +41,7 @@ use self::{
     failure::{FAILED, exit_code, explained},
     say::complain,
 };
-use crate::{
-    electorate::foreign_of_name,
-    member::escaped,
-    sys::open_files,
-};
+use crate::{electorate::foreign_of_name, member::escaped, sys::open_files};
 
 /// Verify and rebuild replicated disk images by majority vote, offline
 #[derive(Debug, Parser)]

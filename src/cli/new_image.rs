@@ -66,7 +66,16 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
     let phases = |what, bytes| control.begin(what, bytes);
     let before = |warnings: &[String]| control.aside(|| presenter.lock().expect("no panics").warn_ahead(warnings));
-    let repair = Repair { members: &members, question: &question, poll, evidence: &evidence, wish: &wish, watch: &control, phases: &phases, before: &before };
+    let repair = Repair {
+        members: &members,
+        question: &question,
+        poll,
+        evidence: &evidence,
+        wish: &wish,
+        watch: &control,
+        phases: &phases,
+        before: &before,
+    };
     let report = repair.run(warnings, &mut |run, findings| presenter.lock().expect("no panics").divergence(run, findings));
     control.end();
     let mut report = report?;

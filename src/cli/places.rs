@@ -34,10 +34,14 @@ pub(super) fn refuse_member_at(path: &Path, members: &[&dyn Member]) -> Result<(
 pub(super) fn refuse_mistaken_name(output: &Path) -> Result<()> {
     let (shown, bytes) = (MemberName::from(output), output.as_os_str().as_encoded_bytes());
     let escape = format!("./{} is a file that is really called so", shown.quoted());
-    ensure!(bytes != b"-", "-o -: an image isn't written to standard output, for it is read back before it counts\nhint: name a file; {escape}");
-    let option = bytes.iter().position(|&byte| byte == b'=').is_some_and(|at| {
-        at > 0 && bytes[..at].iter().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-' | b'.'))
-    });
+    ensure!(
+        bytes != b"-",
+        "-o -: an image isn't written to standard output, for it is read back before it counts\nhint: name a file; {escape}"
+    );
+    let option = bytes
+        .iter()
+        .position(|&byte| byte == b'=')
+        .is_some_and(|at| at > 0 && bytes[..at].iter().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-' | b'.')));
     ensure!(!option, "-o {shown}: this looks like an option of an image\nhint: those go with --output-options; {escape}");
     Ok(())
 }

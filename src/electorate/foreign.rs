@@ -97,9 +97,10 @@ impl Foreign {
 #[must_use]
 pub fn elsewhere(name: &str) -> Option<String> {
     let scheme = ["ssh://", "sftp://", "http://", "https://", "ftp://", "rbd:", "iscsi://", "gluster://", "nfs://", "file://"];
-    let host = name.split_once(":/").map(|(host, _)| host).filter(|host| {
-        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@[]".contains(&byte))
-    });
+    let host = name
+        .split_once(":/")
+        .map(|(host, _)| host)
+        .filter(|host| !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@[]".contains(&byte)));
     let is_elsewhere = scheme.iter().any(|scheme| name.to_ascii_lowercase().starts_with(scheme)) || host.is_some();
     is_elsewhere.then(|| {
         let path = name.rsplit_once(':').map_or(name, |(_, path)| path);

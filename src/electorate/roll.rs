@@ -40,7 +40,16 @@ impl<'a> Roll<'a> {
     /// These names, with nothing else said.
     #[must_use]
     pub fn of(names: &'a [OsString]) -> Self {
-        Self { names, format: None, cache: Cache::default(), references: References::default(), snapshot: None, pads: true, missing_ok: false, stop: &never }
+        Self {
+            names,
+            format: None,
+            cache: Cache::default(),
+            references: References::default(),
+            snapshot: None,
+            pads: true,
+            missing_ok: false,
+            stop: &never,
+        }
     }
 
     /// The format that was stated for the member of that name, if one was.

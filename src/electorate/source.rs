@@ -68,7 +68,9 @@ impl Source {
             ElectorateError::Open(OpenError::Open { error: why, .. }) if why.raw_os_error() != Some(libc::EMFILE) => {
                 Ok(Self::Missing(MemberName::new(name), format!("can't be opened: {why}")))
             }
-            ElectorateError::Export(why) if why.error != NbdError::Interrupted => Ok(Self::Missing(MemberName::new(name), why.error.to_string())),
+            ElectorateError::Export(why) if why.error != NbdError::Interrupted => {
+                Ok(Self::Missing(MemberName::new(name), why.error.to_string()))
+            }
             _ => Err(error),
         }
     }

@@ -86,7 +86,11 @@ fn pad(members: &mut [Box<dyn Member>]) -> Vec<String> {
         }
         member.pad(rounded);
         if member.padding() > 0 {
-            told.push(format!("{}: its {} bytes are read as {rounded}, with zeros at the end, as QEMU reads it", member.name(), rounded - member.padding()));
+            told.push(format!(
+                "{}: its {} bytes are read as {rounded}, with zeros at the end, as QEMU reads it",
+                member.name(),
+                rounded - member.padding()
+            ));
         }
     }
     told

@@ -94,7 +94,8 @@ impl Ages {
                 let (mut newer, mut older) = (false, false);
                 for part in own {
                     // At another place it is another's copy, or moved: a name that lies elsewhere as well says nothing of this place.
-                    let Some(there) = others.iter().find(|there| there.age.origin == part.age.origin && there.range.start == part.range.start)
+                    let Some(there) =
+                        others.iter().find(|there| there.age.origin == part.age.origin && there.range.start == part.range.start)
                     else {
                         continue;
                     };

@@ -16,7 +16,8 @@ impl<'a> FreeSpace<'a> {
         let shared = |&start: &u64| {
             let readable = members.iter().enumerate().filter(|(_, member)| member.failure().is_none());
             // A damaged superblock says nothing, and is no other file system.
-            let each: Vec<_> = readable.filter_map(|(index, _)| Some((index, super::systems::free_blocks(&pieces[index], start)?))).collect();
+            let each: Vec<_> =
+                readable.filter_map(|(index, _)| Some((index, super::systems::free_blocks(&pieces[index], start)?))).collect();
             let alike = each.iter().all(|(_, other)| each[0].1.is_like(other));
             (each.len() > members.len() / 2 && alike).then_some(each)
         };

@@ -155,7 +155,8 @@ impl Seniority {
             return self.ages.is_newer(member, outvoting, offset).then_some(By::Contents);
         }
         let own = (*self.stamps.get(member)?)?;
-        let others = crate::vote::members_of(outvoting).filter_map(|other| *self.stamps.get(other)?).filter(|other| other.clock == own.clock);
+        let others =
+            crate::vote::members_of(outvoting).filter_map(|other| *self.stamps.get(other)?).filter(|other| other.clock == own.clock);
         let latest = others.map(|other| other.time).max()?;
         own.time.duration_since(latest).is_ok_and(|by| by > NEWER_MIN).then_some(By::Time)
     }

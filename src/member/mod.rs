@@ -26,4 +26,4 @@ pub use open_error::OpenError;
 pub use raw::RawMember;
 pub use reading::{Cache, Extent, KnownExtent, ReadError, Readable};
 pub use rewriting::{Allocator, Image, Obstacle, Rewritable, Unsound};
-pub use who::{ImageError, Member};
+pub use who::{ImageError, Member, Structure};

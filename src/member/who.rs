@@ -20,6 +20,17 @@ pub struct ImageError {
     pub what: String,
 }
 
+/// What a look through an image's books says, in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Structure {
+    /// What makes it unusable, or dangerous to write to.
+    pub errors: Vec<String>,
+    /// What wastes room.
+    pub notes: Vec<String>,
+    /// The program that mends such things, and its arguments before the image's name.
+    pub mended_by: &'static str,
+}
+
 /// One copy that votes: who it is, how it is read, how it is rewritten. Nobody asks which kind it is: what a caller needs is a question
 /// that every kind can answer.
 pub trait Member: Readable + Rewritable {
@@ -85,6 +96,12 @@ pub trait Member: Readable + Rewritable {
     /// Whether its size is given by what it lies on rather than by what was put there: a device's, an export's.
     fn has_foreign_size(&self) -> bool {
         self.files().first().is_none_or(|file| file.is_device())
+    }
+
+    /// What is wrong with its structure though the guest's disk can be read, so that whoever runs a guest would not get far; and what is
+    /// only untidy: goes through all of its books.
+    fn structure(&self, _stopped: &dyn Fn() -> bool) -> Structure {
+        Structure::default()
     }
 
     /// What only its kind has to tell, a section each.

@@ -3,7 +3,13 @@
 use std::io;
 
 use super::{journal::JournalError, undo::UndoError};
-use crate::{electorate::in_words, member::MemberName, report::{GuardReport, human_size}, scan::ScanError, sys::locks::Holder};
+use crate::{
+    electorate::in_words,
+    member::MemberName,
+    report::{GuardReport, human_size},
+    scan::ScanError,
+    sys::locks::Holder,
+};
 
 /// Why a repair wrote no image. Nothing of it is left where the output should be.
 #[derive(Debug, thiserror::Error)]

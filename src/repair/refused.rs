@@ -4,7 +4,7 @@ use super::RepairError;
 use crate::{
     member::Member,
     report::{Overall, PartitionMap, Report, Status},
-    scan::{Weighed, Checked, Findings, Limits, Outcome, Poll, Question, make_report},
+    scan::{Checked, Findings, Limits, Outcome, Poll, Question, Weighed, make_report},
 };
 
 /// What is known of the members without a vote; why nothing is done stands in `refusal`.

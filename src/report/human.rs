@@ -8,7 +8,9 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::{Divergence, GuardReport, ImageErrorReport, MemberReport, Overall, ReadPattern, RepairReport, Report, Sectors, Status, human_size};
+use super::{
+    Divergence, GuardReport, ImageErrorReport, MemberReport, Overall, ReadPattern, RepairReport, Report, Sectors, Status, human_size,
+};
 use super::{in_place::rewritten, words, words::sectors};
 
 /// What is shown around the report.
@@ -115,7 +117,8 @@ fn details(report: &Report) -> Vec<String> {
     // Nothing is known against them but that nobody won, or that those who won are doubted.
     let open = report.size_undecided || report.sectors.undecided > 0;
     let doubted = report.guards.iter().any(|guard| guard.doubts_vote && !guard.forced);
-    let lost = |member: &MemberReport| member.dissenting_sectors + member.unreadable_sectors + member.absent_sectors + member.filler_sectors > 0;
+    let lost =
+        |member: &MemberReport| member.dissenting_sectors + member.unreadable_sectors + member.absent_sectors + member.filler_sectors > 0;
     let unsettled = report.members.iter().filter(|member| member.status != Status::Failed && (doubted || (open && !lost(member))));
     let unsettled: Vec<String> = unsettled.map(name_of).collect();
     let part = if part_only { " in the part looked at" } else { " as they stand" };
@@ -131,6 +134,7 @@ fn details(report: &Report) -> Vec<String> {
     }
     lines.extend(guards(report));
     lines.extend(image_errors(report));
+    lines.extend(structures(report));
     if report.members.iter().all(|member| member.read_from == "medium") {
         lines.push("Read from the medium, past this machine's page cache.".into());
     }
@@ -139,7 +143,8 @@ fn details(report: &Report) -> Vec<String> {
 
 /// What stands in the way of writing, and isn't told by a refusal.
 fn guards(report: &Report) -> Vec<String> {
-    let refused = report.repair.as_ref().and_then(|repair| repair.refused.as_ref()).or(report.in_place.as_ref().and_then(|it| it.refused.as_ref()));
+    let refused =
+        report.repair.as_ref().and_then(|repair| repair.refused.as_ref()).or(report.in_place.as_ref().and_then(|it| it.refused.as_ref()));
     let told = |guard: &&GuardReport| !guard.forced && refused.is_none_or(|refused| !refused.contains(&guard.message));
     let stands = |guard: &GuardReport| match (report.command, &report.in_place) {
         ("check", _) => true,
@@ -154,6 +159,21 @@ fn guards(report: &Report) -> Vec<String> {
         format!("{what} ({}): {}.\n  {}.", guard.word, guard.message, guard.hint)
     };
     report.guards.iter().filter(told).filter(|guard| !follows(guard)).map(line).collect()
+}
+
+/// What is wrong with the books of images.
+fn structures(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    for member in &report.members {
+        for error in &member.structure_errors {
+            lines.push(format!("{}: its guest's disk can be read, and its metadata is damaged: {error}.", name_of(member)));
+        }
+        if !member.structure_errors.is_empty() {
+            lines.push(format!("  {} {} mends what can be mended; repair -o makes a new image.", member.mended_by, member.shell_name));
+        }
+        lines.extend(member.structure_notes.iter().map(|note| format!("{}: {note}.", name_of(member))));
+    }
+    lines
 }
 
 /// Image errors told one by one, of each member.

@@ -15,8 +15,8 @@ mod words;
 
 use serde::Serialize;
 
-pub use guards::GuardReport;
 pub use events::{Event, events_of, last_events};
+pub use guards::GuardReport;
 pub use human::{Look, render};
 pub use in_place::{InPlaceMember, InPlaceReport, MemberSpan, Planned};
 pub use info::{FileSystemInfo, Info, PartitionInfo, ProcessInfo, Sections as InfoSections, TableInfo, Told, render_infos};
@@ -194,6 +194,15 @@ pub struct MemberReport {
     /// How many such errors more there are.
     #[serde(skip_serializing_if = "is_zero")]
     pub image_errors_omitted: u64,
+    /// What is wrong with the books of its image, though the guest's disk can be read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub structure_errors: Vec<String>,
+    /// What is only untidy in them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub structure_notes: Vec<String>,
+    /// The program that mends them, and its arguments before the image's name.
+    #[serde(skip)]
+    pub mended_by: &'static str,
     /// Divergences in which it dissents, for people.
     #[serde(skip)]
     pub dissents: u64,

@@ -36,7 +36,9 @@ mod tests {
     #[test]
     fn one_is_one() {
         assert_eq!((sectors(1), counted(2, "range")), ("1 sector".into(), "2 ranges".into()));
-        for (seconds, text) in [(3.0, "3 s"), (119.0, "119 s"), (150.0, "2 min"), (7300.0, "2 h"), (200_000.0, "2 days"), (17_499_840.0, "203 days")] {
+        for (seconds, text) in
+            [(3.0, "3 s"), (119.0, "119 s"), (150.0, "2 min"), (7300.0, "2 h"), (200_000.0, "2 days"), (17_499_840.0, "203 days")]
+        {
             assert_eq!(duration(seconds), text);
         }
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     evidence::Evidence,
-    member::{ImageError, Member, escaped},
+    member::{ImageError, Member, Structure, escaped},
     report::{GuardReport, ImageErrorReport, MemberReport, Overall, ReadPattern, Report, SCHEMA, Sectors, Span, Status, rfc3339},
     vote::{Fill, Run, VirtualSize},
 };
@@ -22,6 +22,8 @@ pub struct Weighed {
     pub guards: Vec<GuardReport>,
     /// Members by number whose surplus is nothing but zeros of a device's.
     pub blank_surplus: Vec<usize>,
+    /// For each member what a look through its books says; none where nobody looked.
+    pub structures: Vec<Structure>,
 }
 
 /// Hears of each divergence in order, with what was found up to it.
@@ -103,7 +105,7 @@ pub fn make_report(
     mut warnings: Vec<String>,
     weighed: Weighed,
 ) -> Report {
-    let Weighed { guards, blank_surplus } = weighed;
+    let Weighed { guards, blank_surplus, structures } = weighed;
     let Checked { outcome, findings } = checked;
     let tally = &outcome.tally;
     let total = poll.range.length().div_ceil(u64::from(poll.sector));
@@ -125,12 +127,14 @@ pub fn make_report(
             changed_any = true;
         }
         let error = outcome.failures[index].clone();
+        let structure = structures.get(index).cloned().unwrap_or_default();
         // What lies outside of what was asked for isn't counted, nor is what a device has behind the end, where that is nothing.
         let part_end = if question.range.is_some() { poll.range.end } else { poll.size };
         let outside = question.range.is_some() || question.size.is_some() || blank_surplus.contains(&index);
         let length_differs = !(outside && member.size() >= part_end) && (size_undecided || member.size() != poll.size);
         let flaws = counted.dissenting + counted.unreadable + counted.absent + counted.filler + counted.failed;
-        let unsettled = tally.undecided > 0 || length_differs || changed.is_some() || !outcome.complete || doubted;
+        let unsettled =
+            tally.undecided > 0 || length_differs || changed.is_some() || !outcome.complete || doubted || !structure.errors.is_empty();
         let whole = error.is_none() && flaws == 0 && !unsettled && !fifo && poll.range.length() == poll.size;
         let (image_errors, image_errors_omitted) = member.image_errors();
         reports.push(MemberReport {
@@ -143,7 +147,7 @@ pub fn make_report(
             size: member.size(),
             modified: member.modified().and_then(rfc3339),
             read_from: if member.reads_medium() { "medium" } else { "cache" },
-            status: status(error.is_some(), flaws > 0 || (length_differs && !fifo) || tally.undecided > 0),
+            status: status(error.is_some(), flaws > 0 || (length_differs && !fifo) || tally.undecided > 0 || !structure.errors.is_empty()),
             whole,
             dissenting_sectors: counted.dissenting,
             unreadable_sectors: counted.unreadable,
@@ -154,6 +158,9 @@ pub fn make_report(
             error: error.map(|error| escaped(&error)),
             image_errors: image_errors.into_iter().map(told).collect(),
             image_errors_omitted,
+            structure_errors: structure.errors,
+            structure_notes: structure.notes,
+            mended_by: structure.mended_by,
             dissents: counted.dissents,
             dissent_span: counted.span.map(|(start, end)| Span { offset: start, length: end - start }),
             dissent_partitions: findings.touched(index),

@@ -217,7 +217,17 @@ impl Poll {
         let mut skipped: Vec<ByteRange> = question.skipped.iter().map(|part| part.widened(u64::from(question.sector), size)).collect();
         skipped.sort_unstable();
         let skipped = ByteRange::joined(skipped);
-        Ok(Self { size_vote, size, sector: question.sector, threshold, rules, range, fillers: question.fillers.in_sectors(question.sector.into()), skipped, warnings })
+        Ok(Self {
+            size_vote,
+            size,
+            sector: question.sector,
+            threshold,
+            rules,
+            range,
+            fillers: question.fillers.in_sectors(question.sector.into()),
+            skipped,
+            warnings,
+        })
     }
 }
 

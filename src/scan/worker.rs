@@ -182,7 +182,9 @@ impl<'a> Worker<'a> {
         while at < piece.range.end && !self.shared.stopped() {
             // Known zeros of which the output wants to hear little are one chunk, however long.
             let settled = || uniform_vote(&piece.states, job.rules.at(at)).verdict != Verdict::Undecided;
-            let at_once = readers == 0 && job.fillers.unread.is_empty() && job.output.is_none_or(|(output, _)| !output.wants_all_zeros() && settled());
+            let at_once = readers == 0
+                && job.fillers.unread.is_empty()
+                && job.output.is_none_or(|(output, _)| !output.wants_all_zeros() && settled());
             let chunk_end = if at_once { u64::MAX } else { at - at % chunk_bytes + chunk_bytes };
             let end = chunk_end.min(piece.range.end).min(job.rules.next_change(at));
             job.watch.spend((end - at) * readers);

@@ -152,7 +152,11 @@ mod tests {
         let leak = |bytes: [u8; 512]| Ballot::Data(Box::leak(Box::new(bytes)));
         assert_eq!(unseated(vec![leak(marked), leak(data), leak(marked)], 0), [true, false, true]);
         assert_eq!(unseated(vec![leak(marked), leak(marked), Ballot::Absent], 0), [false; 3], "where all hold it, it is data");
-        assert_eq!(unseated(vec![leak(data), leak(data), leak(data)], 1024), [false, false, true], "what was never read is none, whatever it holds");
+        assert_eq!(
+            unseated(vec![leak(data), leak(data), leak(data)], 1024),
+            [false, false, true],
+            "what was never read is none, whatever it holds"
+        );
         assert!(fillers.any_unread(ByteRange::new(0, 1001)) && !fillers.any_unread(ByteRange::new(0, 1000)));
         let sectors = fillers.in_sectors(512);
         assert!(sectors.any_unread(ByteRange::new(512, 1000)) && !sectors.any_unread(ByteRange::new(1536, 2000)));

@@ -130,7 +130,9 @@ fn legs_of_arrays_are_known() {
 /// One flipped bit anywhere in a superblock that has a checksum: it says nothing more, rather than something wrong.
 #[test]
 fn what_has_a_wrong_checksum_says_nothing() {
-    for (name, superblock) in [("ext4-new", 1024), ("xfs-new", 0), ("btrfs-new", 65536), ("md-1.2-leg0", 4096), ("luks2", 0), ("lvm-pv", 512)] {
+    for (name, superblock) in
+        [("ext4-new", 1024), ("xfs-new", 0), ("btrfs-new", 65536), ("md-1.2-leg0", 4096), ("luks2", 0), ("lvm-pv", 512)]
+    {
         let bytes = bytes(name);
         for at in [40, 33, 168, 200] {
             let mut bent = bytes.clone();

@@ -8,8 +8,11 @@ mod device_metadata;
 mod empty_and_cuts;
 mod filler;
 mod newer;
+mod sizes;
 mod strangers;
+mod structure;
 mod times;
+mod told;
 mod zeros;
 
 use std::path::{Path, PathBuf};

@@ -114,7 +114,16 @@ impl Studio {
             divergences_max: 10_000,
         };
         let evidence = Evidence::of(&members, &vec![None; members.len()]);
-        let repair = Repair { members: &members, question: &question, poll, evidence: &evidence, wish: &wish, watch: &(), phases: &|_, _| {}, before: &|_| {} };
+        let repair = Repair {
+            members: &members,
+            question: &question,
+            poll,
+            evidence: &evidence,
+            wish: &wish,
+            watch: &(),
+            phases: &|_, _| {},
+            before: &|_| {},
+        };
         repair.run(Vec::new(), &mut |_, _| Ok(()))
     }
 

@@ -156,6 +156,8 @@ fn dirty_and_corrupt_marks() {
             assert!(warnings(&report).contains(word), "no warning says {word}: {report}");
         }
         assert!(warnings(&report).contains("top.q"), "the warning names the image: {report}");
+        // QEMU opens the corrupt one for reading only; the dirty one it puts in order when it opens it.
+        assert_eq!(report["members"][0].get("structure-errors").is_some(), bits & 2 != 0, "{report}");
     }
     let lab = made(&["img create -f qcow2 -o cluster_size=4k top.q 300032", "fill top.q"]);
     let report = reads_as_qemu(&lab, "top.q", &[]);

@@ -78,7 +78,10 @@ fn one_member_is_trusted() {
     let set = plain();
     qemu_img(&set.lab, "convert -c -f raw -O qcow2 good.raw good.q");
     let good = set.lab.bytes(&set.lab.path("good.q"));
-    let run = set.lab.quorum_img(words("repair --in-place -f qcow2 --trust good.q --max-damage 90 --force zeros,empty,cuts --force newer bad.q good.q")).exits(0);
+    let run = set
+        .lab
+        .quorum_img(words("repair --in-place -f qcow2 --trust good.q --max-damage 100 --force zeros,empty,cuts --force newer bad.q good.q"))
+        .exits(0);
     set.assert_repaired(&run);
     assert_equal("good.q", &set.lab.bytes(&set.lab.path("good.q")), &good, &run);
 }
@@ -226,7 +229,7 @@ fn output_of_any_kind() {
     }
     for options in ["-q", "-p -y", "--output events", "--report all.json", "-T none", "-r 100M"] {
         let set = plain();
-        let line = format!("repair --in-place --max-damage 90 --force zeros,empty,cuts {options} raw:a.raw qcow2:bad.q raw:c.raw");
+        let line = format!("repair --in-place --max-damage 100 --force zeros,empty,cuts {options} raw:a.raw qcow2:bad.q raw:c.raw");
         let run = set.lab.quorum_img(words(&line)).exits(0);
         set.assert_repaired(&run);
         if options == "-q" {

@@ -44,7 +44,7 @@ struct Set {
 impl Set {
     fn repair(&self) -> Run {
         // So slow that there is something to be cut off in the middle.
-        let line = "repair --in-place --output json --max-damage 90 --force zeros,empty,cuts --force newer,stale -r 24M qcow2:a.q qcow2:b.q raw:c.raw";
+        let line = "repair --in-place --output json --max-damage 100 --force zeros,empty,cuts --force newer,stale -r 24M qcow2:a.q qcow2:b.q raw:c.raw";
         self.lab.quorum_img(words(line))
     }
 

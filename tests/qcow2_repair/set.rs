@@ -55,7 +55,13 @@ impl Set {
         for name in ["a.raw", "c.raw"] {
             lab.file(name, &good);
         }
-        Self { lab, good, damaged, snapshots, options: words("--max-damage 90 --force zeros,empty,cuts").into_iter().map(str::to_owned).collect() }
+        Self {
+            lab,
+            good,
+            damaged,
+            snapshots,
+            options: words("--max-damage 100 --force zeros,empty,cuts").into_iter().map(str::to_owned).collect(),
+        }
     }
 
     /// With more options for every run.

@@ -57,7 +57,8 @@ impl Question {
 
     /// The part of the JSON report that follows from the members' bytes.
     pub fn answer(&self) -> Value {
-        Self { images: self.padded(), sector: self.sector, threshold: self.threshold, range: self.range, trust: self.trust }.answer_as_read()
+        Self { images: self.padded(), sector: self.sector, threshold: self.threshold, range: self.range, trust: self.trust }
+            .answer_as_read()
     }
 
     fn answer_as_read(&self) -> Value {

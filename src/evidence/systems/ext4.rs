@@ -6,8 +6,8 @@ use super::{
         Age, Id, Origin, ReadAt, bytes_at,
         fields::{crc32c, le16, le32, uuid},
     },
-    said::Said,
     jbd2::{Commit, last_commit},
+    said::Said,
 };
 
 /// Where the superblock lies in the file system, and how long it is, in bytes.

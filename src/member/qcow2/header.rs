@@ -34,6 +34,8 @@ const AUTOCLEAR_RAW_DATA_FILE: u64 = 1 << 1;
 const EXTENSION_END: u32 = 0;
 const EXTENSION_BACKING_FORMAT: u32 = 0xe279_2aca;
 const EXTENSION_FEATURE_NAMES: u32 = 0x6803_f857;
+/// QEMU's bound on the refcount table (block/qcow2.h, `QCOW_MAX_REFTABLE_SIZE`).
+const REFCOUNT_TABLE_BYTES_MAX: u64 = 8 << 20;
 const EXTENSION_BITMAPS: u32 = 0x2385_2875;
 const EXTENSION_DATA_FILE: u32 = 0x4441_5441;
 
@@ -104,6 +106,8 @@ pub struct Header {
     pub backing_format: Option<Vec<u8>>,
     /// The external data file's name.
     pub data_file: Option<Vec<u8>>,
+    /// What QEMU doesn't open it for, though the guest's disk can be read without.
+    pub flaws: Vec<String>,
 }
 
 /// Why a header can't be used.
@@ -225,7 +229,9 @@ impl Header {
             return Err(damaged(60, "nb_snapshots", format!("is {snapshots}; at most {SNAPSHOTS_MAX} are possible")));
         }
         let external_data = features & INCOMPATIBLE_DATA_FILE != 0;
+        let flaws = flaws(bytes, cluster_bytes, (external_data, autoclear), &extensions);
         Ok(Self {
+            flaws,
             version,
             cluster_bits,
             // A guest sees whole sectors only (block/qcow2.c, `qcow2_do_open`).
@@ -270,6 +276,47 @@ fn compression(bytes: &[u8], length: usize, features: u64) -> Result<Compression
     }
 }
 
+/// What QEMU refuses to open an image for, though the guest's disk can be read without (block/qcow2.c, `qcow2_do_open`,
+/// `qcow2_read_extensions`).
+fn flaws(bytes: &[u8], cluster_bytes: u64, (external_data, autoclear): (bool, u64), extensions: &Extensions) -> Vec<String> {
+    let mut flaws = Vec::new();
+    let (table_offset, table_clusters) = (u64_at(bytes, 48), u32_at(bytes, 56));
+    if table_clusters == 0 {
+        flaws.push("its header says that its refcount table has no clusters".into());
+    } else if u64::from(table_clusters).saturating_mul(cluster_bytes) > REFCOUNT_TABLE_BYTES_MAX {
+        flaws.push(format!("its header says that its refcount table has {table_clusters} clusters, more than QEMU reads"));
+    }
+    if !table_offset.is_multiple_of(cluster_bytes) {
+        flaws.push(format!("its refcount table would lie at {table_offset:#x}, which is no cluster's start"));
+    }
+    if !u64_at(bytes, 64).is_multiple_of(cluster_bytes) && u32_at(bytes, 60) > 0 {
+        flaws.push(format!("its snapshot table would lie at {:#x}, which is no cluster's start", u64_at(bytes, 64)));
+    }
+    if u64_at(bytes, 8) != 0 && u32_at(bytes, 16) == 0 {
+        flaws.push("its header names a backing file whose name has no length".into());
+    }
+    if !external_data && autoclear & AUTOCLEAR_RAW_DATA_FILE != 0 {
+        flaws.push("its header says that its data file is raw (data_file_raw), and it has none".into());
+    }
+    if external_data && extensions.data_file.is_none() {
+        flaws.push("its header says that its data lies in another file, and names none".into());
+    }
+    if let (true, Some(directory)) = (autoclear & AUTOCLEAR_BITMAPS != 0, &extensions.bitmap_directory) {
+        let sound = directory.len() == 24 && {
+            let (count, reserved, size, offset) = (u32_at(directory, 0), u32_at(directory, 4), u64_at(directory, 8), u64_at(directory, 16));
+            (1..=65535).contains(&count)
+                && reserved == 0
+                && size >= u64::from(count) * 24
+                && offset != 0
+                && offset.is_multiple_of(cluster_bytes)
+        };
+        if !sound {
+            flaws.push("its bitmaps extension is damaged".into());
+        }
+    }
+    flaws
+}
+
 fn backing_name(bytes: &[u8], offset: u64) -> Result<Option<Vec<u8>>, HeaderError> {
     let length = u32_at(bytes, 16) as usize;
     if offset == 0 || length == 0 {
@@ -289,6 +336,8 @@ struct Extensions {
     backing_format: Option<Vec<u8>>,
     data_file: Option<Vec<u8>>,
     bitmaps: u32,
+    /// The bitmaps extension as it stands.
+    bitmap_directory: Option<Vec<u8>>,
     /// Names of incompatible features by bit.
     feature_names: Vec<(u32, String)>,
 }
@@ -308,7 +357,10 @@ impl Extensions {
             match kind {
                 EXTENSION_BACKING_FORMAT => found.backing_format = Some(data.to_vec()),
                 EXTENSION_DATA_FILE => found.data_file = Some(data.to_vec()),
-                EXTENSION_BITMAPS if length >= 4 => found.bitmaps = u32_at(data, 0),
+                EXTENSION_BITMAPS => {
+                    found.bitmaps = if length >= 4 { u32_at(data, 0) } else { 0 };
+                    found.bitmap_directory = Some(data.to_vec());
+                }
                 EXTENSION_FEATURE_NAMES => {
                     // Type 0: incompatible; then the bit, and a name padded with zeros ("Feature name table").
                     let names = data.chunks_exact(48).filter(|entry| entry[0] == 0);

@@ -50,6 +50,12 @@ type L2 = (u32, u32);
 /// One of them is of the active table.
 const OF_ACTIVE: u32 = 1 << 31;
 
+/// What is known of clusters that nothing refers to.
+struct Books {
+    free: u64,
+    lost: u64,
+}
+
 /// How often clusters were met, of a part of the file.
 struct Met {
     /// The part, as numbers of clusters.
@@ -71,6 +77,18 @@ impl Qcow2Member {
     /// # Errors
     /// What is wrong, or where it was stopped.
     pub(super) fn verify_books(&self, wanted: u64, stopped: &dyn Fn() -> bool) -> Result<u64, Unsound> {
+        Ok(self.books(wanted, false, stopped)?.free)
+    }
+
+    /// How many clusters of its file are counted and not used, where all tables are sound: lost until qemu-img check -r leaks frees them.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) fn lost_clusters(&self, stopped: &dyn Fn() -> bool) -> Result<u64, Unsound> {
+        Ok(self.books(0, true, stopped)?.lost)
+    }
+
+    fn books(&self, wanted: u64, counts_lost: bool, stopped: &dyn Fn() -> bool) -> Result<Books, Unsound> {
         let clusters = self.image.tables.end().div_ceil(self.header().cluster_bytes());
         if clusters.div_ceil(COUNTED_MAX) > PASSES_MAX {
             return Err(Unsound::Unable("its file has too many clusters to be looked through".into()));
@@ -89,20 +107,22 @@ impl Qcow2Member {
         tables.push((header.l1_offset, header.l1_entries, true));
         refuse_odd_tables(&mut tables)?;
         let l2_tables = self.l2_tables(&tables, clusters, stopped)?;
-        let mut free = 0;
+        let mut books = Books { free: 0, lost: 0 };
         for start in (0..clusters).step_by(COUNTED_MAX as usize) {
             let part = start..(start + COUNTED_MAX).min(clusters);
             let mut met = Met { uses: vec![0; (part.end - part.start) as usize], part, clusters };
             self.verify_part(&mut met, (&tables, &l2_tables), snapshots_end, stopped)?;
             for cluster in met.unused() {
-                if free == wanted {
+                if books.free == wanted && !counts_lost {
                     break;
                 }
                 // What is counted and not used is lost, and not free.
-                free += u64::from(self.count(cluster)? == 0);
+                let free = self.count(cluster)? == 0;
+                books.free += u64::from(free && books.free < wanted);
+                books.lost += u64::from(!free);
             }
         }
-        Ok(free)
+        Ok(books)
     }
 
     fn verify_part(

@@ -166,7 +166,9 @@ impl Readable for RawMember {
 
     fn window(&self, range: ByteRange) -> Option<Window> {
         let length = usize::try_from(range.length()).ok()?;
-        (self.mappable && self.broke_off.get().is_none() && range.end <= self.host.size()).then(|| Window::new(self.host.file(), range.start, length).ok()).flatten()
+        (self.mappable && self.broke_off.get().is_none() && range.end <= self.host.size())
+            .then(|| Window::new(self.host.file(), range.start, length).ok())
+            .flatten()
     }
 
     fn mappable(&self) -> bool {

@@ -47,7 +47,11 @@ impl Duties {
     pub fn of(run: &Run, among: u64) -> Self {
         let Verdict::Decided { .. } = run.vote.verdict else { return Self::default() };
         let grouping = &run.vote.grouping;
-        Self { rewrite: (run.vote.dissenters() | grouping.fillers()) & among, extend: grouping.absent() & among, heal: grouping.unreadable() & among }
+        Self {
+            rewrite: (run.vote.dissenters() | grouping.fillers()) & among,
+            extend: grouping.absent() & among,
+            heal: grouping.unreadable() & among,
+        }
     }
 
     /// All of them.

@@ -146,22 +146,32 @@ impl Case<'_> {
     fn zeros(&self, member: usize) -> Option<Stand> {
         let lost = &self.lost[member];
         let size = human_size(lost.zeroed_in_use);
-        let what = format!("{size} of its content would become zeros, and no file system that all share calls those blocks free: the others may have lost it");
+        let what = format!(
+            "{size} of its content would become zeros, and no file system that all share calls those blocks free: the others may have lost it"
+        );
         let evidence = Record::default().with("bytes", lost.zeroed_in_use).with("by", numbers(lost.zeroed_by));
-        if lost.zeroed_in_use >= ZEROED_MAX { self.stand(Guard::Zeros, member, evidence, &what, &["look at it before you decide", IF_RIGHT]) } else { None }
+        if lost.zeroed_in_use >= ZEROED_MAX {
+            self.stand(Guard::Zeros, member, evidence, &what, &["look at it before you decide", IF_RIGHT])
+        } else {
+            None
+        }
     }
 
     fn empty(&self, member: usize) -> Option<Stand> {
         let without = |who: usize| (self.content)(who, 1) == 0;
         let by_size = self.cut[member].is_some();
-        let shorter = (0..self.names.len()).filter(|&who| who != member && self.sizes[who] == self.size).fold(0, |mask, who| mask | 1 << who);
+        let shorter =
+            (0..self.names.len()).filter(|&who| who != member && self.sizes[who] == self.size).fold(0, |mask, who| mask | 1 << who);
         let outvoting = self.lost[member].zeroed_by | if by_size { shorter } else { 0 };
         if outvoting == 0 || !members_of(outvoting).all(without) {
             return None;
         }
         let evidence = Record::default().with("by", numbers(outvoting));
         let who: Vec<String> = members_of(outvoting).map(|who| format!("#{who}")).collect();
-        let what = format!("it is outvoted by copies that hold nothing but zeros ({}): it may be the only one that holds anything", who.join(", "));
+        let what = format!(
+            "it is outvoted by copies that hold nothing but zeros ({}): it may be the only one that holds anything",
+            who.join(", ")
+        );
         self.stand(Guard::Empty, member, evidence, &what, &["leave the empty ones out", "--trust it, and they become like it"])
     }
 
@@ -209,12 +219,10 @@ impl Case<'_> {
             texts
         };
         let (own, theirs) = (texts(&mut ids(member).iter()), texts(&mut others.iter().copied().flatten()));
-        let shown = |texts: &[String]| if texts.is_empty() { "nothing that says so".to_owned() } else { texts[..texts.len().min(3)].join(", ") };
-        let what = format!(
-            "it seems to be a copy of another disk: it holds {}, and those that outvote it hold {}",
-            shown(&own),
-            shown(&theirs)
-        );
+        let shown =
+            |texts: &[String]| if texts.is_empty() { "nothing that says so".to_owned() } else { texts[..texts.len().min(3)].join(", ") };
+        let what =
+            format!("it seems to be a copy of another disk: it holds {}, and those that outvote it hold {}", shown(&own), shown(&theirs));
         let evidence = Record::default().with("ids", own).with("others-ids", theirs);
         self.stand(Guard::Stranger, member, evidence, &what, &["leave it out: it belongs to another set of copies"])
     }
@@ -230,7 +238,13 @@ impl Case<'_> {
             "it is one leg of an md array (metadata {}, device {}), and its superblock would become another leg's: the array could not be assembled from both",
             leg.version, leg.role
         );
-        self.stand(Guard::DeviceMetadata, member, evidence, &what, &["--skip-device-metadata leaves the superblocks alone and compares the rest"])
+        self.stand(
+            Guard::DeviceMetadata,
+            member,
+            evidence,
+            &what,
+            &["--skip-device-metadata leaves the superblocks alone and compares the rest"],
+        )
     }
 }
 

@@ -13,6 +13,16 @@ use crate::{
 /// The way out where an image is beyond what can be done in place.
 const REBUILD: &str = "rebuild it with repair -o; --no-write lets it vote only";
 
+/// The way out where its books aren't right.
+fn way(unsound: &Unsound) -> &'static str {
+    match unsound {
+        Unsound::Damaged(_) => {
+            "qemu-img check -r all on it mends what can be mended; else rebuild it with repair -o; --no-write lets it vote only"
+        }
+        Unsound::Unable(_) => REBUILD,
+    }
+}
+
 /// What rewriting one image takes.
 pub struct ImageNeeds<'a> {
     /// As the user named it.
@@ -63,9 +73,9 @@ impl Judge {
             return refuse(needs, obstacle.what, obstacle.hint);
         }
         if let Some(unsound) = needs.unsound {
-            return refuse(needs, unsound.to_string(), REBUILD);
+            return refuse(needs, unsound.to_string(), way(unsound));
         }
-        needs.image.room_for(needs.new_clusters, stopped).or_else(|unsound| refuse(needs, unsound.to_string(), REBUILD))
+        needs.image.room_for(needs.new_clusters, stopped).or_else(|unsound| refuse(needs, unsound.to_string(), way(&unsound)))
     }
 }
 

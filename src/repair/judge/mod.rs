@@ -18,5 +18,5 @@ pub use case::{Case, Content, Stand, ZEROED_MAX};
 pub use guards::{Forced, Guard, Judge, Row, Stance, TABLE, Way};
 pub use images::ImageNeeds;
 pub use output::Occupant;
-pub use weigh::{MAX_DAMAGE, Stands, Weighing};
 pub(super) use output::{capacity, surroundings};
+pub use weigh::{MAX_DAMAGE, Stands, Weighing};

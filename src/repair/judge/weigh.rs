@@ -144,7 +144,7 @@ impl Stands {
     /// The same as reports have it.
     #[must_use]
     pub fn reported(&self, forced: Forced) -> Weighed {
-        Weighed { guards: Judge::reported(&self.guards, forced), blank_surplus: self.blank_surplus.clone() }
+        Weighed { guards: Judge::reported(&self.guards, forced), blank_surplus: self.blank_surplus.clone(), structures: Vec::new() }
     }
 }
 
@@ -154,7 +154,10 @@ pub(super) fn minority(members: usize, question: &Question, poll: &Poll) -> Opti
     (poll.threshold < needed && question.trust.is_none() && !fifo).then(|| Stand {
         guard: Guard::Minority,
         member: None,
-        evidence: Record::default().with("threshold", poll.threshold as u64).with("members", members as u64).with("majority", needed as u64),
+        evidence: Record::default()
+            .with("threshold", poll.threshold as u64)
+            .with("members", members as u64)
+            .with("majority", needed as u64),
         what: format!(
             "a threshold of {} is below the majority of {members} members ({needed}), so a version can win that most members don't hold",
             poll.threshold

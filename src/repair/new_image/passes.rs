@@ -248,7 +248,10 @@ impl Repair<'_> {
         output: Option<&dyn Output>,
         sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send),
     ) -> (Outcome, Option<RepairError>) {
-        let mut job = Job::new(self.members, self.question, &self.poll, ranges, self.watch).weighing(self.evidence).ruled_by(rules).in_threads(threads);
+        let mut job = Job::new(self.members, self.question, &self.poll, ranges, self.watch)
+            .weighing(self.evidence)
+            .ruled_by(rules)
+            .in_threads(threads);
         if let Some(output) = output {
             // A cluster that is compressed, and the one that it was made from.
             let compressed = self.wish.qcow2.filter(|options| options.compressed);

@@ -59,11 +59,14 @@ impl Target {
         let Some((folder, name)) = place_of(&resolved) else {
             return Err(RepairError::Target { output, what: "is no file's name".into(), hint: "name a file" });
         };
-        let inside = file_system_conflict(folder, members, &Sysfs::default())
-            .map_err(|error| {
-                let hint = if error.kind() == io::ErrorKind::NotFound { "make the folder first, or choose another" } else { "choose another folder, or run it as a user who may look into this one" };
-                failed("its folder can't be looked at", error, hint)
-            })?;
+        let inside = file_system_conflict(folder, members, &Sysfs::default()).map_err(|error| {
+            let hint = if error.kind() == io::ErrorKind::NotFound {
+                "make the folder first, or choose another"
+            } else {
+                "choose another folder, or run it as a user who may look into this one"
+            };
+            failed("its folder can't be looked at", error, hint)
+        })?;
         surroundings(&output, inside)?;
         Ok(Self::File { folder: Box::new(folder.to_owned()), name: name.to_owned(), replace: judge.replaces() })
     }
