@@ -12,7 +12,14 @@ pub(super) fn after_check(report: &Report, members: &MemberArgs, vote: &VoteArgs
     if report.exit_code == 0 || report.exit_code == 3 {
         return None;
     }
-    let lead = if report.partial { Lead::rest(report) } else { Lead::past_guards(report)?.unwrap_or_else(|| Lead::repair(report)) };
+    let lead = match () {
+        () if report.partial => Lead::rest(report),
+        () => match Lead::past_guards(report) {
+            Past::By(lead) => lead,
+            Past::Nothing => Lead::repair(report),
+            Past::Unknown => return None,
+        },
+    };
     let mut words = vec!["quorum-img".to_owned()];
     words.extend(lead.command);
     words.extend(stated_format(report, members));
@@ -64,6 +71,16 @@ struct Lead {
     comment: String,
 }
 
+/// What leads past guards.
+enum Past {
+    /// That.
+    By(Lead),
+    /// None stands.
+    Nothing,
+    /// No command can be known.
+    Unknown,
+}
+
 /// The guards of that word that stand.
 fn standing<'r>(report: &'r Report, word: &'r str) -> impl Iterator<Item = &'r GuardReport> {
     report.guards.iter().filter(move |guard| guard.word == word && !guard.forced)
@@ -96,34 +113,34 @@ impl Lead {
         lead
     }
 
-    /// Past the guards that stand before a new image; none of that where none does, and nothing at all where no command can lead on.
-    fn past_guards(report: &Report) -> Option<Option<Self>> {
+    /// Past the guards that stand before a new image.
+    fn past_guards(report: &Report) -> Past {
         let of = |word: &str| standing(report, word).filter_map(|guard| guard.member).collect::<Vec<_>>();
         let strangers = of("stranger");
         if !strangers.is_empty() && report.members.len() - strangers.len() >= 2 {
             let who = strangers.iter().map(|member| format!("#{member}")).collect::<Vec<_>>().join(" ");
             let lead = Self::to(strings(["check"]), format!("   # without {who}: another disk?"));
-            return Some(Some(Self { without: strangers, keeps_threshold: false, ..lead }));
+            return Past::By(Self { without: strangers, keeps_threshold: false, ..lead });
         }
         if standing(report, "device-metadata").next().is_some() {
             let lead = Self::to(strings(["check"]), "   # without what differs between legs by design");
-            return Some(Some(Self { more: strings(["--skip-device-metadata"]), ..lead }));
+            return Past::By(Self { more: strings(["--skip-device-metadata"]), ..lead });
         }
         if let Some(member) = ["newer", "empty", "zeros"].iter().find_map(|word| of(word).first().copied()) {
             let lead = Self::to(strings(["repair"]), format!("   # if #{member} is the one that is right"));
             let more = vec!["--trust".into(), format!("'#{member}'"), "-o".into(), "fixed.img".into()];
-            return Some(Some(Self { more, trusts: true, ..lead }));
+            return Past::By(Self { more, trusts: true, ..lead });
         }
         if let Some(&member) = of("cuts").first() {
             let size = report.members[member].size;
             let lead = Self::to(strings(["check"]), format!("   # if #{member}'s size is the right one"));
-            return Some(Some(Self { more: vec!["--size".into(), size.to_string()], ..lead }));
+            return Past::By(Self { more: vec!["--size".into(), size.to_string()], ..lead });
         }
         if standing(report, "minority").next().is_some() {
-            return Some(Some(Self { keeps_threshold: false, ..Self::to(strings(["check"]), "   # by a majority") }));
+            return Past::By(Self { keeps_threshold: false, ..Self::to(strings(["check"]), "   # by a majority") });
         }
         // Which of them are one another's copies, only a person can settle.
-        if standing(report, "shared").next().is_some() { None } else { Some(None) }
+        if standing(report, "shared").next().is_some() { Past::Unknown } else { Past::Nothing }
     }
 }
 

@@ -34,7 +34,7 @@ const E01: Foreign = Foreign { name: "E01", way: Way::Ewf };
 
 /// By the bytes at an offset (QEMU, block/*.c: `*_probe`; RFC 1952 2.3.1; the xz file format 2.1.1.1; RFC 8878 3.1.1; libewf's EWF
 /// specification).
-const BEGINNINGS: [(u64, &[u8], Foreign); 14] = [
+const BEGINNINGS: [(usize, &[u8], Foreign); 14] = [
     (0, b"KDMV", image("vmdk")),
     (0, b"COWD", image("vmdk")),
     (0, b"# Disk DescriptorFile", image("vmdk")),
@@ -50,6 +50,9 @@ const BEGINNINGS: [(u64, &[u8], Foreign); 14] = [
     (0, b"\xfd7zXZ\0", packed("xz", "unxz -k")),
     (0, b"\x28\xb5\x2f\xfd", packed("zst", "unzstd")),
 ];
+
+/// Bytes looked at, at both ends.
+const HEAD_BYTES: usize = 512;
 
 /// By the bytes at the start of the last 512.
 const ENDS: [(&[u8], Foreign); 2] = [(b"conectix", VPC), (b"koly", image("dmg"))];
@@ -68,14 +71,16 @@ pub fn foreign_of_name(name: &str) -> Option<Foreign> {
 /// What the member is, where it is none that can vote as it is.
 #[must_use]
 pub fn foreign_format(member: &dyn Member) -> Option<Foreign> {
-    let has = |at: u64, magic: &[u8]| {
-        let mut bytes = vec![0; magic.len()];
-        at + magic.len() as u64 <= member.size() && member.read(at, &mut bytes, &mut None).is_ok() && bytes == magic
+    let read = |at: u64| {
+        let mut bytes = vec![0; HEAD_BYTES.min(usize::try_from(member.size() - at).unwrap_or(HEAD_BYTES))];
+        member.read(at, &mut bytes, &mut None).ok().map(|()| bytes)
     };
-    let begins = BEGINNINGS.iter().find(|(at, magic, _)| has(*at, magic)).map(|(.., foreign)| *foreign);
-    begins.or_else(|| {
-        let end = member.size().checked_sub(512)?;
-        ENDS.iter().find(|(magic, _)| has(end, magic)).map(|(_, foreign)| *foreign)
+    let head = read(0)?;
+    let begins = |at: usize, magic: &[u8]| head.get(at..at + magic.len()) == Some(magic);
+    let found = BEGINNINGS.iter().find(|(at, magic, _)| begins(*at, magic)).map(|(.., foreign)| *foreign);
+    found.or_else(|| {
+        let end = read(member.size().checked_sub(HEAD_BYTES as u64)?)?;
+        ENDS.iter().find(|(magic, _)| end.starts_with(magic)).map(|(_, foreign)| *foreign)
     })
 }
 

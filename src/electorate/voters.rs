@@ -67,9 +67,9 @@ fn pad(members: &mut [Box<dyn Member>]) -> Vec<String> {
     let sizes: Vec<Option<u64>> = members.iter().map(|member| member.failure().is_none().then(|| member.size())).collect();
     // Where another one holds something else there than zeros, this one lacks it.
     let is_blank = |&(size, rounded): &(Option<u64>, u64)| {
-        let others = members.iter().zip(&sizes).filter(|(_, size)| **size == Some(rounded)).map(|(member, _)| member);
+        let others = members.iter().zip(&sizes).filter(|(_, size)| **size == Some(rounded)).map(|(member, _)| member.as_ref());
         let from = size.unwrap_or(rounded);
-        let zeros = |member: &Box<dyn Member>| {
+        let zeros = |member: &dyn Member| {
             let mut bytes = vec![0; (rounded - from) as usize];
             member.read(from, &mut bytes, &mut None).is_ok() && is_zero(&bytes)
         };

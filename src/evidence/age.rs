@@ -101,7 +101,8 @@ impl Ages {
                     };
                     let is = part.age.is_newer_than(&there.age);
                     let entry = ages.part(part.range, members.len());
-                    *(if is { &mut entry.than } else { &mut entry.not_than }).get_mut(member).expect("one for each") |= 1 << other;
+                    let those = if is { &mut entry.than } else { &mut entry.not_than };
+                    those[member] |= 1 << other;
                     newer |= is;
                     older |= !is && *part != *there;
                 }

@@ -1,5 +1,7 @@
 //! Whose copy something is: what structures call themselves. Pure.
 
+use std::fmt::Write as _;
+
 /// What a structure calls itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Id {
@@ -36,15 +38,22 @@ impl Id {
             }
             (bytes, _) if bytes.len() == 16 => grouped(bytes),
             // Serial numbers and signatures are read as little-endian numbers.
-            (bytes, _) => bytes.iter().rev().map(|byte| format!("{byte:02x}")).collect(),
+            (bytes, _) => hex(bytes.iter().rev()),
         };
         format!("{} {text}", self.kind)
     }
 }
 
+fn hex<'a>(bytes: impl Iterator<Item = &'a u8>) -> String {
+    bytes.fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}"); // a String takes all
+        hex
+    })
+}
+
 /// Sixteen bytes in the groups of a UUID.
 fn grouped(bytes: &[u8]) -> String {
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(bytes.iter());
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 

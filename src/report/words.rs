@@ -23,7 +23,7 @@ pub fn duration(seconds: f64) -> String {
     const UNITS: [(f64, &str); 3] = [(86_400.0, "day"), (3600.0, "h"), (60.0, "min")];
     // Up to two of a unit are told in the smaller one.
     match UNITS.iter().find(|(unit, _)| seconds >= 2.0 * unit) {
-        Some((unit, "day")) => counted((seconds / unit).round() as u64, "day"),
+        Some((unit, "day")) => format!("{:.0} days", seconds / unit),
         Some((unit, name)) => format!("{:.0} {name}", seconds / unit),
         None => format!("{seconds:.0} s"),
     }

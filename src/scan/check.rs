@@ -94,6 +94,64 @@ fn told(error: ImageError) -> ImageErrorReport {
     }
 }
 
+/// What a member is reported by.
+struct Scene<'a> {
+    question: &'a Question,
+    poll: &'a Poll,
+    outcome: &'a Outcome,
+    findings: &'a Findings,
+    blank_surplus: &'a [usize],
+    /// Whether those who won may be wrong.
+    doubted: bool,
+    size_undecided: bool,
+}
+
+impl Scene<'_> {
+    fn member(&self, index: usize, member: &dyn Member, changed: bool, structure: Structure) -> MemberReport {
+        let Self { question, poll, outcome, .. } = self;
+        let (tally, fifo) = (&outcome.tally, question.read_pattern == ReadPattern::Fifo);
+        let counted = tally.members[index];
+        let error = outcome.failures[index].clone();
+        // What lies outside of what was asked for isn't counted, nor is what a device has behind the end, where that is nothing.
+        let part_end = if question.range.is_some() { poll.range.end } else { poll.size };
+        let outside = question.range.is_some() || question.size.is_some() || self.blank_surplus.contains(&index);
+        let length_differs = !(outside && member.size() >= part_end) && (self.size_undecided || member.size() != poll.size);
+        let flaws = counted.dissenting + counted.unreadable + counted.absent + counted.filler + counted.failed;
+        let unsound = !structure.errors.is_empty();
+        let unsettled = tally.undecided > 0 || length_differs || changed || !outcome.complete || self.doubted || unsound;
+        let (image_errors, image_errors_omitted) = member.image_errors();
+        MemberReport {
+            index,
+            name: member.name().to_string(),
+            name_hex: member.name().hex(),
+            format: member.format(),
+            format_guessed: false,
+            snapshot: member.snapshot().map(str::to_owned),
+            size: member.size(),
+            modified: member.modified().and_then(rfc3339),
+            read_from: if member.reads_medium() { "medium" } else { "cache" },
+            status: status(error.is_some(), flaws > 0 || (length_differs && !fifo) || tally.undecided > 0 || unsound),
+            whole: error.is_none() && flaws == 0 && !unsettled && !fifo && poll.range.length() == poll.size,
+            dissenting_sectors: counted.dissenting,
+            unreadable_sectors: counted.unreadable,
+            filler_sectors: counted.filler,
+            absent_sectors: counted.absent,
+            content_bytes: outcome.weighed.then_some(counted.lost.content_held),
+            surplus_bytes: member.size().saturating_sub(poll.size),
+            error: error.map(|error| escaped(&error)),
+            image_errors: image_errors.into_iter().map(told).collect(),
+            image_errors_omitted,
+            structure_errors: structure.errors,
+            structure_notes: structure.notes,
+            mended_by: structure.mended_by,
+            dissents: counted.dissents,
+            dissent_span: counted.span.map(|(start, end)| Span { offset: start, length: end - start }),
+            dissent_partitions: self.findings.touched(index),
+            shell_name: member.name().quoted(),
+        }
+    }
+}
+
 /// Makes the report of what was found.
 #[must_use]
 pub fn make_report(
@@ -115,57 +173,24 @@ pub fn make_report(
     let known = |member: &&dyn Member| member.failure().is_some() || member.size() >= poll.range.end;
     let inside = question.range.is_some() && members.iter().all(known);
     let size_undecided = matches!(poll.size_vote, VirtualSize::Undecided { .. }) && !inside;
-    let fifo = question.read_pattern == ReadPattern::Fifo;
-    let doubted = guards.iter().any(|guard| guard.doubts_vote);
+    let scene = Scene {
+        question,
+        poll,
+        outcome: &outcome,
+        findings: &findings,
+        blank_surplus: &blank_surplus,
+        doubted: guards.iter().any(|guard| guard.doubts_vote),
+        size_undecided,
+    };
     let mut changed_any = false;
     let mut reports = Vec::new();
     for (index, member) in members.iter().enumerate() {
-        let counted = tally.members[index];
         let changed = member.changed();
         if let Some(what) = &changed {
             warnings.push(format!("{}: changed while it was read: {what}; stop whatever writes to it, and run this again", member.name()));
             changed_any = true;
         }
-        let error = outcome.failures[index].clone();
-        let structure = structures.get(index).cloned().unwrap_or_default();
-        // What lies outside of what was asked for isn't counted, nor is what a device has behind the end, where that is nothing.
-        let part_end = if question.range.is_some() { poll.range.end } else { poll.size };
-        let outside = question.range.is_some() || question.size.is_some() || blank_surplus.contains(&index);
-        let length_differs = !(outside && member.size() >= part_end) && (size_undecided || member.size() != poll.size);
-        let flaws = counted.dissenting + counted.unreadable + counted.absent + counted.filler + counted.failed;
-        let unsettled =
-            tally.undecided > 0 || length_differs || changed.is_some() || !outcome.complete || doubted || !structure.errors.is_empty();
-        let whole = error.is_none() && flaws == 0 && !unsettled && !fifo && poll.range.length() == poll.size;
-        let (image_errors, image_errors_omitted) = member.image_errors();
-        reports.push(MemberReport {
-            index,
-            name: member.name().to_string(),
-            name_hex: member.name().hex(),
-            format: member.format(),
-            format_guessed: false,
-            snapshot: member.snapshot().map(str::to_owned),
-            size: member.size(),
-            modified: member.modified().and_then(rfc3339),
-            read_from: if member.reads_medium() { "medium" } else { "cache" },
-            status: status(error.is_some(), flaws > 0 || (length_differs && !fifo) || tally.undecided > 0 || !structure.errors.is_empty()),
-            whole,
-            dissenting_sectors: counted.dissenting,
-            unreadable_sectors: counted.unreadable,
-            filler_sectors: counted.filler,
-            absent_sectors: counted.absent,
-            content_bytes: outcome.weighed.then_some(counted.lost.content_held),
-            surplus_bytes: member.size().saturating_sub(poll.size),
-            error: error.map(|error| escaped(&error)),
-            image_errors: image_errors.into_iter().map(told).collect(),
-            image_errors_omitted,
-            structure_errors: structure.errors,
-            structure_notes: structure.notes,
-            mended_by: structure.mended_by,
-            dissents: counted.dissents,
-            dissent_span: counted.span.map(|(start, end)| Span { offset: start, length: end - start }),
-            dissent_partitions: findings.touched(index),
-            shell_name: member.name().quoted(),
-        });
+        reports.push(scene.member(index, *member, changed.is_some(), structures.get(index).cloned().unwrap_or_default()));
     }
     let guarded = |index: usize| guards.iter().any(|guard| guard.word == "newer" && guard.member == Some(index));
     warnings.extend(newer_warnings(members, &findings, &guarded));

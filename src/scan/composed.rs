@@ -22,10 +22,9 @@ impl Composed {
     pub(super) fn add(&mut self, run: &Run, fill: Fill) {
         let grouping = &run.vote.grouping;
         let holders = match (run.vote.verdict, fill) {
-            (Verdict::Unanimous, _) => u64::MAX,
+            // What nobody won and nobody fills is left as it is, or no image is made.
+            (Verdict::Unanimous, _) | (Verdict::Undecided, Fill::Fail) => u64::MAX,
             (Verdict::Decided { winner }, _) => grouping.holders(winner),
-            // Left as it is, or no image is made.
-            (Verdict::Undecided, Fill::Fail) => u64::MAX,
             (Verdict::Undecided, Fill::First) => grouping.versions().next().map_or(0, |version| grouping.holders(version)),
             (Verdict::Undecided, _) => 0,
         };

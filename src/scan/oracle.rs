@@ -169,26 +169,21 @@ fn expected(members: &[Memory], size: usize, rules: &Rules, fill: Fill, threshol
     Expected { runs, tally, bytes, unfilled }
 }
 
+/// A vote of one thread with two ballots, and nothing else.
+fn plain<'a>(members: &'a [&'a dyn Member], size: u64, ranges: &'a [ByteRange], rules: &'a Rules, fillers: &'a Fillers) -> Job<'a> {
+    let (sector, watch) = (SECTOR as u32, &());
+    let (threshold, threads, output, rereads, scratch_bytes, evidence) = (2, 1, None, 0, 0, None);
+    Job { members, size, sector, ranges, rules, threshold, threads, output, rereads, scratch_bytes, evidence, fillers, watch }
+}
+
 /// Scans and compares with what is expected.
 fn compare(members: &[&dyn Member], size: usize, rules: &Rules, fill: Fill, threshold: usize, threads: usize, expected: &Expected) {
     for with_output in [false, true] {
         let collected = Collected::default();
         let ranges = [ByteRange::new(0, size as u64)];
-        let job = Job {
-            members,
-            size: size as u64,
-            sector: SECTOR as u32,
-            ranges: &ranges,
-            rules,
-            threshold,
-            threads,
-            output: with_output.then_some((&collected, fill)),
-            rereads: 0,
-            scratch_bytes: 0,
-            evidence: None,
-            fillers: &Fillers::default(),
-            watch: &(),
-        };
+        let fillers = Fillers::default();
+        let output: Option<(&dyn Output, Fill)> = with_output.then_some((&collected, fill));
+        let job = Job { threshold, threads, output, ..plain(members, size as u64, &ranges, rules, &fillers) };
         let mut runs = Vec::new();
         let outcome: Outcome = scan(&job, &mut |run| {
             runs.push(*run);
@@ -362,21 +357,8 @@ fn a_difference_that_passes_is_not_believed() {
         let steady = memory("a");
         let members: [&dyn Member; 3] = [&steady, &flickering, &persistent];
         let ranges = [ByteRange::new(0, 20_000)];
-        let job = Job {
-            members: &members,
-            size: 20_000,
-            sector: SECTOR as u32,
-            ranges: &ranges,
-            rules: &Rules::new(Rule::Threshold(2)),
-            threshold: 2,
-            threads: 1,
-            output: None,
-            rereads,
-            scratch_bytes: 0,
-            evidence: None,
-            fillers: &Fillers::default(),
-            watch: &(),
-        };
+        let (rules, fillers) = (Rules::new(Rule::Threshold(2)), Fillers::default());
+        let job = Job { rereads, ..plain(&members, 20_000, &ranges, &rules, &fillers) };
         let outcome = scan(&job, &mut |_| Ok(())).expect("nothing fails here");
         assert_eq!(outcome.tally.decided, expected, "{rereads} readings more");
     }
@@ -425,21 +407,8 @@ fn a_panic_in_a_thread_ends_the_scan() {
     let broken = Broken(Memory { name: MemberName::from(Path::new("a")), bytes: Vec::new(), unreadable: Vec::new(), fails: false });
     let ranges = [ByteRange::new(0, 64 << 20)];
     let rules = Rules::new(Rule::Threshold(2));
-    let job = Job {
-        members: &[&broken, &broken],
-        size: 64 << 20,
-        sector: SECTOR as u32,
-        ranges: &ranges,
-        rules: &rules,
-        threshold: 2,
-        threads: 2,
-        output: None,
-        rereads: 0,
-        scratch_bytes: 0,
-        evidence: None,
-        fillers: &Fillers::default(),
-        watch: &(),
-    };
+    let (members, fillers): ([&dyn Member; 2], _) = ([&broken, &broken], Fillers::default());
+    let job = Job { threads: 2, ..plain(&members, 64 << 20, &ranges, &rules, &fillers) };
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| scan(&job, &mut |_| Ok(()))));
     assert!(ended.is_err(), "the panic is handed on");
 }

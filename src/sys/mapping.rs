@@ -185,6 +185,7 @@ impl Window {
             // word, read as volatile since it may change, tells most blocks that hold anything without a call.
             let empty = unsafe {
                 let first = self.map.as_ptr().add(at);
+                #[allow(clippy::cast_ptr_alignment)] // looked at below
                 let word = first.cast::<u64>();
                 (length < 8 || !word.is_aligned() || word.read_volatile() == 0) && equal(first, ZEROS.as_ptr(), length)
             };

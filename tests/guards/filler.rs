@@ -1,6 +1,6 @@
 //! Sectors that say of themselves that nothing was read there.
 
-use std::fs;
+use std::{fmt::Write as _, fs};
 
 use super::{
     check, files, in_place,
@@ -61,13 +61,13 @@ fn copies_of_a_failing_disk_merge_by_their_mapfiles() {
         let mut at = 0;
         for &(start, length) in areas {
             bytes[index][start..start + length].fill(0);
-            map += &format!("{at:#x} {:#x} +\n{start:#x} {length:#x} -\n", start - at);
+            let _ = writeln!(map, "{at:#x} {:#x} +\n{start:#x} {length:#x} -", start - at);
             at = start + length;
         }
         if at < 1 << 20 {
-            map += &format!("{at:#x} {:#x} +\n", (1 << 20) - at);
+            let _ = writeln!(map, "{at:#x} {:#x} +", (1 << 20) - at);
         }
-        fs::write(lab.path(&format!("{index}.map")), map).expect("a map");
+        fs::write(lab.path(format!("{index}.map")), map).expect("a map");
     }
     let members = files(&lab, &bytes);
     let maps = ["--mapfile", "#0=0.map", "--mapfile", "1.img=1.map", "--mapfile", "#2=2.map"];

@@ -106,7 +106,7 @@ fn times_of_two_file_systems_are_not_compared() {
     let mut damaged = disk;
     damaged[5000] ^= 0x55;
     members.push(there.file("2.img", &damaged));
-    let late = std::time::SystemTime::now() + std::time::Duration::from_secs(86_400);
+    let late = std::time::SystemTime::now() + std::time::Duration::from_hours(24);
     std::fs::File::options().write(true).open(&members[2]).and_then(|file| file.set_modified(late)).expect("a time");
     let run = check(&here, &members).exits(1);
     assert_eq!(warnings(&run.json()), "", "{run}");

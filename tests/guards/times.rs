@@ -20,7 +20,7 @@ fn old_and_damaged() -> (Lab, Vec<std::path::PathBuf>) {
     let disk = noise(1, 1 << 20);
     let members = files(&lab, &[disk.clone(), disk.clone(), disk]);
     lab.flip_bit(&members[1], 77_777);
-    let then = SystemTime::now() - Duration::from_secs(90 * 86_400);
+    let then = SystemTime::now() - Duration::from_hours(90 * 24);
     for member in &members {
         fs::File::options().write(true).open(member).and_then(|file| file.set_modified(then)).expect("a time");
     }
@@ -32,7 +32,7 @@ fn old_and_damaged() -> (Lab, Vec<std::path::PathBuf>) {
 fn a_healed_member_is_not_newer() {
     let (lab, members) = old_and_damaged();
     in_place(&lab, &members).exits(0);
-    assert!(modified(&members[1]) > modified(&members[0]) + Duration::from_secs(86_400), "its file's time is what it is");
+    assert!(modified(&members[1]) > modified(&members[0]) + Duration::from_hours(24), "its file's time is what it is");
     lab.flip_bit(&members[0], 5);
     // Damage that comes by itself leaves no time; here it was written.
     let then = modified(&members[2]);

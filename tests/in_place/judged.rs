@@ -128,7 +128,7 @@ fn trust_covers_what_is_lost_and_not_another_disk() {
     assert_holds(&members[1], &trusted);
 
     let members = [lab.path("one"), lab.path("two")];
-    let disks = ["ext4-old", "xfs-old"].map(|name| super::support::disks::bytes(name));
+    let disks = ["ext4-old", "xfs-old"].map(super::support::disks::bytes);
     members.iter().zip(&disks).for_each(|(member, disk)| std::fs::write(member, disk).expect("it can be written"));
     let run = || in_place(&lab, &members).args(["--trust", "#0"]);
     refuses(&lab, run(), 2, &["two", "another disk", "--force stranger"]);

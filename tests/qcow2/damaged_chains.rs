@@ -172,7 +172,7 @@ fn too_many_levels() {
         lab.file(format!("level-{level:03}.q"), bytes);
     }
     qemu_io(&lab, "qcow2", "level-000.q", ["write -q -P 1 0 64k"]);
-    let [a, b] = lab.copies_of("good.raw", &[1; 64 * 1024]);
+    let [a, b] = lab.copies_of("good.raw", &vec![1; 64 * 1024]);
     let raws = [&a, &b].map(|path| format!("raw:{}", path.display()));
     let of = |level: &str| lab.quorum_img(["check", "--allow-references", level]).args(&raws);
     of("qcow2:level-150.q").exits(0);

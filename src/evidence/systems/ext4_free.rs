@@ -1,5 +1,5 @@
-//! Which blocks of an ext2, ext3 or ext4 file system are free. Sources: Linux, Documentation/filesystems/ext4/ (group_descr.rst,
-//! bitmaps.rst), `fs/ext4/balloc.c` (`ext4_init_block_bitmap`).
+//! Which blocks of an ext2, ext3 or ext4 file system are free. Sources: Linux, Documentation/filesystems/ext4/ (`group_descr.rst`,
+//! `bitmaps.rst`), `fs/ext4/balloc.c` (`ext4_init_block_bitmap`).
 
 use super::{
     super::{

@@ -1,5 +1,7 @@
 //! What members would lose, and whether a guard stands before that. Pure: what has to be read for it was read, or is asked for.
 
+use std::fmt::Write as _;
+
 use super::guards::{Guard, TABLE};
 use crate::{
     evidence::{AgeOf, By, Evidence, Id, are_strangers},
@@ -92,9 +94,9 @@ impl Case<'_> {
         stands
     }
 
-    fn stand(&self, guard: Guard, member: usize, evidence: Record, what: &str, ways: &'static [&'static str]) -> Option<Stand> {
+    fn stand(&self, guard: Guard, member: usize, evidence: Record, what: &str, ways: &'static [&'static str]) -> Stand {
         let what = format!("{}: {what}", self.names[member]);
-        Some(Stand { guard, member: Some(member), evidence, what, ways })
+        Stand { guard, member: Some(member), evidence, what, ways }
     }
 
     fn newer(&self, member: usize) -> Option<Stand> {
@@ -112,7 +114,7 @@ impl Case<'_> {
             "it would lose {} of content, and is newer than every copy that outvotes it ({how}), so it may be the only one that is up to date:{lines}",
             human_size(bytes)
         );
-        self.stand(Guard::Newer, member, evidence, &what, &[IF_RIGHT])
+        Some(self.stand(Guard::Newer, member, evidence, &what, &[IF_RIGHT]))
     }
 
     /// The ages of a member and of those who outvote it, for programs and for people.
@@ -138,7 +140,7 @@ impl Case<'_> {
             record = record.with_some("written", written.map(|time| time.to_string())).with_some("modified", modified);
             records.push(record);
             let words = if words.is_empty() { "doesn't tell".into() } else { words.join("; ") };
-            lines += &format!("\n  {}: {words}", self.names[who]);
+            let _ = write!(lines, "\n  {}: {words}", self.names[who]); // a String takes all
         }
         (records, lines)
     }
@@ -150,11 +152,8 @@ impl Case<'_> {
             "{size} of its content would become zeros, and no file system that all share calls those blocks free: the others may have lost it"
         );
         let evidence = Record::default().with("bytes", lost.zeroed_in_use).with("by", numbers(lost.zeroed_by));
-        if lost.zeroed_in_use >= ZEROED_MAX {
-            self.stand(Guard::Zeros, member, evidence, &what, &["look at it before you decide", IF_RIGHT])
-        } else {
-            None
-        }
+        (lost.zeroed_in_use >= ZEROED_MAX)
+            .then(|| self.stand(Guard::Zeros, member, evidence, &what, &["look at it before you decide", IF_RIGHT]))
     }
 
     fn empty(&self, member: usize) -> Option<Stand> {
@@ -172,7 +171,7 @@ impl Case<'_> {
             "it is outvoted by copies that hold nothing but zeros ({}): it may be the only one that holds anything",
             who.join(", ")
         );
-        self.stand(Guard::Empty, member, evidence, &what, &["leave the empty ones out", "--trust it, and they become like it"])
+        Some(self.stand(Guard::Empty, member, evidence, &what, &["leave the empty ones out", "--trust it, and they become like it"]))
     }
 
     fn cuts(&self, member: usize) -> Option<Stand> {
@@ -180,7 +179,7 @@ impl Case<'_> {
         let (size, own) = (self.size, self.sizes[member]);
         let evidence = Record::default().with("offset", offset).with("size", size).with("member-size", own);
         let what = format!("holds data behind the voted end, at offset {offset:#x}; at {size} bytes it would be cut off (it has {own})");
-        self.stand(Guard::Cuts, member, evidence, &what, &["say which size is right with --size BYTES"])
+        Some(self.stand(Guard::Cuts, member, evidence, &what, &["say which size is right with --size BYTES"]))
     }
 
     fn stale(&self, member: usize) -> Option<Stand> {
@@ -189,6 +188,7 @@ impl Case<'_> {
             return None;
         }
         // So much content makes the loss small enough; more need not be counted.
+        #[allow(clippy::cast_sign_loss)] // a percentage from 0 on
         let wanted = (lost as f64 * 100.0 / self.max_damage.max(1e-9)).min(1e19) as u64;
         let content = (self.content)(member, wanted).max(lost);
         let percent = lost as f64 * 100.0 / content as f64;
@@ -203,7 +203,7 @@ impl Case<'_> {
             self.max_damage,
             if self.lost[member].newer_by_contents > 0 { "" } else { ": it may be stale, or a copy of another disk" }
         );
-        self.stand(Guard::Stale, member, evidence, &what, &["leave it out", "let it vote with --no-write", IF_RIGHT])
+        Some(self.stand(Guard::Stale, member, evidence, &what, &["leave it out", "let it vote with --no-write", IF_RIGHT]))
     }
 
     fn stranger(&self, member: usize) -> Option<Stand> {
@@ -224,7 +224,7 @@ impl Case<'_> {
         let what =
             format!("it seems to be a copy of another disk: it holds {}, and those that outvote it hold {}", shown(&own), shown(&theirs));
         let evidence = Record::default().with("ids", own).with("others-ids", theirs);
-        self.stand(Guard::Stranger, member, evidence, &what, &["leave it out: it belongs to another set of copies"])
+        Some(self.stand(Guard::Stranger, member, evidence, &what, &["leave it out: it belongs to another set of copies"]))
     }
 
     fn device_metadata(&self, member: usize) -> Option<Stand> {
@@ -238,13 +238,13 @@ impl Case<'_> {
             "it is one leg of an md array (metadata {}, device {}), and its superblock would become another leg's: the array could not be assembled from both",
             leg.version, leg.role
         );
-        self.stand(
+        Some(self.stand(
             Guard::DeviceMetadata,
             member,
             evidence,
             &what,
             &["--skip-device-metadata leaves the superblocks alone and compares the rest"],
-        )
+        ))
     }
 }
 
