@@ -35,6 +35,15 @@ pub fn describe(options: &Options) -> Result<Described, String> {
     match get(options, "driver") {
         Some("quorum") => quorum(options),
         Some("nbd") => export(options).map(Described::Disk),
+        // As QEMU's own test 081 writes it: a raw format over the quorum, which changes nothing.
+        Some("raw") if get(options, "file.driver") == Some("quorum") => {
+            let beneath = |(key, value): &(String, String)| Some((key.strip_prefix("file.")?.to_owned(), value.clone()));
+            let own = |key: &str| key == "driver" || key.starts_with("file.") || HARMLESS.contains(&key.split('.').next().unwrap_or(key));
+            match options.iter().find(|(key, _)| !own(key)) {
+                Some((key, _)) => Err(format!("the option {} isn't followed", escaped(key))),
+                None => quorum(&options.iter().filter_map(beneath).collect::<Options>()),
+            }
+        }
         _ => {
             let file = file(options)?;
             Ok(Described::Disk(format!("{}{}", file.format.map_or_else(String::new, |format| format!("{format}:")), plain(&file.path))))
@@ -134,6 +143,9 @@ mod tests {
             {"driver":"raw","file.driver":"file","file.filename":"/b"},
             {"driver":"nbd","export":"disk","server":{"type":"unix","path":"/run/s x"}}]}"#;
         assert_eq!(json(text).as_ref(), Ok(&expected));
+        let under_raw = format!(r#"{{"driver":"raw","node-name":"drive0","file":{text}}}"#);
+        assert_eq!(json(&under_raw).as_ref(), Ok(&expected));
+        assert!(json(&under_raw.replace("drive0\"", "drive0\",\"offset\":512")).is_err());
         let opts = "driver=quorum,vote-threshold=2,children.0.driver=qcow2,children.0.file.filename=a.qcow2,children.1.driver=raw,\
                     children.1.file.filename=/b,children.2.driver=nbd,children.2.path=/run/s x,children.2.export=disk";
         assert_eq!(describe(&of_image_opts(opts).expect("pairs")), Ok(expected));

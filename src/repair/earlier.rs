@@ -68,7 +68,7 @@ impl Earlier {
             };
             Some(format!("{} {what} since it was made", member.name()))
         });
-        let ranges = reported.ranges.iter().map(|range| range.widened(u64::from(poll.sector), poll.size));
+        let ranges = reported.listed.ranges.iter().map(|range| range.widened(u64::from(poll.sector), poll.size));
         let ranges = ByteRange::joined(ranges.filter(|range| !range.is_empty()));
         let content = reported.members.iter().map(|member| member.content_bytes).collect();
         Ok(Self { report, ranges, content, stale, resized })
@@ -147,6 +147,13 @@ fn shortcoming(reported: &Reported, members: usize, poll: &Poll) -> Option<Strin
     }
     if reported.sector_size != poll.sector || reported.size != poll.size {
         return Some(format!("is of an image of {} bytes in sectors of {}", reported.size, reported.sector_size));
+    }
+    // Every sector that isn't unanimous stands in the list: what doesn't would be taken from one member without a vote.
+    let counted = reported.sectors.map(|sectors| sectors.decided.saturating_add(sectors.undecided));
+    let listed = reported.listed.bytes.div_ceil(u64::from(reported.sector_size.max(1)));
+    if counted.is_none_or(|counted| counted != listed) {
+        let counted = counted.map_or_else(|| "no totals".to_owned(), |counted| format!("{counted} sectors that differ"));
+        return Some(format!("contradicts itself: it counts {counted}, and lists {listed}"));
     }
     if reported.members.len() != members {
         return Some(format!("is of {} members, and {} are given", reported.members.len(), members));

@@ -45,12 +45,33 @@ pub struct Reported {
     pub range: Option<ReportedRange>,
     /// The members then.
     pub members: Vec<ReportedMember>,
+    /// The totals.
+    #[serde(default)]
+    pub sectors: Option<ReportedSectors>,
     /// Where they differed.
     #[serde(rename = "divergences", deserialize_with = "ranges")]
-    pub ranges: Vec<ByteRange>,
+    pub listed: ReportedList,
     /// How many divergences it doesn't list.
     #[serde(default)]
     pub divergences_omitted: u64,
+}
+
+/// What an earlier report counted.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct ReportedSectors {
+    /// Decided ones.
+    pub decided: u64,
+    /// Undecided ones.
+    pub undecided: u64,
+}
+
+/// The list of an earlier report.
+#[derive(Debug, Default)]
+pub struct ReportedList {
+    /// What it covers: perhaps widened.
+    pub ranges: Vec<ByteRange>,
+    /// Bytes that it lists.
+    pub bytes: u64,
 }
 
 /// A member as an earlier report had it.
@@ -92,23 +113,24 @@ pub fn read_reported(from: impl Read) -> serde_json::Result<Reported> {
     serde_json::from_reader(io::BufReader::with_capacity(1 << 16, from))
 }
 
-fn ranges<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ByteRange>, D::Error> {
+fn ranges<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ReportedList, D::Error> {
     struct Ranges;
     impl<'de> Visitor<'de> for Ranges {
-        type Value = Vec<ByteRange>;
+        type Value = ReportedList;
         fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
             f.write_str("a list of divergences")
         }
         fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
             let mut ranges = crate::vote::CoarseRanges::default();
-            let mut end = 0;
+            let (mut end, mut bytes) = (0, 0u64);
             while let Some(next) = list.next_element::<ReportedRange>()? {
                 let range = ByteRange::at(next.offset, next.length).filter(|range| range.start >= end);
                 let range = range.ok_or_else(|| serde::de::Error::custom("divergences overlap or are out of order"))?;
                 end = range.end;
+                bytes += range.length(); // apart from each other: no more than there are
                 ranges.add(range);
             }
-            Ok(ranges.finish(1, u64::MAX))
+            Ok(ReportedList { ranges: ranges.finish(1, u64::MAX), bytes })
         }
     }
     deserializer.deserialize_seq(Ranges)

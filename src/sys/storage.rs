@@ -230,6 +230,10 @@ impl Storage for File {
         }
     }
 
+    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
+        super::holes::next_data(self, offset)
+    }
+
     fn claim(&self, alone: bool) -> io::Result<Claim> {
         super::locks::claim(self, alone)
     }

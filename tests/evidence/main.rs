@@ -165,3 +165,27 @@ fn damaged_disks_are_looked_at_without_harm() {
         }
     }
 }
+
+/// What `blkid -p` calls them.
+#[test]
+fn file_systems_are_called_as_blkid_calls_them() {
+    for (name, kind) in [
+        ("ext4-old", "ext4"),
+        ("ext4-noextents", "ext4"),
+        ("ext2-old", "ext2"),
+        ("jbd-external", "jbd"),
+        ("xfs-old", "xfs"),
+        ("btrfs-old", "btrfs"),
+        ("udf-bridge", "udf"),
+        ("udf-pure", "udf"),
+        ("swap", "swap"),
+        ("swap-suspend", "swsuspend"),
+        ("ntfs", "ntfs"),
+        ("vfat", "vfat"),
+        ("exfat", "exfat"),
+        ("luks1", "crypto_LUKS"),
+        ("lvm-pv", "LVM2_member"),
+    ] {
+        assert_eq!(find_file_system(&bytes(name)[..], 0).map(|found| found.kind), Some(kind), "{name}");
+    }
+}

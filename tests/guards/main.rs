@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod believed;
 mod device_metadata;
 mod empty_and_cuts;
 mod filler;

@@ -39,8 +39,15 @@ const SIGNATURES: &[Signature] = &[
     signature("vfat", 54, b"FAT1"),
     signature("squashfs", 0, b"hsqs"),
     signature("f2fs", 0x400, b"\x10\x20\xf5\xf2"),
+    // A bridge is both; what systems mount of it is UDF. Its descriptors follow those of ISO 9660 (ECMA-167 2/9.1).
+    signature("udf", 0x8801, b"NSR0"),
+    signature("udf", 0x9001, b"NSR0"),
+    signature("udf", 0x9801, b"NSR0"),
+    signature("udf", 0xa001, b"NSR0"),
+    signature("udf", 0xa801, b"NSR0"),
     signature("iso9660", 0x8001, b"CD001"),
     signature("swap", 4086, b"SWAPSPACE2"),
+    signature("swsuspend", 4086, b"S1SUSPEND"),
     signature("zfs_member", 0x20000, b"\x0c\xb1\xba\x00\x00\x00\x00\x00"),
     signature("VMFS_volume_member", 0x10_0000, b"\x0d\xd0\x01\xc0"),
 ];
@@ -66,16 +73,19 @@ pub fn find_file_system(from: &(impl ReadAt + ?Sized), start: u64) -> Option<Fil
             let seconds = number(0x430, 4)? | number(0x674, 1).unwrap_or(0) << 32;
             system.written = i64::try_from(seconds).ok().filter(|&seconds| seconds != 0);
             system.label = text(0x478, 16);
-            let (journal, extents) = (number(0x45c, 4)? & 4 != 0, number(0x460, 4)? & 0x2c0 != 0);
-            system.kind = match (journal, extents) {
-                (_, true) => "ext4",
-                (true, false) => "ext3",
-                (false, false) => "ext2",
+            let (compatible, incompatible, read_only) = (number(0x45c, 4)?, number(0x460, 4)?, number(0x464, 4)?);
+            // What ext3 knows of incompatible and read-only-compatible features (util-linux, libblkid/src/superblocks/ext.c).
+            let newer = incompatible & !0x16 != 0 || read_only & !0x7 != 0;
+            system.kind = match (incompatible & 8 != 0, newer, compatible & 4 != 0) {
+                (true, ..) => "jbd",
+                (_, true, _) => "ext4",
+                (_, false, true) => "ext3",
+                (_, false, false) => "ext2",
             };
         }
         "xfs" => system.label = text(108, 12),
         "btrfs" => system.label = text(0x1012b, 256),
-        "swap" => system.label = text(1024 + 4 + 4 + 4 + 16, 16),
+        "swap" | "swsuspend" => system.label = text(1024 + 4 + 4 + 4 + 16, 16),
         "linux_raid_member" => {
             system.label = text(4096 + 32, 32);
             // utime: 40 bits of seconds, 24 of microseconds (Linux, include/uapi/linux/raid/md_p.h).

@@ -115,7 +115,8 @@ impl Opening<'_> {
             Some(_) if self.references == References::Ignored => Backing::Broken(IGNORED.into()),
             Some(named) => {
                 let mut reference = self.reference(&file, named, "its backing file is", guessed)?;
-                reference.format = reference.format.or_else(|| recorded_format(&header));
+                // What the image records goes before what the name says (block.c, `bdrv_open_backing_file`).
+                reference.format = recorded_format(&header).or(reference.format);
                 match self.open(&file, &reference, "its backing file is")? {
                     Ok(beneath) => self.backing(&name, beneath, reference.format.as_deref(), way, warnings)?,
                     Err(why) => broken(warnings, &name, why, Backing::Broken),
@@ -283,7 +284,8 @@ fn broken<T>(warnings: &mut Vec<String>, image: &MemberName, why: String, as_wha
 }
 
 fn recorded_format(header: &Header) -> Option<String> {
-    header.backing_format.as_ref().map(|format| String::from_utf8_lossy(format).into_owned())
+    let format = header.backing_format.as_ref().filter(|format| !format.is_empty());
+    format.map(|format| String::from_utf8_lossy(format).into_owned())
 }
 
 fn identity(file: &RawMember) -> (u64, u64) {

@@ -326,7 +326,7 @@ fn backing_name(bytes: &[u8], offset: u64) -> Result<Option<Vec<u8>>, HeaderErro
         return Err(damaged(16, "backing_file_size", format!("is {length}; at most {BACKING_NAME_BYTES_MAX} are possible")));
     }
     let name = usize::try_from(offset).ok().and_then(|start| bytes.get(start..start.checked_add(length)?));
-    name.map(|name| Some(name.to_vec()))
+    name.map(|name| Some(text(name)))
         .ok_or_else(|| damaged(8, "backing_file_offset", format!("is {offset:#x}, outside of the first cluster")))
 }
 
@@ -355,8 +355,8 @@ impl Extensions {
                 return Err(damaged(at as u64, "header extension", format!("is {length} bytes long, more than there are")));
             };
             match kind {
-                EXTENSION_BACKING_FORMAT => found.backing_format = Some(data.to_vec()),
-                EXTENSION_DATA_FILE => found.data_file = Some(data.to_vec()),
+                EXTENSION_BACKING_FORMAT => found.backing_format = Some(text(data)),
+                EXTENSION_DATA_FILE => found.data_file = Some(text(data)),
                 EXTENSION_BITMAPS => {
                     found.bitmaps = if length >= 4 { u32_at(data, 0) } else { 0 };
                     found.bitmap_directory = Some(data.to_vec());
@@ -376,6 +376,11 @@ impl Extensions {
         }
         Ok(found)
     }
+}
+
+/// Names end at a NUL, as they do in QEMU, which keeps them as C strings.
+fn text(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().copied().take_while(|&byte| byte != 0).collect()
 }
 
 /// # Panics

@@ -171,6 +171,12 @@ impl Journal {
         // The first one may be torn: its head is whole, and its body isn't.
         let mut at = self.end + ALIGNMENT;
         while at < length {
+            // Holes hold no record, however long they are.
+            match self.storage.next_data(at) {
+                Ok(Some(data)) => at = at.max(data - data % ALIGNMENT),
+                Ok(None) => break,
+                Err(_) => {}
+            }
             let read = self.read(at, &mut bytes)?;
             let heads = bytes[..read].chunks(ALIGNMENT as usize);
             let later =

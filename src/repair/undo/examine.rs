@@ -44,8 +44,15 @@ impl Undo<'_> {
             if identity.device && length_of(target)? < identity.size {
                 return Err(UndoError::Other { member: target.name.clone(), what: "it is smaller".into() });
             }
-            if !self.force_changed && !identity.device {
-                refuse_other_length(target, identity, index, journal)?;
+            match refuse_other_length(target, identity, index, journal) {
+                Err(UndoError::Changed { member, what }) if self.force_changed => {
+                    // What it lost is nowhere: with what the journal has of it, it would be a file that never was.
+                    if length_of(target)? < identity.size {
+                        let what = format!("{what}; what it lost since isn't in the journal: bring a copy of it back first");
+                        return Err(UndoError::Other { member, what });
+                    }
+                }
+                judged => judged?,
             }
             match recognise(target, identity, &touched[index]) {
                 Err(UndoError::Changed { .. }) if self.force_changed => {}
@@ -316,6 +323,9 @@ fn recognise(target: &UndoTarget, identity: &Identity, touched: &[ByteRange]) ->
 
 /// The length must be one that the repair can have left, or that was on the way.
 fn refuse_other_length(target: &UndoTarget, identity: &Identity, index: usize, journal: &Journal) -> Result<(), UndoError> {
+    if identity.device {
+        return Ok(());
+    }
     let (mut least, mut most) = (identity.size, identity.size);
     for resized in journal.resized().filter(|resized| resized.member == index) {
         least = least.min(resized.from).min(resized.to);
