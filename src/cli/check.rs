@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::{
     args::{LockArgs, MemberArgs, ShowArgs, VoteArgs},
+    given::Given,
     next,
     parse::parse_percent,
     present::Presenter,
@@ -44,7 +45,7 @@ pub(super) struct CheckArgs {
     show: ShowArgs,
 }
 
-pub(super) fn run(args: &CheckArgs) -> Result<u8> {
+pub(super) fn run(args: &CheckArgs, given: &Given) -> Result<u8> {
     let voters = open_voters(&args.members.roll(), &Access::Look(args.locks.locks()))?;
     let members = voters.listed();
     let mut question = Question { rereads: args.locks.rereads(), ..args.vote.question(&members)? };
@@ -79,6 +80,6 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8> {
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
     let mut report = make_report("check", &members, &question, &poll, checked, warnings, weighed);
     report.mark_guesses(&voters.guessed);
-    let look = Look { next: next::after_check(&report, &args.members, &args.vote), or: next::byte_for_byte(&report, &members) };
+    let look = Look { next: next::after(&report, &args.members, given), or: next::byte_for_byte(&report, &members) };
     presenter.into_inner().expect("no panics").finish(report, &look)
 }

@@ -12,8 +12,10 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     args::find_given,
+    given::Given,
     in_place_said::{agree, estimate, tell},
     journal_place::{journal_path, look_at_journal, shown_path},
+    next,
     options_line::options,
     places::refuse_report_at,
     present::Presenter,
@@ -38,7 +40,7 @@ use crate::{
 };
 
 /// Opens and locks, puts back what was cut off, settles the question and the journal's place; then votes, plans, asks and rewrites.
-pub(super) fn run(args: &RepairArgs) -> Result<u8> {
+pub(super) fn run(args: &RepairArgs, given: &Given) -> Result<u8> {
     refuse_contradictions(args)?;
     let roles = Roles::of(args)?;
     let (voters, put_back) = open(args, &roles)?;
@@ -49,7 +51,7 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     let poll = args.vote.poll(&members, &mut question, &evidence)?;
     let judge = Judge { way: Way::InPlace, forced: args.forced() };
     if let Err(refusal) = judge.admit(&members, &question, &poll) {
-        return refuse(args, &voters, &question, &poll, refusal);
+        return refuse(args, given, &voters, &question, &poll, refusal);
     }
     let place = place_of_journal(args, &members)?;
     let warnings = warnings(args, &voters, &roles, &poll, place.as_ref())?;
@@ -85,11 +87,12 @@ pub(super) fn run(args: &RepairArgs) -> Result<u8> {
     if let Some(done) = &report.in_place {
         tell(args, done, &report, &members, wish.journal.as_ref());
     }
-    presenter.into_inner().expect("no panics").finish(report, &Look::default())
+    let look = Look { next: next::after(&report, &args.members, given), or: None };
+    presenter.into_inner().expect("no panics").finish(report, &look)
 }
 
 /// Says why nothing is done; where a person has to decide there is a report of it for programs, too.
-fn refuse(args: &RepairArgs, voters: &Voters, question: &Question, poll: &Poll, refusal: RepairError) -> Result<u8> {
+fn refuse(args: &RepairArgs, given: &Given, voters: &Voters, question: &Question, poll: &Poll, refusal: RepairError) -> Result<u8> {
     if refusal.exit_code() != 2 {
         return Err(refusal.into());
     }
@@ -99,7 +102,8 @@ fn refuse(args: &RepairArgs, voters: &Voters, question: &Question, poll: &Poll, 
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
     let mut report = refused_in_place(&members, question, poll, dry_run, warnings, &refusal);
     report.mark_guesses(&voters.guessed);
-    Presenter::new(&args.show, &members)?.reading(args.from.as_deref()).finish(report, &Look::default())
+    let look = Look { next: next::after(&report, &args.members, given), or: None };
+    Presenter::new(&args.show, &members)?.reading(args.from.as_deref()).finish(report, &look)
 }
 
 /// Options that can't go with a rewriting.

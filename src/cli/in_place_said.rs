@@ -82,10 +82,9 @@ pub(super) fn tell(args: &RepairArgs, done: &InPlaceReport, report: &Report, mem
             let way_out = match members[member.index].image() {
                 _ if !member.fixed_size => "--truncate cuts them".to_owned(),
                 Some(image) => {
-                    format!(
-                        "the size of an image isn't changed in place: {} --shrink does that, repair -o makes a new one",
-                        image.resized_by()
-                    )
+                    let resized =
+                        image.resized_by(report.size).map_or_else(String::new, |program| format!("{program} --shrink does that, "));
+                    format!("the size of an image isn't changed in place: {resized}repair -o makes a new one")
                 }
                 None => "its size can't be changed".to_owned(),
             };

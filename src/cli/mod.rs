@@ -5,6 +5,7 @@ mod ask;
 mod check;
 mod completions;
 mod failure;
+mod given;
 mod in_place;
 mod in_place_said;
 mod info;
@@ -39,6 +40,7 @@ use clap::{
 
 use self::{
     failure::{FAILED, exit_code, explained},
+    given::Given,
     say::complain,
 };
 use crate::{electorate::foreign_of_name, member::escaped, sys::open_files};
@@ -77,9 +79,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
 
 fn parse_and_run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
-    let parse = |args: &[OsString]| command().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parse(&args) {
-        Ok(cli) => cli,
+    let parse = |args: &[OsString]| -> Result<(Cli, Given), clap::Error> {
+        let matches = command().try_get_matches_from(args)?;
+        Ok((Cli::from_arg_matches(&matches)?, Given::of(command(), &matches)))
+    };
+    let (cli, given) = match parse(&args) {
+        Ok(parsed) => parsed,
         Err(error) => {
             // clap shows arguments as they are; one that holds control characters must not reach the terminal so.
             let harmless: Vec<OsString> = args.iter().map(|arg| escaped(&arg.to_string_lossy()).into()).collect();
@@ -101,7 +106,7 @@ fn parse_and_run(args: impl IntoIterator<Item = OsString>) -> u8 {
     };
     open_files::allow_many();
     signals::outlive_file_size_limit();
-    let done = run_command(cli.command).and_then(|code| say::close_output().context("standard output").map(|()| code));
+    let done = run_command(cli.command, given).and_then(|code| say::close_output().context("standard output").map(|()| code));
     done.unwrap_or_else(|error| {
         complain(&explained(&error));
         exit_code(&error)
@@ -134,15 +139,17 @@ fn no_such_command(error: &clap::Error) -> String {
     format!("{given}: there is no such command\nhint: {meant}")
 }
 
-fn run_command(command: Commands) -> anyhow::Result<u8> {
+fn run_command(command: Commands, given: Given) -> anyhow::Result<u8> {
     match command {
         Commands::Check(mut args) => {
             args.members.expand(Some(&mut args.vote))?;
-            check::run(&args)
+            let given = given.expanded(&args.vote);
+            check::run(&args, &given)
         }
         Commands::Repair(mut args) => {
             args.members.expand(Some(&mut args.vote))?;
-            repair::run(&args)
+            let given = given.expanded(&args.vote);
+            repair::run(&args, &given)
         }
         Commands::Info(mut args) => {
             args.members.expand(None)?;

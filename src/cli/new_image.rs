@@ -5,6 +5,7 @@ use std::{path::Path, sync::Mutex};
 use anyhow::Result;
 
 use super::{
+    given::Given,
     next,
     places::{refuse_mistaken_name, refuse_report_at},
     present::Presenter,
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// Votes, and writes what wins to `output_file`.
-pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
+pub(super) fn run(args: &RepairArgs, output_file: &Path, given: &Given) -> Result<u8> {
     refuse_mistaken_name(output_file)?;
     let voters = open_voters(&args.members.roll(), &Access::Read(args.locks.locks()))?;
     let members = voters.listed();
@@ -34,7 +35,7 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
     let poll = args.vote.poll(&members, &mut question, &evidence)?;
     let judge = Judge { way: Way::NewImage, forced: args.forced() };
     if let Err(refusal) = judge.admit(&members, &question, &poll) {
-        return refuse(args, output_file, &voters, &question, &poll, refusal);
+        return refuse(args, given, output_file, &voters, (&question, &poll), refusal);
     }
     let target = Target::settle(output_file, poll.size, &members, judge)?;
     let qcow2 = args.qcow2_options()?;
@@ -90,12 +91,19 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path) -> Result<u8> {
         let what = format!("{}: not made, since {} {have} no winner", repair.output, sectors(repair.unfilled_sectors));
         complain(&format!("{what}\nhint: --pick says who is right in a range, --undecided what to write there"));
     }
-    let look = Look { next: next::after_repair(&report, &args.members, &args.vote), or: None };
+    let look = Look { next: next::after(&report, &args.members, given), or: None };
     presenter.into_inner().expect("no panics").finish(report, &look)
 }
 
 /// Says why nothing is made; where a person has to decide there is a report of it for programs, too.
-fn refuse(args: &RepairArgs, output: &Path, voters: &Voters, question: &Question, poll: &Poll, refusal: RepairError) -> Result<u8> {
+fn refuse(
+    args: &RepairArgs,
+    given: &Given,
+    output: &Path,
+    voters: &Voters,
+    (question, poll): (&Question, &Poll),
+    refusal: RepairError,
+) -> Result<u8> {
     if refusal.exit_code() != 2 {
         return Err(refusal.into());
     }
@@ -105,5 +113,6 @@ fn refuse(args: &RepairArgs, output: &Path, voters: &Voters, question: &Question
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
     let mut report = refused_image(&members, question, poll, (output, args.target_format == TargetFormat::Qcow2), warnings, &refusal);
     report.mark_guesses(&voters.guessed);
-    Presenter::new(&args.show, &members)?.reading(args.from.as_deref()).finish(report, &Look::default())
+    let look = Look { next: next::after(&report, &args.members, given), or: None };
+    Presenter::new(&args.show, &members)?.reading(args.from.as_deref()).finish(report, &look)
 }

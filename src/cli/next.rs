@@ -1,74 +1,55 @@
 //! The command that the user would run next.
+//!
+//! It is the user's own command line, with what leads on: what they gave is given again, and never what was just refused.
 
-use super::args::{Allowed, Format, MemberArgs, ReadBy, VoteArgs};
+use std::path::Path;
+
+use super::{
+    args::{Format, MemberArgs},
+    given::Given,
+    parse::parse_pick,
+};
 use crate::{
     member::{HostFile, Member, MemberName},
-    report::{GuardReport, Overall, Report},
+    repair::JOURNAL_SUFFIX,
+    report::{Divergence, GuardReport, Overall, Report, Status, sectors},
     sys::storage::Storage,
 };
 
-/// What to run after a check; none where there is nothing to do.
-pub(super) fn after_check(report: &Report, members: &MemberArgs, vote: &VoteArgs) -> Option<String> {
-    if report.exit_code == 0 || report.exit_code == 3 {
-        return None;
-    }
-    let lead = match () {
-        () if report.partial => Lead::rest(report),
-        () => match Lead::past_guards(report) {
+/// What to run after this; none where there is nothing to do, or nobody can know.
+pub(super) fn after(report: &Report, members: &MemberArgs, given: &Given) -> Option<String> {
+    let lead = match report.exit_code {
+        _ if report.partial => Lead::rest(report)?,
+        1 | 2 if report.repair.as_ref().is_none_or(|repair| !repair.written) => match Lead::past_guards(report) {
             Past::By(lead) => lead,
-            Past::Nothing => Lead::repair(report),
+            Past::Nothing => Lead::on(report, given)?,
             Past::Unknown => return None,
         },
+        3 if way_of(report) == Way::Check => Lead::again(report)?,
+        _ => return None,
     };
-    let mut words = vec!["quorum-img".to_owned()];
-    words.extend(lead.command);
-    words.extend(stated_format(report, members));
-    match members.allow_references {
-        None => {}
-        Some(Allowed::Own) => words.push("--allow-references".into()),
-        Some(Allowed::Any) => words.push("--allow-references=any".into()),
-    }
-    if let Some(snapshot) = &members.snapshot {
-        words.extend(["--snapshot".into(), MemberName::new(snapshot).quoted()]);
-    }
-    if let Some(threshold) = vote.threshold.filter(|_| lead.keeps_threshold) {
-        words.extend(["--threshold".into(), threshold.to_string()]);
-    }
-    if vote.sector_size != 512 {
-        words.extend(["--sector-size".into(), vote.sector_size.to_string()]);
-    }
-    if vote.read_pattern == ReadBy::Fifo {
-        words.extend(["--read-pattern".into(), "fifo".into()]);
-    }
-    if let Some(size) = vote.size {
-        words.extend(["--size".into(), size.to_string()]);
-    }
-    if let Some(trust) = vote.trust.as_ref().filter(|_| !lead.trusts) {
-        words.extend(["--trust".into(), MemberName::new(trust).quoted()]);
-    }
-    if vote.skip_device_metadata {
-        words.push("--skip-device-metadata".into());
-    }
-    words.extend(lead.more);
-    let kept = report.members.iter().filter(|member| !lead.without.contains(&member.index));
-    words.extend(kept.map(|member| member.shell_name.clone()));
-    Some(words.join(" ") + &lead.comment)
+    Some(lead.line(report, members, given))
 }
 
 /// Where a next command leads.
 struct Lead {
-    /// The command, and what comes right behind it.
-    command: Vec<String>,
-    /// What comes before the members.
+    way: Way,
+    /// Options that aren't given again, since they were what is left behind, or `more` has others.
+    dropped: Vec<&'static str>,
+    /// What is added before the members.
     more: Vec<String>,
     /// Members that are left out, by number.
     without: Vec<usize>,
-    /// Whether the same threshold holds.
-    keeps_threshold: bool,
-    /// Whether it says whom to trust.
-    trusts: bool,
     /// What stands behind it.
     comment: String,
+}
+
+/// Commands that can lead on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Check,
+    NewImage,
+    InPlace,
 }
 
 /// What leads past guards.
@@ -81,67 +62,204 @@ enum Past {
     Unknown,
 }
 
-/// The guards of that word that stand.
-fn standing<'r>(report: &'r Report, word: &'r str) -> impl Iterator<Item = &'r GuardReport> {
-    report.guards.iter().filter(move |guard| guard.word == word && !guard.forced)
-}
+/// Options that a new image doesn't know, or makes nothing of.
+const IN_PLACE_ONLY: &[&str] =
+    &["--in-place", "--dry-run", "--max-damage", "--no-write", "--truncate", "--journal", "--no-journal", "--yes", "--range"];
 
 fn strings<const N: usize>(words: [&str; N]) -> Vec<String> {
     words.map(str::to_owned).to_vec()
 }
 
+/// Numbers of members, as people read them.
+fn numbers(members: &[usize]) -> String {
+    members.iter().map(|member| format!("#{member}")).collect::<Vec<_>>().join(" ")
+}
+
+fn way_of(report: &Report) -> Way {
+    match (&report.in_place, &report.repair) {
+        (Some(_), _) => Way::InPlace,
+        (None, Some(_)) => Way::NewImage,
+        (None, None) => Way::Check,
+    }
+}
+
 impl Lead {
-    fn to(command: Vec<String>, comment: impl Into<String>) -> Self {
-        Self { command, more: Vec::new(), without: Vec::new(), keeps_threshold: true, trusts: false, comment: comment.into() }
+    fn to(way: Way, comment: impl Into<String>) -> Self {
+        Self { way, dropped: Vec::new(), more: Vec::new(), without: Vec::new(), comment: comment.into() }
     }
 
     /// The rest of a check that was stopped.
-    fn rest(report: &Report) -> Self {
+    fn rest(report: &Report) -> Option<Self> {
         let range = report.range.map_or((0, report.size), |range| (range.offset, range.length));
         let scanned = report.scanned_bytes.unwrap_or(0);
-        let rest = format!("{:#x}:{}", range.0 + scanned, range.1 - scanned);
-        Self::to(vec!["check".into(), "--range".into(), rest], "   # the rest")
+        let more = vec!["--range".into(), format!("{:#x}:{}", range.0 + scanned, range.1 - scanned)];
+        let rest = Self { dropped: vec!["--range"], more, ..Self::to(Way::Check, "the rest") };
+        (way_of(report) == Way::Check).then_some(rest)
     }
 
-    /// A new image, with a person's decision where nobody won.
-    fn repair(report: &Report) -> Self {
-        let mut lead = Self::to(strings(["repair"]), "");
-        if report.verdict == Overall::Undecided {
-            lead.comment = undecided(report, &mut lead.more).to_owned();
+    /// The same once more, when what failed is back.
+    fn again(report: &Report) -> Option<Self> {
+        let failed: Vec<usize> = report.members.iter().filter(|it| it.status == Status::Failed).map(|it| it.index).collect();
+        (!failed.is_empty()).then(|| Self::to(way_of(report), format!("once {} can be read again", numbers(&failed))))
+    }
+
+    /// What mends it, with a person's decision where nobody won.
+    fn on(report: &Report, given: &Given) -> Option<Self> {
+        let way = way_of(report);
+        let way = if way == Way::Check { Way::NewImage } else { way };
+        let undecided = report.verdict == Overall::Undecided;
+        if way == Way::InPlace && !undecided {
+            return None;
         }
-        lead.more.extend(strings(["-o", "fixed.img"]));
-        lead
+        if undecided && let Some(again) = Self::again(report) {
+            return Some(again);
+        }
+        if undecided { Self::decided(report, given, way) } else { Some(Self::to(way, "")) }
     }
 
-    /// Past the guards that stand before a new image.
+    /// Where nobody won a person has to say who is right, or what to write.
+    fn decided(report: &Report, given: &Given, way: Way) -> Option<Self> {
+        if report.size_undecided {
+            let more = vec!["--size".into(), report.size.to_string()];
+            let lead = Self::to(way, "or another size: the members don't agree on one");
+            return Some(Self { dropped: vec!["--size"], more, ..lead });
+        }
+        let picked: Vec<_> = given.values("--pick").filter_map(|value| parse_pick(value.to_str()?).ok()).map(|(range, _)| range).collect();
+        let covered = |one: &Divergence| picked.iter().any(|range| range.start <= one.offset && one.offset + one.length <= range.end);
+        let open = |one: &Divergence| one.verdict == Overall::Undecided && !covered(one);
+        let left = report.divergences.divergences().filter(|one| open(one)).count() as u64 + report.divergences_omitted;
+        let filled = given.has("--undecided");
+        let first = report.divergences.divergences().find(|one| open(one));
+        let who = first.as_ref().filter(|_| !filled).and_then(|first| Some((first, best_of(report, first)?)));
+        if let Some((first, member)) = who {
+            let more = vec!["--pick".into(), format!("{:#x}:{}='#{member}'", first.offset, first.length)];
+            let others = if left > 1 { format!("; then {} more to settle", left - 1) } else { String::new() };
+            let marker = if way == Way::NewImage { "; or --undecided marker" } else { "" };
+            return Some(Self { more, ..Self::to(way, format!("if #{member} is right there{others}{marker}")) });
+        }
+        if way != Way::NewImage {
+            return None;
+        }
+        let unfilled = report.repair.as_ref().filter(|_| filled).map(|repair| sectors(repair.unfilled_sectors));
+        let comment = match (unfilled, first) {
+            (Some(unfilled), _) => format!("{unfilled} had nothing else to be filled with; or a --pick for each"),
+            (None, Some(_)) => "nobody could read that; what can't be known is marked".into(),
+            (None, None) => "or zero, first, bytes; or --pick for a range that you know about".into(),
+        };
+        Some(Self { dropped: vec!["--undecided"], more: strings(["--undecided", "marker"]), ..Self::to(way, comment) })
+    }
+
+    /// Past the guards that stand.
     fn past_guards(report: &Report) -> Past {
-        let of = |word: &str| standing(report, word).filter_map(|guard| guard.member).collect::<Vec<_>>();
+        let standing = |guard: &&GuardReport| !guard.forced;
+        let of = |word: &str| {
+            report.guards.iter().filter(standing).filter(|guard| guard.word == word).filter_map(|guard| guard.member).collect::<Vec<_>>()
+        };
+        let stands = |word: &str| report.guards.iter().filter(standing).any(|guard| guard.word == word);
         let strangers = of("stranger");
         if !strangers.is_empty() && report.members.len() - strangers.len() >= 2 {
-            let who = strangers.iter().map(|member| format!("#{member}")).collect::<Vec<_>>().join(" ");
-            let lead = Self::to(strings(["check"]), format!("   # without {who}: another disk?"));
-            return Past::By(Self { without: strangers, keeps_threshold: false, ..lead });
+            let lead = Self::to(Way::Check, format!("if {} is the wrong disk, and not the others", numbers(&strangers)));
+            return Past::By(Self { without: strangers, dropped: vec!["--threshold"], ..lead });
         }
-        if standing(report, "device-metadata").next().is_some() {
-            let lead = Self::to(strings(["check"]), "   # without what differs between legs by design");
+        if stands("device-metadata") {
+            let lead = Self::to(Way::Check, "without what differs between legs by design");
             return Past::By(Self { more: strings(["--skip-device-metadata"]), ..lead });
         }
         if let Some(member) = ["newer", "empty", "zeros"].iter().find_map(|word| of(word).first().copied()) {
-            let lead = Self::to(strings(["repair"]), format!("   # if #{member} is the one that is right"));
-            let more = vec!["--trust".into(), format!("'#{member}'"), "-o".into(), "fixed.img".into()];
-            return Past::By(Self { more, trusts: true, ..lead });
+            let lead = Self::to(Way::NewImage, format!("if #{member} is the one that is right"));
+            let more = vec!["--trust".into(), format!("'#{member}'")];
+            return Past::By(Self { more, dropped: vec!["--trust", "--size", "--from", "--pick"], ..lead });
         }
         if let Some(&member) = of("cuts").first() {
             let size = report.members[member].size;
-            let lead = Self::to(strings(["check"]), format!("   # if #{member}'s size is the right one"));
-            return Past::By(Self { more: vec!["--size".into(), size.to_string()], ..lead });
+            let lead = Self::to(Way::Check, format!("if #{member}'s size is the right one"));
+            return Past::By(Self { more: vec!["--size".into(), size.to_string()], dropped: vec!["--size"], ..lead });
         }
-        if standing(report, "minority").next().is_some() {
-            return Past::By(Self { keeps_threshold: false, ..Self::to(strings(["check"]), "   # by a majority") });
+        if stands("minority") {
+            return Past::By(Self { dropped: vec!["--threshold"], ..Self::to(Way::Check, "by a majority") });
         }
         // Which of them are one another's copies, only a person can settle.
-        if standing(report, "shared").next().is_some() { Past::Unknown } else { Past::Nothing }
+        if stands("shared") {
+            return Past::Unknown;
+        }
+        // A new image costs nobody what they hold.
+        let in_place = way_of(report) == Way::InPlace && report.guards.iter().any(|guard| !guard.forced);
+        if in_place { Past::By(Self::to(Way::NewImage, "a new image; the members stay as they are")) } else { Past::Nothing }
     }
+
+    /// The command line.
+    fn line(&self, report: &Report, members: &MemberArgs, given: &Given) -> String {
+        let (to, from) = (self.way, way_of(report));
+        let mut dropped = self.dropped.clone();
+        if to != from {
+            // The list of this run isn't to be written over by the next one's, which may read it.
+            dropped.extend(["--report", "--output"]);
+        }
+        if to == Way::NewImage {
+            dropped.extend(IN_PLACE_ONLY);
+        }
+        let journal = if to == Way::InPlace { another_journal(report) } else { None };
+        if journal.is_some() {
+            dropped.push("--journal");
+        }
+        let command = if to == Way::Check { "check" } else { "repair" };
+        let mut words = strings(["quorum-img", command]);
+        words.extend(given.again(command, &dropped, &self.without));
+        words.extend(stated_format(report, members, given));
+        words.extend(self.more.iter().cloned());
+        if let (Way::Check, Way::NewImage, Some(list)) = (from, to, self.list(report, given)) {
+            words.extend(["--from".into(), list]);
+        }
+        words.extend(journal.into_iter().flat_map(|name| ["--journal".to_owned(), name]));
+        if to == Way::NewImage && !given.has("-o") {
+            words.extend(["-o".into(), free_name()]);
+        }
+        let kept = report.members.iter().filter(|member| !self.without.contains(&member.index));
+        words.extend(kept.map(|member| member.shell_name.clone()));
+        let comment = if self.comment.is_empty() { String::new() } else { format!("   # {}", self.comment) };
+        words.join(" ") + &comment
+    }
+
+    /// The report that this check wrote, where a repair can go by it.
+    fn list(&self, report: &Report, given: &Given) -> Option<String> {
+        let own_question =
+            ["--range", "--size", "--trust"].iter().any(|option| given.has(option) || self.more.iter().any(|it| it == option));
+        let list = given.value("--report").filter(|_| !own_question && !report.partial && report.exit_code < 3)?;
+        // It is written last of all; a pipe can't be read again.
+        let gone = Path::new(list).metadata().is_ok_and(|there| !there.is_file());
+        (!gone).then(|| MemberName::new(list).quoted())
+    }
+}
+
+/// The member that holds what most hold there, and of those the one that lost least elsewhere.
+fn best_of(report: &Report, divergence: &Divergence) -> Option<usize> {
+    let most = divergence.versions.iter().map(|version| version.members.len()).max()?;
+    let holders = divergence.versions.iter().filter(|version| version.members.len() == most).flat_map(|version| &version.members);
+    let lost = |member: usize| report.members[member].dissenting_sectors + report.members[member].unreadable_sectors;
+    holders.copied().min_by_key(|&member| lost(member))
+}
+
+/// A name for another journal, where that of what was just repaired is kept.
+fn another_journal(report: &Report) -> Option<String> {
+    let done = report.in_place.as_ref().filter(|repair| repair.bytes_written > 0 && !repair.dry_run)?;
+    let first = done.journal.as_deref()?;
+    let stem = first.strip_suffix(JOURNAL_SUFFIX).unwrap_or(first);
+    let mut names = (2..100).map(|number| format!("{stem}.{number}{JOURNAL_SUFFIX}"));
+    let free = names.find(|name| Path::new(name).symlink_metadata().is_err())?;
+    Some(MemberName::new(free.as_ref()).quoted())
+}
+
+/// A name for a new image that nothing has yet in this folder.
+fn free_name() -> String {
+    let names = std::iter::once("fixed.img".to_owned()).chain((2..100).map(|number| format!("fixed-{number}.img")));
+    names.into_iter().find(|name| Path::new(name).symlink_metadata().is_err()).unwrap_or_else(|| "fixed.img".into())
+}
+
+/// The format's option, which whatever writes needs for qcow2 images.
+fn stated_format(report: &Report, members: &MemberArgs, given: &Given) -> Vec<String> {
+    let guessed_qcow2 = report.members.iter().any(|member| member.format_guessed && member.format == "qcow2");
+    let stated = members.format != Format::Auto || given.has("--format") || !guessed_qcow2;
+    if stated { Vec::new() } else { strings(["-f", "qcow2"]) }
 }
 
 /// Places of the files that are compared before anything is said of them.
@@ -151,7 +269,9 @@ const SAMPLE_BYTES: usize = 4096;
 /// Where images that differ are files that hardly do: the files themselves can vote, their metadata included.
 pub(super) fn byte_for_byte(report: &Report, members: &[&dyn Member]) -> Option<String> {
     let files: Vec<&HostFile> = members.iter().filter_map(|member| member.files().into_iter().next()).collect();
-    let images = members.iter().all(|member| member.is_encoded()) && files.len() == members.len();
+    // What differs in a data or backing file, no comparison of the images' own files can show.
+    let alone = |member: &&dyn Member| member.is_encoded() && member.files().len() == 1;
+    let images = members.iter().all(alone) && files.len() == members.len();
     let length = files.first()?.size();
     if report.exit_code == 0 || !images || length == 0 || files.iter().any(|file| file.size() != length) {
         return None;
@@ -178,41 +298,4 @@ pub(super) fn byte_for_byte(report: &Report, members: &[&dyn Member]) -> Option<
     }
     let names = files.iter().map(|file| MemberName::from(file.path()).quoted()).collect::<Vec<_>>().join(" ");
     Some(format!("quorum-img check -f raw {names}   # the files are copies of one another: byte for byte, metadata included"))
-}
-
-/// The format's option, which whatever writes needs for qcow2 images.
-fn stated_format(report: &Report, members: &MemberArgs) -> Vec<String> {
-    let guessed_qcow2 = report.members.iter().any(|member| member.format_guessed && member.format == "qcow2");
-    let format = match members.format {
-        Format::Raw => "raw",
-        Format::Qcow2 => "qcow2",
-        Format::Auto if guessed_qcow2 => "qcow2",
-        Format::Auto => return Vec::new(),
-    };
-    vec!["-f".to_owned(), format.to_owned()]
-}
-
-/// What to run after a repair that made no image for want of a decision.
-pub(super) fn after_repair(report: &Report, members: &MemberArgs, vote: &VoteArgs) -> Option<String> {
-    let undecided = report.exit_code == 2 && report.repair.as_ref().is_some_and(|repair| !repair.written);
-    if undecided { after_check(report, members, vote) } else { None }
-}
-
-/// Where nobody won a person has to say who is right, or what to write.
-fn undecided(report: &Report, words: &mut Vec<String>) -> &'static str {
-    let first = report.divergences.divergences().find(|divergence| divergence.verdict == Overall::Undecided);
-    match first {
-        _ if report.size_undecided => {
-            words.extend(["--size".into(), report.size.to_string()]);
-            "   # or another size: the members don't agree on one"
-        }
-        Some(first) => {
-            words.extend(["--pick".into(), format!("{:#x}:{}='#N'", first.offset, first.length)]);
-            "   # N: who is right there; or --undecided zero, marker, first, bytes"
-        }
-        None => {
-            words.extend(["--undecided".into(), "marker".into()]);
-            "   # or zero, first, bytes; or --pick for a range that you know about"
-        }
-    }
 }

@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 
-use super::{in_place, new_image, repair_args::RepairArgs};
+use super::{given::Given, in_place, new_image, repair_args::RepairArgs};
 
-pub(super) fn run(args: &RepairArgs) -> Result<u8> {
+pub(super) fn run(args: &RepairArgs, given: &Given) -> Result<u8> {
     match &args.output_file {
-        Some(output) => new_image::run(args, output),
-        None => in_place::run(args),
+        Some(output) => new_image::run(args, output, given),
+        None => in_place::run(args, given),
     }
 }

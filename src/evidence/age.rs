@@ -106,14 +106,14 @@ impl Ages {
                     newer |= is;
                     older |= !is && *part != *there;
                 }
+                // Of other places an equal age says nothing: a `/boot` is seldom written to.
                 if newer || older {
                     let entry = if newer && !older { &mut ages.everywhere.than } else { &mut ages.everywhere.not_than };
                     entry[member] |= 1 << other;
-                } else if own.iter().any(|part| others.contains(part)) {
-                    ages.everywhere.not_than[member] |= 1 << other;
                 }
             }
         }
+        ages.parts.sort_by_key(|(range, _)| range.length());
         ages
     }
 
@@ -126,18 +126,22 @@ impl Ages {
         &mut self.parts[index].1
     }
 
-    /// Whether any two members can be compared at all.
+    /// Whether `member` is newer, at `offset`, than all of `outvoting` (a mask) whose age is known; none where no one's is. The smallest
+    /// part that tells decides, and where none does, what differs elsewhere on the disk.
     #[must_use]
-    pub fn tell(&self) -> bool {
-        self.everywhere.than.iter().chain(&self.everywhere.not_than).any(|&mask| mask != 0)
+    pub fn compared(&self, member: usize, outvoting: u64, offset: u64) -> Option<bool> {
+        let inside = self.parts.iter().filter(|(range, _)| (range.start..range.end).contains(&offset)).map(|(_, newer)| newer);
+        let knows = |newer: &&Newer| {
+            let known = |masks: &[u64]| masks.get(member).is_some_and(|mask| outvoting & mask != 0);
+            known(&newer.than) || known(&newer.not_than)
+        };
+        inside.chain([&self.everywhere]).find(knows).map(|newer| newer.is(member, outvoting))
     }
 
     /// Whether `member` is newer, at `offset`, than all of `outvoting` (a mask) whose age is known, and at least one's is.
     #[must_use]
     pub fn is_newer(&self, member: usize, outvoting: u64, offset: u64) -> bool {
-        let mut inside = self.parts.iter().filter(|(range, _)| (range.start..range.end).contains(&offset)).map(|(_, newer)| newer);
-        let knows = |newer: &&Newer| outvoting & (newer.than[member] | newer.not_than[member]) != 0;
-        inside.find(knows).unwrap_or(&self.everywhere).is(member, outvoting)
+        self.compared(member, outvoting, offset) == Some(true)
     }
 
     /// Whether `member` is older, at `offset`, than one of `outvoting`.
@@ -171,7 +175,6 @@ mod tests {
     #[test]
     fn newer_than_all_who_outvote_it() {
         let ages = Ages::of(&[vec![at(0, age(1, 9, 9))], vec![at(0, age(1, 5, 5))], vec![at(0, age(1, 5, 5))], vec![]]);
-        assert!(ages.tell());
         assert!(ages.is_newer(0, 0b0110, 50), "both are older");
         assert!(ages.is_newer(0, 0b1110, 50), "of the fourth nothing is known");
         assert!(!ages.is_newer(0, 0b1000, 50), "and nothing follows from that alone");
@@ -186,6 +189,17 @@ mod tests {
         assert!(ages.is_newer(0, 0b10, 50) && !ages.is_newer(0, 0b10, 250));
         assert!(ages.is_newer(1, 0b01, 250) && !ages.is_newer(1, 0b01, 50));
         assert!(!ages.is_newer(0, 0b10, 150) && !ages.is_newer(1, 0b01, 150), "on the whole neither is");
-        assert!(!Ages::of(&[vec![at(0, age(1, 9, 9))], vec![at(0, age(2, 1, 1))]]).tell(), "two file systems");
+        let two = Ages::of(&[vec![at(0, age(1, 9, 9))], vec![at(0, age(2, 1, 1))]]);
+        assert!(two.compared(0, 0b10, 50).is_none() && two.compared(0, 0b10, 5000).is_none(), "two file systems");
+    }
+
+    #[test]
+    fn an_equal_age_says_nothing_of_another_place() {
+        let whole = |age| AgeOf { range: ByteRange::new(0, 1000), age };
+        let ages = Ages::of(&[vec![at(200, age(1, 5, 5))], vec![at(200, age(1, 5, 5))]]);
+        assert_eq!(ages.compared(0, 0b10, 250), Some(false));
+        assert_eq!(ages.compared(0, 0b10, 50), None);
+        let nested = Ages::of(&[vec![whole(age(2, 1, 1)), at(200, age(1, 9, 9))], vec![whole(age(2, 1, 1)), at(200, age(1, 5, 5))]]);
+        assert!(nested.is_newer(0, 0b10, 250), "the part inside knows more than the whole");
     }
 }

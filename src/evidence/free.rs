@@ -21,14 +21,17 @@ impl<'a> FreeSpace<'a> {
             let alike = each.iter().all(|(_, other)| each[0].1.is_like(other));
             (each.len() > members.len() / 2 && alike).then_some(each)
         };
-        let systems = starts.iter().filter_map(shared).collect();
+        let mut systems: Vec<Vec<(usize, FreeBlocks)>> = starts.iter().filter_map(shared).collect();
+        // Where one lies in another, the inner one is the younger one.
+        systems.sort_by_key(|system| system.first().map_or(0, |(_, first)| first.range().length()));
         Self { systems, members: pieces }
     }
 
-    /// Whether all of `range` (in bytes) is free by the bitmaps of all who hold the file system there.
+    /// Whether all of `range` (in bytes) is free by the bitmaps of all who hold the file system there; `member` must be one of them.
     #[must_use]
-    pub fn has(&self, range: ByteRange) -> bool {
+    pub fn has(&self, member: usize, range: ByteRange) -> bool {
         let system = self.systems.iter().find(|system| system.first().is_some_and(|(_, first)| first.range().and(range) == Some(range)));
+        let system = system.filter(|system| system.iter().any(|(index, _)| *index == member));
         system.is_some_and(|system| system.iter().all(|(index, blocks)| blocks.are_free(&self.members[*index], range)))
     }
 }

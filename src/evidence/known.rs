@@ -72,10 +72,12 @@ impl Known {
         let parts: Vec<ByteRange> = std::iter::once(ByteRange::new(0, disk.length()))
             .chain(known.table.iter().flat_map(|table| &table.partitions).map(|partition| partition.range))
             .collect();
-        for part in parts {
+        for (index, part) in parts.iter().copied().enumerate() {
             let said = ask(disk, part.start, part.length());
-            known.ids.extend(said.ids);
-            known.ages.extend(said.age.map(|age| AgeOf { range: part, age }));
+            // A disk's own file system is left over from before it was parted, which takes the first sector alone.
+            let left_over = |kind: &str| index == 0 && parts.len() > 1 && kind != "md";
+            known.ids.extend(said.ids.into_iter().filter(|id| !left_over(id.kind)));
+            known.ages.extend(said.age.filter(|age| !left_over(age.origin.kind)).map(|age| AgeOf { range: part, age }));
             known.device_metadata.extend(device_metadata(disk, part.start, part.length()));
         }
         if let Some(table) = &known.table {
@@ -97,8 +99,12 @@ impl<'a> Evidence<'a> {
         let known: Vec<Known> =
             pieces.iter().enumerate().map(|(index, pieces)| if readable(index) { Known::of(pieces) } else { Known::default() }).collect();
         let stamp = |(index, member): (usize, &&dyn Member)| Some(Stamp { time: (*modified.get(index)?)?, clock: member.clock()? });
-        let parts = known.iter().flat_map(|known| known.table.iter().flat_map(|table| &table.partitions));
-        let mut starts: Vec<u64> = parts.map(|partition| partition.range.start).chain([0]).collect();
+        let parts = |known: &'_ Known| known.table.iter().flat_map(|table| &table.partitions).map(|it| it.range.start).collect::<Vec<_>>();
+        let mut starts: Vec<u64> = known.iter().flat_map(parts).collect();
+        // See `Known::of`.
+        if known.iter().filter(|known| !parts(known).is_empty()).count() <= members.len() / 2 {
+            starts.push(0);
+        }
         starts.sort_unstable();
         starts.dedup();
         Self {
@@ -139,20 +145,20 @@ impl<'a> Evidence<'a> {
         ByteRange::joined(ranges)
     }
 
-    /// Whether every member's file system calls all of `range` free.
+    /// Whether every member's file system calls all of `range` free, that of `member` among them.
     #[must_use]
-    pub fn is_free(&self, range: ByteRange) -> bool {
-        self.free.has(range)
+    pub fn is_free(&self, member: usize, range: ByteRange) -> bool {
+        self.free.has(member, range)
     }
 }
 
 impl Seniority {
     /// Whether `member` is newer at `offset` than all of `outvoting` (a mask) of which that is known; and by what. Times of files
-    /// count only where no member's contents tell.
+    /// count only where contents don't tell of these members there.
     #[must_use]
     pub fn newer(&self, member: usize, outvoting: u64, offset: u64) -> Option<By> {
-        if self.ages.tell() {
-            return self.ages.is_newer(member, outvoting, offset).then_some(By::Contents);
+        if let Some(newer) = self.ages.compared(member, outvoting, offset) {
+            return newer.then_some(By::Contents);
         }
         let own = (*self.stamps.get(member)?)?;
         let others =

@@ -68,8 +68,8 @@ pub trait Image: Send + Sync {
     /// Its file was written to, and has `length` bytes now: nothing that was read of it counts any more.
     fn forget(&self, length: u64);
 
-    /// The program that changes its size.
-    fn resized_by(&self) -> &'static str;
+    /// The program that changes its size to `size` bytes; none where that takes whole sectors only.
+    fn resized_by(&self, size: u64) -> Option<&'static str>;
 }
 
 /// Gives clusters of a guest's disk new places in the file of its image.

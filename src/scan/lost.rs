@@ -69,7 +69,8 @@ pub(super) fn count(lost: &mut [Lost], range: ByteRange, vote: &Vote, rule: Rule
             lost.zeroed_by |= outvoting;
         }
         let (Some(evidence), Rule::Threshold(_)) = (evidence, rule) else { continue };
-        let gone = content_lost(range.start, bytes, won, zeros_won.then_some(evidence));
+        let free = |at| zeros_won && evidence.is_free(member, at);
+        let gone = content_lost(range.start, bytes, won, &free);
         lost.content += gone.all;
         match evidence.seniority.newer(member, outvoting, range.start) {
             Some(By::Contents) if !looks_like_rot(bytes, won) => lost.newer_by_contents += gone.all,
@@ -89,14 +90,13 @@ struct Gone {
     no_flips: u64,
 }
 
-/// What is lost of a sector at `offset`, in pieces of 512 that differ: of a large sector not all is. Where zeros won (`evidence`), what lies
+/// What is lost of a sector at `offset`, in pieces of 512 that differ: of a large sector not all is. Where zeros won, what lies
 /// in blocks that are free is nobody's content: one copy was trimmed and the other wasn't.
-fn content_lost(offset: u64, bytes: &[u8], won: &[u8], evidence: Option<&Evidence>) -> Gone {
+fn content_lost(offset: u64, bytes: &[u8], won: &[u8], is_free: &dyn Fn(ByteRange) -> bool) -> Gone {
     let mut gone = Gone { all: 0, no_flips: 0 };
     for ((piece, won), at) in bytes.chunks(PIECE_BYTES).zip(won.chunks(PIECE_BYTES)).zip((offset..).step_by(PIECE_BYTES)) {
         let length = piece.len() as u64;
-        let free = || evidence.is_some_and(|evidence| evidence.is_free(ByteRange::new(at, at + length)));
-        if piece != won && !is_zero(piece) && !free() {
+        if piece != won && !is_zero(piece) && !is_free(ByteRange::new(at, at + length)) {
             gone.all += length;
             gone.no_flips += if has_few_flips(piece, won) { 0 } else { length };
         }

@@ -235,15 +235,24 @@ impl Poll {
     /// What is voted on: the part to look at without what is left out.
     #[must_use]
     pub fn ranges(&self) -> Vec<ByteRange> {
-        let (mut at, mut ranges) = (self.range.start, Vec::new());
-        for part in self.skipped.iter().filter(|part| part.end > self.range.start && part.start < self.range.end) {
-            if at < part.start {
-                ranges.push(ByteRange::new(at, part.start));
+        self.voted_in(&[self.range])
+    }
+
+    /// The same of some parts: these without what is left out.
+    #[must_use]
+    pub fn voted_in(&self, parts: &[ByteRange]) -> Vec<ByteRange> {
+        let mut ranges = Vec::new();
+        for part in parts {
+            let mut at = part.start;
+            for skipped in self.skipped.iter().filter(|skipped| skipped.end > part.start && skipped.start < part.end) {
+                if at < skipped.start {
+                    ranges.push(ByteRange::new(at, skipped.start));
+                }
+                at = skipped.end.min(part.end);
             }
-            at = part.end.min(self.range.end);
-        }
-        if at < self.range.end {
-            ranges.push(ByteRange::new(at, self.range.end));
+            if at < part.end {
+                ranges.push(ByteRange::new(at, part.end));
+            }
         }
         ranges
     }

@@ -28,6 +28,19 @@ fn legs_keep_what_makes_them_legs() {
     }
 }
 
+/// A leg without its end was given another leg's superblock there, where a report listed it.
+#[test]
+fn a_report_does_not_bring_back_what_is_left_out() {
+    let lab = Lab::new();
+    let [zero, one] = [0, 1].map(|leg| bytes(&format!("md-1.0-leg{leg}")));
+    let members = files(&lab, &[zero[..zero.len() - 16384].to_vec(), one.clone(), one]);
+    lab.quorum_img(["check", "--report", "list.json"]).args(&members).exits(1);
+    let line = ["repair", "--in-place", "--skip-device-metadata", "--from", "list.json", "--max-damage", "100"];
+    lab.quorum_img(line).args(&members).output();
+    let (found, other) = (lab.bytes(&members[0]), lab.bytes(&members[1]));
+    assert!(found != other, "it has become the other leg");
+}
+
 /// A new image of legs is told about: it is one leg's copy.
 #[test]
 fn a_new_image_of_legs_is_told_about() {

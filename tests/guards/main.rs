@@ -9,6 +9,7 @@ mod device_metadata;
 mod empty_and_cuts;
 mod filler;
 mod newer;
+mod next;
 mod sizes;
 mod strangers;
 mod structure;

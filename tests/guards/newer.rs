@@ -111,3 +111,66 @@ fn times_of_two_file_systems_are_not_compared() {
     let run = check(&here, &members).exits(1);
     assert_eq!(warnings(&run.json()), "", "{run}");
 }
+
+/// A disk with an MBR of these parts: type, first sector, bytes.
+fn parted(parts: &[(u8, usize, &[u8])]) -> Vec<u8> {
+    let end = parts.iter().map(|(_, start, bytes)| start * 512 + bytes.len()).max().unwrap_or(512);
+    let mut disk = vec![0; end];
+    for (index, (kind, start, bytes)) in parts.iter().enumerate() {
+        let entry = 0x1be + index * 16;
+        disk[entry + 4] = *kind;
+        disk[entry + 8..entry + 12].copy_from_slice(&u32::try_from(*start).expect("a small disk").to_le_bytes());
+        let length = u32::try_from(bytes.len() / 512).expect("a small disk");
+        disk[entry + 12..entry + 16].copy_from_slice(&length.to_le_bytes());
+        disk[start * 512..start * 512 + bytes.len()].copy_from_slice(bytes);
+    }
+    disk[0x1b8..0x1bc].copy_from_slice(&[0x78, 0x56, 0x34, 0x12]);
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    disk
+}
+
+/// An untouched `/boot` told of all of the disk that no copy is newer: the rest, which nothing here can read (LVM, LUKS), went by no
+/// time at all.
+#[test]
+fn an_equal_boot_says_nothing_of_the_rest() {
+    let lab = Lab::new();
+    let boot = bytes("ext4-old");
+    let old = noise(3, 40 << 20);
+    let mut new = old.clone();
+    new[10 << 20..14 << 20].copy_from_slice(&noise(4, 4 << 20));
+    let start = 2048 + boot.len() / 512;
+    let disks = [&old, &old, &new].map(|rest| parted(&[(0x83, 2048, &boot), (0x8e, start, rest)]));
+    let members = files(&lab, &disks);
+    for (member, days) in members.iter().zip([5, 5, 2]) {
+        let time = std::time::SystemTime::now() - std::time::Duration::from_hours(24 * days);
+        std::fs::File::options().write(true).open(member).and_then(|file| file.set_modified(time)).expect("a time can be set");
+    }
+    stands_everywhere(&lab, &members, "newer", 2, "newer,stale");
+}
+
+/// One flipped bit in the newest copy's superblock, and neither its age nor its bitmaps had a say any more.
+#[test]
+fn a_rotten_superblock_does_not_make_a_copy_old() {
+    let lab = Lab::new();
+    let members = files(&lab, &[bytes("ext4-old"), bytes("ext4-old"), bytes("ext4-new")]);
+    lab.flip_bit(&members[2], 1024 + 0x2f0);
+    let run = check(&lab, &members).exits(2);
+    assert!(has(&run.json(), "newer", 2) || has(&run.json(), "zeros", 2), "{run}");
+    in_place(&lab, &members).exits(2);
+}
+
+/// A disk that had a file system of its own before it was parted: what is left of that is of one age everywhere, and calls all free.
+#[test]
+fn what_was_there_before_the_partitions_has_no_say() {
+    let lab = Lab::new();
+    let before = bytes("ext4-old");
+    let disks = ["ext4-old", "ext4-old", "ext4-new"].map(|name| {
+        let mut disk = parted(&[(0x83, 2048, &bytes(name))]);
+        disk[1024..1 << 20].copy_from_slice(&before[1024..1 << 20]);
+        disk
+    });
+    let members = files(&lab, &disks);
+    let run = check(&lab, &members).exits(2);
+    assert!(has(&run.json(), "newer", 2), "{run}");
+    in_place(&lab, &members).exits(2);
+}

@@ -72,3 +72,21 @@ fn a_flipped_bit_in_a_name_makes_no_stranger() {
         in_place(&lab, &members).args(["--max-damage", "100"]).exits(0);
     }
 }
+
+/// The only copy with data was called a stranger, and the blank ones were to go on without it.
+#[test]
+fn who_lost_its_name_makes_nobody_a_stranger() {
+    let lab = Lab::new();
+    let mut disk = bytes("ext4-disk-old");
+    disk[2 << 20..3 << 20].copy_from_slice(&noise(5, 1 << 20));
+    let mut wiped = disk.clone();
+    wiped[..3 << 20].fill(0);
+    for others in [wiped, vec![0; disk.len()]] {
+        let members = files(&lab, &[others.clone(), others, disk.clone()]);
+        let run = check(&lab, &members).exits(2);
+        assert!(!has(&run.json(), "stranger", 2), "{run}");
+        assert!(!guards(&run.json()).is_empty(), "{run}");
+        let people = lab.quorum_img(["check"]).args(&members).exits(2);
+        people.says("repair --trust '#2'").says_nothing_of("Whole as they stand: #0");
+    }
+}

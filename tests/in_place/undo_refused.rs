@@ -100,15 +100,15 @@ fn a_member_of_another_length_is_refused() {
         let was = modified(&set.members[0]);
         set.lab.set_length(&set.members[0], length);
         set_modified(&set.members[0], was);
+        if length < 256 * KIB {
+            // What was cut off by others nobody can bring back: with what the journal has, it would be a file that never was.
+            refuses(&set.lab, set.undo(), 3, &["disk-0.img", "lost"]);
+            refuses(&set.lab, set.undo().args(["--force", "changed"]), 3, &["disk-0.img", "lost"]);
+            continue;
+        }
         refuses(&set.lab, set.undo(), 3, &["disk-0.img", "changed"]);
         set.undo().args(["--force", "changed"]).exits(0);
-        // What was cut off by others nobody can bring back, save what the journal holds.
-        let found = set.lab.bytes(&set.members[0]);
-        if length >= 256 * KIB {
-            assert_eq!(found[..256 << 10], before[0]);
-        } else {
-            assert_eq!(found[10 * 512..12 * 512], before[0][10 * 512..12 * 512]);
-        }
+        assert_eq!(set.lab.bytes(&set.members[0])[..256 << 10], before[0]);
         assert_holds(&set.members[1], &before[1]);
         assert_holds(&set.members[2], &before[2]);
     }

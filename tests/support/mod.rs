@@ -21,6 +21,7 @@ pub mod disks;
 pub mod fuse;
 pub mod fuse_folder;
 pub mod fuse_server;
+mod lead_on;
 pub mod mounts;
 pub mod nbd_server;
 pub mod oracle;

@@ -9,7 +9,7 @@ use std::{
         fs::PermissionsExt,
         process::{CommandExt, ExitStatusExt},
     },
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -17,6 +17,8 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+use super::lead_on;
 
 /// Longest that a run may take unless it sets its own limit: a hang is a failure, not a wait.
 const TIME_LIMIT: Duration = Duration::from_mins(2);
@@ -142,11 +144,13 @@ impl Run {
     /// Starts it and leaves it running; it is killed when the [`Running`] goes out of scope.
     pub fn start(mut self) -> Running {
         let line = format!("{:?}", self.command);
+        let ours = self.command.get_program() == env!("CARGO_BIN_EXE_quorum-img");
+        let folder = self.command.get_current_dir().filter(|_| ours).map(Path::to_owned);
         self.command.stdout(self.stdout.map_or_else(Stdio::piped, Stdio::from)).stderr(Stdio::piped());
         let mut child = self.command.spawn().unwrap_or_else(|error| panic!("{line}: {error}"));
         let stdout = child.stdout.take().map(collect);
         let stderr = child.stderr.take().map(collect);
-        Running { child, line, stdout, stderr, deadline: Instant::now() + self.time_limit, time_limit: self.time_limit }
+        Running { child, line, folder, stdout, stderr, deadline: Instant::now() + self.time_limit, time_limit: self.time_limit }
     }
 }
 
@@ -162,6 +166,8 @@ fn collect(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> 
 pub struct Running {
     child: Child,
     line: String,
+    /// Where it runs, if it is quorum-img itself.
+    folder: Option<PathBuf>,
     stdout: Option<thread::JoinHandle<Vec<u8>>>,
     stderr: Option<thread::JoinHandle<Vec<u8>>>,
     deadline: Instant,
@@ -205,6 +211,9 @@ impl Running {
         let line = std::mem::take(&mut self.line);
         let output = Output { line, status, stdout, stderr };
         assert!(status.is_some(), "was not done after {:?}, and was killed\n{output}", self.time_limit);
+        if let Some(folder) = &self.folder {
+            lead_on::follow(folder, &output);
+        }
         output
     }
 }

@@ -122,7 +122,7 @@ impl Image for Qcow2Member {
         self.image.tables.forget(length);
     }
 
-    fn resized_by(&self) -> &'static str {
-        "qemu-img resize"
+    fn resized_by(&self, size: u64) -> Option<&'static str> {
+        size.is_multiple_of(SECTOR as u64).then_some("qemu-img resize")
     }
 }

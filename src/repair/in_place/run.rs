@@ -57,7 +57,8 @@ impl InPlace<'_> {
         warnings.extend(left.map(|(plan, member)| {
             let why = match member.image() {
                 Some(image) => {
-                    format!("the size of an image isn't changed in place: {} does that, repair -o makes a new one", image.resized_by())
+                    let resized = image.resized_by(self.poll.size).map_or_else(String::new, |program| format!("{program} does that, "));
+                    format!("the size of an image isn't changed in place: {resized}repair -o makes a new one")
                 }
                 None => "a sector before them is undecided, or it is a device".into(),
             };
@@ -176,7 +177,7 @@ impl InPlace<'_> {
     /// What is voted on.
     fn ranges(&self) -> Vec<ByteRange> {
         match &self.wish.earlier {
-            Some(earlier) => earlier.ranges().to_vec(),
+            Some(earlier) => self.poll.voted_in(earlier.ranges()),
             None => self.poll.ranges(),
         }
     }

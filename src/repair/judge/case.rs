@@ -209,7 +209,8 @@ impl Case<'_> {
     fn stranger(&self, member: usize) -> Option<Stand> {
         let outvoting = self.lost[member].outvoted_by;
         let ids = |who: usize| self.evidence.members.get(who).map_or(&[][..], |known| &known.ids);
-        let others: Vec<&[Id]> = members_of(outvoting).map(ids).collect();
+        // Who says nothing may have lost what said it.
+        let others: Vec<&[Id]> = members_of(outvoting).map(ids).filter(|ids| !ids.is_empty()).collect();
         if others.is_empty() || !are_strangers(ids(member), &others) {
             return None;
         }
@@ -219,12 +220,17 @@ impl Case<'_> {
             texts
         };
         let (own, theirs) = (texts(&mut ids(member).iter()), texts(&mut others.iter().copied().flatten()));
-        let shown =
-            |texts: &[String]| if texts.is_empty() { "nothing that says so".to_owned() } else { texts[..texts.len().min(3)].join(", ") };
+        let shown = |texts: &[String]| texts[..texts.len().min(3)].join(", ");
         let what =
             format!("it seems to be a copy of another disk: it holds {}, and those that outvote it hold {}", shown(&own), shown(&theirs));
         let evidence = Record::default().with("ids", own).with("others-ids", theirs);
-        Some(self.stand(Guard::Stranger, member, evidence, &what, &["leave it out: it belongs to another set of copies"]))
+        Some(self.stand(
+            Guard::Stranger,
+            member,
+            evidence,
+            &what,
+            &["leave out what belongs to another set of copies: it, or those that outvote it"],
+        ))
     }
 
     fn device_metadata(&self, member: usize) -> Option<Stand> {

@@ -129,7 +129,9 @@ impl Repair<'_> {
             let member = counted[index];
             (checked.outcome.failures[index].is_some(), member.dissenting + member.unreadable + member.absent + member.failed)
         };
-        let base = cloneable.iter().copied().min_by_key(|&index| flaws(index));
+        // What is left out of the vote comes from the first member, however the image is made.
+        let may_be = |&index: &usize| self.poll.skipped.is_empty() || index == 0;
+        let base = cloneable.iter().copied().filter(may_be).min_by_key(|&index| flaws(index));
         let undecided = checked.outcome.tally.undecided > 0;
         let base = base.filter(|_| checked.outcome.complete && !(undecided && self.wish.fill == Fill::Fail));
         let Some((base, (ranges, changes))) = base.and_then(|base| Some((base, checked.findings.changes_of(base)?))) else {

@@ -45,13 +45,7 @@ impl Undo<'_> {
                 return Err(UndoError::Other { member: target.name.clone(), what: "it is smaller".into() });
             }
             match refuse_other_length(target, identity, index, journal) {
-                Err(UndoError::Changed { member, what }) if self.force_changed => {
-                    // What it lost is nowhere: with what the journal has of it, it would be a file that never was.
-                    if length_of(target)? < identity.size {
-                        let what = format!("{what}; what it lost since isn't in the journal: bring a copy of it back first");
-                        return Err(UndoError::Other { member, what });
-                    }
-                }
+                Err(UndoError::Changed { .. }) if self.force_changed => {}
                 judged => judged?,
             }
             match recognise(target, identity, &touched[index]) {
@@ -337,7 +331,13 @@ fn refuse_other_length(target: &UndoTarget, identity: &Identity, index: usize, j
     }
     let what =
         format!("it has {now} bytes, and the repair left {}", if least == most { least.to_string() } else { format!("{least} to {most}") });
-    Err(UndoError::Changed { member: target.name.clone(), what })
+    let member = target.name.clone();
+    if now < least {
+        // With what the journal has of it, it would be a file that never was.
+        let what = format!("{what}; what it lost since isn't in the journal: bring a copy of it back first");
+        return Err(UndoError::Other { member, what });
+    }
+    Err(UndoError::Changed { member, what })
 }
 
 /// Bytes that the entry's member had before the repair.
