@@ -16,13 +16,12 @@ use super::{
 };
 use crate::{
     electorate::{Access, open_voters},
-    member::Structure,
     repair::{
         evidence_of,
         judge::{Forced, Weighing},
     },
     report::Look,
-    scan::{Limits, Question, Watch as _, Weighed, check, make_report},
+    scan::{Limits, Question, Watch as _, Weighed, check, make_report, structures},
 };
 
 /// Vote on every sector, write nothing, report
@@ -73,13 +72,12 @@ pub(super) fn run(args: &CheckArgs, given: &Given) -> Result<u8> {
     };
     let weighed = weighing.stands(&checked.outcome, &checked.findings).reported(Forced::NOTHING);
     let stopped = || control.stopped();
-    let structures =
-        members.iter().map(|member| if member.failure().is_none() { member.structure(&stopped) } else { Structure::default() });
-    let weighed = Weighed { structures: structures.collect(), ..weighed };
+    let weighed = Weighed { structures: structures(&members, &stopped), ..weighed };
     control.end();
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
     let mut report = make_report("check", &members, &question, &poll, checked, warnings, weighed);
     report.mark_guesses(&voters.guessed);
-    let look = Look { next: next::after(&report, &args.members, given), or: next::byte_for_byte(&report, &members) };
+    let look =
+        Look { next: next::after(&report, &args.members, given, &evidence.device_metadata()), or: next::byte_for_byte(&report, &members) };
     presenter.into_inner().expect("no panics").finish(report, &look)
 }

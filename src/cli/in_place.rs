@@ -87,7 +87,7 @@ pub(super) fn run(args: &RepairArgs, given: &Given) -> Result<u8> {
     if let Some(done) = &report.in_place {
         tell(args, done, &report, &members, wish.journal.as_ref());
     }
-    let look = Look { next: next::after(&report, &args.members, given), or: None };
+    let look = Look { next: next::after(&report, &args.members, given, &evidence.device_metadata()), or: None };
     presenter.into_inner().expect("no panics").finish(report, &look)
 }
 
@@ -102,7 +102,7 @@ fn refuse(args: &RepairArgs, given: &Given, voters: &Voters, question: &Question
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
     let mut report = refused_in_place(&members, question, poll, dry_run, warnings, &refusal);
     report.mark_guesses(&voters.guessed);
-    let look = Look { next: next::after(&report, &args.members, given), or: None };
+    let look = Look { next: next::after(&report, &args.members, given, &[]), or: None };
     Presenter::new(&args.show, &members)?.reading(args.from.as_deref()).finish(report, &look)
 }
 

@@ -29,7 +29,8 @@ pub(super) fn journal_path(args: &RepairArgs, files: &[&HostFile]) -> Result<Opt
     let path = if let Some(path) = &own.journal {
         path.clone()
     } else {
-        if files.len() < args.members.members.len() {
+        // One that is missing has no folder either; the others may.
+        if files.is_empty() || (files.len() < args.members.members.len() && !args.members.missing_ok) {
             if own.dry_run {
                 return Ok(None);
             }

@@ -91,7 +91,7 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path, given: &Given) -> Resul
         let what = format!("{}: not made, since {} {have} no winner", repair.output, sectors(repair.unfilled_sectors));
         complain(&format!("{what}\nhint: --pick says who is right in a range, --undecided what to write there"));
     }
-    let look = Look { next: next::after(&report, &args.members, given), or: None };
+    let look = Look { next: next::after(&report, &args.members, given, &evidence.device_metadata()), or: None };
     presenter.into_inner().expect("no panics").finish(report, &look)
 }
 
@@ -113,6 +113,6 @@ fn refuse(
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
     let mut report = refused_image(&members, question, poll, (output, args.target_format == TargetFormat::Qcow2), warnings, &refusal);
     report.mark_guesses(&voters.guessed);
-    let look = Look { next: next::after(&report, &args.members, given), or: None };
+    let look = Look { next: next::after(&report, &args.members, given, &[]), or: None };
     Presenter::new(&args.show, &members)?.reading(args.from.as_deref()).finish(report, &look)
 }

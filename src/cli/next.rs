@@ -14,15 +14,18 @@ use crate::{
     repair::JOURNAL_SUFFIX,
     report::{Divergence, GuardReport, Overall, Report, Status, sectors},
     sys::storage::Storage,
+    vote::ByteRange,
 };
 
 /// What to run after this; none where there is nothing to do, or nobody can know.
-pub(super) fn after(report: &Report, members: &MemberArgs, given: &Given) -> Option<String> {
+///
+/// `legs`: where the members' per-device metadata lies, in bytes.
+pub(super) fn after(report: &Report, members: &MemberArgs, given: &Given, legs: &[ByteRange]) -> Option<String> {
     let lead = match report.exit_code {
         _ if report.partial => Lead::rest(report)?,
         1 | 2 if report.repair.as_ref().is_none_or(|repair| !repair.written) => match Lead::past_guards(report) {
             Past::By(lead) => lead,
-            Past::Nothing => Lead::on(report, given)?,
+            Past::Nothing => Lead::on(report, given, legs)?,
             Past::Unknown => return None,
         },
         3 if way_of(report) == Way::Check => Lead::again(report)?,
@@ -104,12 +107,16 @@ impl Lead {
     }
 
     /// What mends it, with a person's decision where nobody won.
-    fn on(report: &Report, given: &Given) -> Option<Self> {
+    fn on(report: &Report, given: &Given, legs: &[ByteRange]) -> Option<Self> {
         let way = way_of(report);
         let way = if way == Way::Check { Way::NewImage } else { way };
         let undecided = report.verdict == Overall::Undecided;
         if way == Way::InPlace && !undecided {
             return None;
+        }
+        let of_leg = |one: &Divergence| legs.iter().any(|leg| leg.start < one.offset + one.length && one.offset < leg.end);
+        if undecided && !given.has("--skip-device-metadata") && report.divergences.divergences().any(|one| of_leg(&one)) {
+            return Some(Self::without_legs());
         }
         if undecided && let Some(again) = Self::again(report) {
             return Some(again);
@@ -149,6 +156,12 @@ impl Lead {
         Some(Self { dropped: vec!["--undecided"], more: strings(["--undecided", "marker"]), ..Self::to(way, comment) })
     }
 
+    /// The legs of an array compared but for what makes them legs.
+    fn without_legs() -> Self {
+        let lead = Self::to(Way::Check, "without what differs between legs by design");
+        Self { more: strings(["--skip-device-metadata"]), ..lead }
+    }
+
     /// Past the guards that stand.
     fn past_guards(report: &Report) -> Past {
         let standing = |guard: &&GuardReport| !guard.forced;
@@ -162,8 +175,7 @@ impl Lead {
             return Past::By(Self { without: strangers, dropped: vec!["--threshold"], ..lead });
         }
         if stands("device-metadata") {
-            let lead = Self::to(Way::Check, "without what differs between legs by design");
-            return Past::By(Self { more: strings(["--skip-device-metadata"]), ..lead });
+            return Past::By(Self::without_legs());
         }
         if let Some(member) = ["newer", "empty", "zeros"].iter().find_map(|word| of(word).first().copied()) {
             let lead = Self::to(Way::NewImage, format!("if #{member} is the one that is right"));

@@ -27,11 +27,16 @@ impl<'a> FreeSpace<'a> {
         Self { systems, members: pieces }
     }
 
-    /// Whether all of `range` (in bytes) is free by the bitmaps of all who hold the file system there; `member` must be one of them.
+    /// Whether all of `range` (in bytes) is free by the bitmaps of all who hold the file system there, and by those of `member`.
     #[must_use]
     pub fn has(&self, member: usize, range: ByteRange) -> bool {
         let system = self.systems.iter().find(|system| system.first().is_some_and(|(_, first)| first.range().and(range) == Some(range)));
-        let system = system.filter(|system| system.iter().any(|(index, _)| *index == member));
-        system.is_some_and(|system| system.iter().all(|(index, blocks)| blocks.are_free(&self.members[*index], range)))
+        system.is_some_and(|system| {
+            let own = system.iter().any(|(index, _)| *index == member);
+            // Whose superblock is damaged still has its bitmaps, where the others have theirs.
+            let (_, first) = &system[0];
+            let lent = || first.are_written(range) && self.members.get(member).is_some_and(|pieces| first.are_free(pieces, range));
+            (own || lent()) && system.iter().all(|(index, blocks)| blocks.are_free(&self.members[*index], range))
+        })
     }
 }

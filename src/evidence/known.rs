@@ -73,6 +73,10 @@ impl Known {
             .chain(known.table.iter().flat_map(|table| &table.partitions).map(|partition| partition.range))
             .collect();
         for (index, part) in parts.iter().copied().enumerate() {
+            // A table that names one place many times over would have it read as often.
+            if parts[..index].iter().any(|other| index > 0 && other.start == part.start) {
+                continue;
+            }
             let said = ask(disk, part.start, part.length());
             // A disk's own file system is left over from before it was parted, which takes the first sector alone.
             let left_over = |kind: &str| index == 0 && parts.len() > 1 && kind != "md";

@@ -28,7 +28,7 @@ pub struct Structure {
     /// What wastes room.
     pub notes: Vec<String>,
     /// The program that mends such things, and its arguments before the image's name.
-    pub mended_by: &'static str,
+    pub mended_by: String,
 }
 
 /// One copy that votes: who it is, how it is read, how it is rewritten. Nobody asks which kind it is: what a caller needs is a question
@@ -95,7 +95,7 @@ pub trait Member: Readable + Rewritable {
 
     /// Whether its size is given by what it lies on rather than by what was put there: a device's, an export's.
     fn has_foreign_size(&self) -> bool {
-        self.files().first().is_none_or(|file| file.is_device())
+        !self.is_encoded() && self.files().first().is_none_or(|file| file.is_device())
     }
 
     /// What is wrong with its structure though the guest's disk can be read, so that whoever runs a guest would not get far; and what is

@@ -146,7 +146,11 @@ fn shortcoming(reported: &Reported, members: usize, poll: &Poll) -> Option<Strin
         return Some(format!("leaves out {} divergences", reported.divergences_omitted));
     }
     if reported.sector_size != poll.sector || reported.size != poll.size {
-        return Some(format!("is of an image of {} bytes in sectors of {}", reported.size, reported.sector_size));
+        let (size, sector) = (reported.size, reported.sector_size);
+        return Some(format!(
+            "is of an image of {size} bytes in sectors of {sector}, and this is one of {} in sectors of {}",
+            poll.size, poll.sector
+        ));
     }
     // Every sector that isn't unanimous stands in the list: what doesn't would be taken from one member without a vote.
     let counted = reported.sectors.map(|sectors| sectors.decided.saturating_add(sectors.undecided));

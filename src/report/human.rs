@@ -90,6 +90,10 @@ fn headline(report: &Report) -> String {
     let fate = if report.guards.iter().any(|guard| !guard.forced) { "a person must decide" } else { "repairable" };
     let lengths = report.members.iter().filter(|member| member.surplus_bytes > 0).count();
     match (decided, undecided) {
+        (0, 0) if lengths > 0 && report.exit_code == 0 => {
+            let longer = if lengths == 1 { "1 is longer".to_owned() } else { format!("{lengths} are longer") };
+            format!("{so_far}All {} members agree: {} of {bytes}; {longer}, which is no matter here.", report.members.len(), sectors(total))
+        }
         (0, 0) if lengths > 0 => {
             let verb = if lengths == 1 { "is" } else { "are" };
             let part = if report.range.is_some() { "in the part of " } else { "up to " };
@@ -169,7 +173,10 @@ fn structures(report: &Report) -> Vec<String> {
             lines.push(format!("{}: its guest's disk can be read, and its metadata is damaged: {error}.", name_of(member)));
         }
         if !member.structure_errors.is_empty() {
-            lines.push(format!("  {} {} mends what can be mended; repair -o makes a new image.", member.mended_by, member.shell_name));
+            lines.push(format!(
+                "  repair -o makes a new image of what the members agree on; {} mends what can be mended.",
+                member.mended_by
+            ));
         }
         lines.extend(member.structure_notes.iter().map(|note| format!("{}: {note}.", name_of(member))));
     }

@@ -200,9 +200,9 @@ pub struct MemberReport {
     /// What is only untidy in them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub structure_notes: Vec<String>,
-    /// The program that mends them, and its arguments before the image's name.
+    /// The command that mends them, as a shell reads it.
     #[serde(skip)]
-    pub mended_by: &'static str,
+    pub mended_by: String,
     /// Divergences in which it dissents, for people.
     #[serde(skip)]
     pub dissents: u64,

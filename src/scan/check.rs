@@ -94,6 +94,12 @@ fn told(error: ImageError) -> ImageErrorReport {
     }
 }
 
+/// What the books of each member's image come to; of one that failed nothing can be told.
+#[must_use]
+pub fn structures(members: &[&dyn Member], stopped: &dyn Fn() -> bool) -> Vec<Structure> {
+    members.iter().map(|member| if member.failure().is_none() { member.structure(stopped) } else { Structure::default() }).collect()
+}
+
 /// What a member is reported by.
 struct Scene<'a> {
     question: &'a Question,
@@ -120,6 +126,8 @@ impl Scene<'_> {
         let unsound = !structure.errors.is_empty();
         let unsettled = tally.undecided > 0 || length_differs || changed || !outcome.complete || self.doubted || unsound;
         let (image_errors, image_errors_omitted) = member.image_errors();
+        // Behind a `--size` that the user gave nobody looked.
+        let all_of_it = poll.range.length() == poll.size && (question.size.is_none() || member.size() <= poll.size);
         MemberReport {
             index,
             name: member.name().to_string(),
@@ -131,7 +139,7 @@ impl Scene<'_> {
             modified: member.modified().and_then(rfc3339),
             read_from: if member.reads_medium() { "medium" } else { "cache" },
             status: status(error.is_some(), flaws > 0 || (length_differs && !fifo) || tally.undecided > 0 || unsound),
-            whole: error.is_none() && flaws == 0 && !unsettled && !fifo && poll.range.length() == poll.size,
+            whole: error.is_none() && flaws == 0 && !unsettled && !fifo && all_of_it,
             dissenting_sectors: counted.dissenting,
             unreadable_sectors: counted.unreadable,
             filler_sectors: counted.filler,

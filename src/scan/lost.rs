@@ -25,7 +25,7 @@ pub struct Lost {
     pub newer_by_contents: u64,
     /// The same by its file's time, whatever it looks like.
     pub newer_by_time: u64,
-    /// Bytes in pieces of 512 that zeros outvote, that aren't a few bits, that no file system which all share calls free, and in which it
+    /// Bytes in pieces of 512 that zeros outvote, that aren't a few bits or all ones, that no file system which all share calls free, and in which it
     /// isn't older than those who outvote it.
     pub zeroed_in_use: u64,
     /// Who outvoted it anywhere, and who did with zeros: as masks.
@@ -86,7 +86,7 @@ pub(super) fn count(lost: &mut [Lost], range: ByteRange, vote: &Vote, rule: Rule
 /// Content that a sector loses, in bytes.
 struct Gone {
     all: u64,
-    /// Without what is only a few bits in an empty piece: rot, and no content.
+    /// Without what is only a few bits in an empty piece, or all ones: rot, or erased, and no content.
     no_flips: u64,
 }
 
@@ -98,7 +98,9 @@ fn content_lost(offset: u64, bytes: &[u8], won: &[u8], is_free: &dyn Fn(ByteRang
         let length = piece.len() as u64;
         if piece != won && !is_zero(piece) && !is_free(ByteRange::new(at, at + length)) {
             gone.all += length;
-            gone.no_flips += if has_few_flips(piece, won) { 0 } else { length };
+            // A new disk of another make is full of ones.
+            let ones = piece.iter().all(|&byte| byte == 0xff);
+            gone.no_flips += if ones || has_few_flips(piece, won) { 0 } else { length };
         }
     }
     gone

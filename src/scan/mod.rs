@@ -24,7 +24,7 @@ mod worker;
 #[cfg(test)]
 mod oracle;
 
-pub use check::{Checked, Listener, Weighed, check, make_report, newer_warnings};
+pub use check::{Checked, Listener, Weighed, check, make_report, newer_warnings, structures};
 pub use findings::{Findings, Limits};
 pub use job::{Job, Outcome, Output, ScanError, Watch, sizes, workers};
 pub use lost::Lost;

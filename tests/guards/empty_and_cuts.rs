@@ -1,7 +1,7 @@
 //! Copies without anything, and what lies behind the end that was voted for.
 
 use super::{
-    check, files, guards, has, in_place, new_image, passes, stands_everywhere,
+    check, files, guards, has, in_place, new_image, parted, passes, stands_everywhere,
     support::{Lab, noise, sectors},
 };
 
@@ -71,4 +71,30 @@ fn zeros_behind_the_end_are_cut() {
     lab.damage(&members[0], sectors(9..10));
     in_place(&lab, &members).arg("--truncate").exits(0);
     assert!(members.iter().all(|member| lab.bytes(member) == disk));
+}
+
+/// A copy on a larger disk was given another partition; the vote took the table from the others, and nobody could reach it any more.
+#[test]
+fn a_partition_behind_the_end_stays_in_reach() {
+    let lab = Lab::new();
+    let [first, second] = [1, 2].map(|seed| noise(seed, 1 << 20));
+    let one = parted(&[(0x83, 2048, &first)]);
+    let two = parted(&[(0x83, 2048, &first), (0x83, 4096, &second)]);
+    let members = files(&lab, &[one.clone(), one, two]);
+    let before = lab.state();
+    for line in [&["--dry-run"][..], &[]] {
+        let run = in_place(&lab, &members).args(line).exits(2);
+        assert!(has(&run.json(), "cuts", 2), "{run}");
+        run.complains("out of reach");
+        assert_eq!(lab.state(), before);
+    }
+    in_place(&lab, &members).args(["--force", "cuts"]).exits(1);
+
+    // What lies behind the end of a larger device, of which no table knows, is in nobody's way.
+    let lab = Lab::new();
+    let mut longer = noise(3, 1 << 20);
+    longer.extend(noise(4, 65536));
+    let members = files(&lab, &[noise(3, 1 << 20), noise(3, 1 << 20), longer]);
+    lab.damage(&members[2], sectors(7..8));
+    in_place(&lab, &members).exits(1);
 }

@@ -77,6 +77,23 @@ fn passes(lab: &Lab, members: &[PathBuf]) -> Output {
     in_place(lab, members).exits(0)
 }
 
+/// A disk with an MBR of these parts: type, first sector, bytes.
+fn parted(parts: &[(u8, usize, &[u8])]) -> Vec<u8> {
+    let end = parts.iter().map(|(_, start, bytes)| start * 512 + bytes.len()).max().unwrap_or(512);
+    let mut disk = vec![0; end];
+    for (index, (kind, start, bytes)) in parts.iter().enumerate() {
+        let entry = 0x1be + index * 16;
+        disk[entry + 4] = *kind;
+        disk[entry + 8..entry + 12].copy_from_slice(&u32::try_from(*start).expect("a small disk").to_le_bytes());
+        let length = u32::try_from(bytes.len() / 512).expect("a small disk");
+        disk[entry + 12..entry + 16].copy_from_slice(&length.to_le_bytes());
+        disk[start * 512..start * 512 + bytes.len()].copy_from_slice(bytes);
+    }
+    disk[0x1b8..0x1bc].copy_from_slice(&[0x78, 0x56, 0x34, 0x12]);
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    disk
+}
+
 fn copy(from: &Path, to: &Path) {
     std::fs::copy(from, to).expect("it can be copied");
 }

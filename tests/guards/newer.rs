@@ -1,7 +1,7 @@
 //! The only copy that is up to date.
 
 use super::{
-    check, files, guards, has, in_place, passes, stands_everywhere,
+    check, files, guards, has, in_place, parted, passes, stands_everywhere,
     support::{Lab, disks::bytes, is_root, noise, report::warnings},
 };
 
@@ -110,23 +110,6 @@ fn times_of_two_file_systems_are_not_compared() {
     std::fs::File::options().write(true).open(&members[2]).and_then(|file| file.set_modified(late)).expect("a time");
     let run = check(&here, &members).exits(1);
     assert_eq!(warnings(&run.json()), "", "{run}");
-}
-
-/// A disk with an MBR of these parts: type, first sector, bytes.
-fn parted(parts: &[(u8, usize, &[u8])]) -> Vec<u8> {
-    let end = parts.iter().map(|(_, start, bytes)| start * 512 + bytes.len()).max().unwrap_or(512);
-    let mut disk = vec![0; end];
-    for (index, (kind, start, bytes)) in parts.iter().enumerate() {
-        let entry = 0x1be + index * 16;
-        disk[entry + 4] = *kind;
-        disk[entry + 8..entry + 12].copy_from_slice(&u32::try_from(*start).expect("a small disk").to_le_bytes());
-        let length = u32::try_from(bytes.len() / 512).expect("a small disk");
-        disk[entry + 12..entry + 16].copy_from_slice(&length.to_le_bytes());
-        disk[start * 512..start * 512 + bytes.len()].copy_from_slice(bytes);
-    }
-    disk[0x1b8..0x1bc].copy_from_slice(&[0x78, 0x56, 0x34, 0x12]);
-    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
-    disk
 }
 
 /// An untouched `/boot` told of all of the disk that no copy is newer: the rest, which nothing here can read (LVM, LUKS), went by no

@@ -5,7 +5,7 @@ use std::fs;
 
 use super::{
     files,
-    support::{KIB, Lab, MIB, needs, noise, sectors},
+    support::{KIB, Lab, MIB, disks::bytes, needs, noise, sectors},
 };
 
 /// The line that begins with `next:`.
@@ -37,6 +37,26 @@ fn a_second_decision_keeps_the_first() {
     assert!(line.contains("--pick '0x1000:512=#0'") && line.contains("--pick 0x5000:512='#0'") && line.contains("-o new.img"), "{run}");
     let run = lab.quorum_img(["repair", "--in-place", "--dry-run"]).args(&members).exits(2);
     assert!(next(&run.stdout()).starts_with("quorum-img repair --in-place --dry-run --pick 0x1000:512='#0'"), "{run}");
+}
+
+/// Two healthy legs of an array looked damaged, and one of them was to be picked.
+#[test]
+fn legs_are_compared_without_what_makes_them_legs() {
+    let lab = Lab::new();
+    let members = files(&lab, &[0, 1].map(|leg| bytes(&format!("md-1.2-leg{leg}"))));
+    let run = lab.quorum_img(["check"]).args(&members).exits(2);
+    assert!(next(&run.stdout()).starts_with("quorum-img check --skip-device-metadata"), "{run}");
+}
+
+/// A replacement disk that came full of ones was taken for the only one with data.
+#[test]
+fn a_disk_of_ones_is_empty() {
+    let lab = Lab::new();
+    let disk = bytes("ext4-disk-old");
+    let members = files(&lab, &[disk.clone(), disk.clone(), vec![0xff; disk.len()]]);
+    let run = lab.quorum_img(["check"]).args(&members).exits(2);
+    run.says("Whole as they stand: #0");
+    assert!(next(&run.stdout()).starts_with("quorum-img repair -o fixed.img"), "{run}");
 }
 
 /// Options of the output and of reading were dropped.

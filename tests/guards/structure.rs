@@ -46,7 +46,7 @@ fn an_image_that_qemu_does_not_open_is_not_whole() {
         let member = &run.json()["members"][2];
         assert_eq!((&member["whole"], &member["status"]), (&false.into(), &"divergent".into()), "{what}\n{run}");
         assert!(member["structure-errors"].as_array().is_some_and(|errors| !errors.is_empty()), "{what}\n{run}");
-        lab.quorum_img(["check"]).args(&members).exits(1).says("qemu-img check -r all -f qcow2 qcow2:c.qcow2");
+        lab.quorum_img(["check"]).args(&members).exits(1).says("qemu-img check -r all -f qcow2 c.qcow2");
     }
 }
 
@@ -64,4 +64,30 @@ fn leaks_are_notes() {
     let run = check(&lab, &members).exits(0);
     assert_eq!(run.json()["members"][2]["whole"], true, "{run}");
     assert!(run.json()["members"][2]["structure-notes"][0].as_str().is_some_and(|note| note.contains("leaked")), "{run}");
+}
+
+/// An image whose books free what it uses was called whole by everything that writes, with code 0.
+#[test]
+fn what_writes_calls_no_unsound_image_whole() {
+    if !needs("qemu-img") {
+        return;
+    }
+    let lab = Lab::new();
+    let members: Vec<String> = ["a.qcow2", "b.qcow2", "c.qcow2"].map(str::to_owned).to_vec();
+    lab.file("disk.raw", noise(1, 1 << 20));
+    lab.program("qemu-img").args(["convert", "-O", "qcow2", "disk.raw", "c.qcow2"]).exits(0);
+    for copy in &members[..2] {
+        std::fs::copy(lab.path("c.qcow2"), lab.path(copy)).expect("it can be copied");
+    }
+    let number = |at: u64| u64::from_be_bytes(lab.read(&lab.path("c.qcow2"), at..at + 8).try_into().expect("eight bytes"));
+    let block = number(number(48));
+    lab.write(&lab.path("c.qcow2"), block + 2 * 10, &[0; 6]);
+    lab.quorum_img(["check", "-f", "qcow2"]).args(&members).exits(1).says("refcount is 0");
+    for line in [&["repair", "--in-place", "-f", "qcow2"][..], &["repair", "--in-place", "--dry-run", "-f", "qcow2"]] {
+        let run = lab.quorum_img(line).args(["--output", "json"]).args(&members).exits(1).json();
+        assert_eq!(run["members"][2]["whole"], false, "{run}");
+        assert_eq!(run["members"][0]["whole"], true, "{run}");
+    }
+    let run = lab.quorum_img(["repair", "-o", "new.img", "-f", "qcow2", "--output", "json"]).args(&members).exits(0).json();
+    assert_eq!(run["members"][2]["whole"], false, "{run}");
 }

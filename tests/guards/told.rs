@@ -21,6 +21,17 @@ fn a_tie_does_not_say_that_none_is_whole() {
     lab.quorum_img(["check"]).args(&members).exits(1).says("No member is whole");
 }
 
+/// The journal's place was said to be missing where a member was.
+#[test]
+fn a_missing_member_needs_no_place_for_the_journal() {
+    let lab = Lab::new();
+    let members = files(&lab, &vec![noise(1, 1 << 20); 4]);
+    lab.damage(&members[1], sectors(7..8));
+    let line = ["repair", "--in-place", "--missing-ok", "gone.img"];
+    lab.quorum_img(line).args(&members).output();
+    lab.assert_same_bytes(&members[0], &members[1]);
+}
+
 /// Images of other programs were compared as disks of their own, and nobody said how they can vote.
 #[test]
 fn formats_of_other_programs_are_known() {

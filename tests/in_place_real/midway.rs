@@ -7,7 +7,7 @@ use super::{
     fuse_medium::{BLOCK, Media, Medium},
     locks::{EXCLUSIVE, bytes_locked},
     repair, state,
-    support::{Lab, Output, Run, Running, noise},
+    support::{Lab, Output, Run, Running, disks::bytes, noise},
     undo, wait_until,
 };
 
@@ -24,13 +24,18 @@ pub struct Midway {
 
 impl Midway {
     pub fn new() -> Option<Self> {
-        let lab = Lab::new();
         let original = noise(9, 1 << 18);
         let mut before = [original.clone(), original.clone(), original.clone()];
         for block in 2..62 {
             before[1][block * BLOCK as usize + 512..][..512].fill(0x22);
         }
         before[2][512..1024].fill(0x33);
+        Self::of(original, before)
+    }
+
+    /// Of members that become `original`.
+    pub fn of(original: Vec<u8>, before: [Vec<u8>; 3]) -> Option<Self> {
+        let lab = Lab::new();
         let media = Media::new(lab.folder(), [0, 1, 2].map(|index| (NAMES[index], Medium::new(before[index].clone()))))?;
         Some(Self { media, lab, original, before })
     }
@@ -78,6 +83,23 @@ impl Midway {
         for (name, before) in NAMES.iter().zip(&self.before) {
             assert_equal(name, &self.media.bytes(name), before, run);
         }
+    }
+}
+
+/// A stale XFS, half of it brought up to date: its log was as new as the others' by then, and what it had lost was taken for the last
+/// copy of something.
+#[test]
+fn what_was_judged_is_not_judged_again_half_written() {
+    let [mut old, new] = ["xfs-old", "xfs-new"].map(bytes);
+    let end = new.len() - (1 << 20);
+    assert!(new[end..end + (256 << 10)].iter().all(|&byte| byte == 0), "a place that is free");
+    old[end..end + (256 << 10)].copy_from_slice(&noise(8, 256 << 10));
+    for writes in [0, 3, 5] {
+        let Some(set) = Midway::of(new.clone(), [new.clone(), old.clone(), new.clone()]) else { return };
+        drop(set.stopped_at(set.repair(), writes));
+        set.at_full_speed();
+        let run = set.repair().exits(0);
+        set.assert_repaired(&run);
     }
 }
 

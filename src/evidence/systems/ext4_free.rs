@@ -33,8 +33,8 @@ pub struct FreeBlocks {
     uuid: [u8; 16],
 }
 
-/// Groups whose descriptors are read: 128 TiB in blocks of 4 KiB.
-const GROUPS_MAX: u64 = 1 << 20;
+/// Groups whose descriptors are read: 16 TiB in blocks of 4 KiB. What is known of them takes 80 bytes each.
+const GROUPS_MAX: u64 = 1 << 17;
 
 impl FreeBlocks {
     /// Reads where the bitmaps of the file system at `start` bytes are.
@@ -49,7 +49,8 @@ impl FreeBlocks {
         let (first_block, blocks_per_group) = (u64::from(le32(bytes, 0x14)), u64::from(le32(bytes, 0x20)));
         let groups = blocks.checked_sub(first_block)?.div_ceil(Some(blocks_per_group).filter(|&count| count > 0)?);
         let descriptor_bytes = if wide { u64::from(le16(bytes, 0xfe)).max(32) } else { 32 };
-        if groups > GROUPS_MAX || descriptor_bytes > 1024 || blocks_per_group > system.block_bytes * 8 {
+        let fits = blocks.checked_mul(system.block_bytes)? <= from.length().checked_sub(start)?;
+        if !fits || groups > GROUPS_MAX || descriptor_bytes > 64 || blocks_per_group > system.block_bytes * 8 {
             return None;
         }
         // They follow the superblock's block.
@@ -90,6 +91,16 @@ impl FreeBlocks {
     #[must_use]
     pub fn range(&self) -> ByteRange {
         ByteRange::new(self.start, self.start.saturating_add(self.blocks.saturating_mul(self.block_bytes)))
+    }
+
+    /// Whether the bitmaps of all that shares a byte with `range` were written: what they say is said in so many bits.
+    #[must_use]
+    pub fn are_written(&self, range: ByteRange) -> bool {
+        let Some(inside) = range.and(self.range()).filter(|inside| !inside.is_empty()) else { return false };
+        let group =
+            |at: u64| ((at - self.start) / self.block_bytes).checked_sub(self.first_block).map(|block| block / self.blocks_per_group);
+        let (Some(first), Some(last)) = (group(inside.start), group(inside.end - 1)) else { return false };
+        (first..=last).all(|group| self.bitmaps.get(group as usize).is_some_and(Option::is_some))
     }
 
     /// Whether all blocks that share a byte with `range` are free, by the bitmaps as `from` holds them.

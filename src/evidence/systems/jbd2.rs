@@ -104,24 +104,31 @@ pub(super) fn last_commit(block_bytes: usize, read: &dyn Fn(u32) -> Option<Vec<u
     // What was played back says no more than this.
     let mut last = Commit { sequence: superblock.sequence.wrapping_sub(1), seconds: None };
     let (mut at, mut sequence) = (superblock.start, superblock.sequence);
+    // A log that goes round once has been read: more is a circle that somebody made.
+    let (mut passed, length) = (0, u64::from(superblock.end - superblock.first));
     for _ in 0..if superblock.start == 0 { 0 } else { STEPS_MAX } {
+        if passed > length {
+            break;
+        }
         let Some(block) = read(at) else { break };
         if be32(&block, 0) != MAGIC || be32(&block, 8) != sequence {
             break;
         }
-        at = match be32(&block, 4) {
+        let blocks = match be32(&block, 4) {
             DESCRIPTOR => match superblock.described(&block) {
-                Some(count) => superblock.ahead(at, 1 + count),
+                Some(count) => 1 + count,
                 None => break,
             },
-            REVOKE => superblock.ahead(at, 1),
+            REVOKE => 1,
             COMMIT if superblock.holds(&block) => {
                 last = Commit { sequence, seconds: i64::try_from(be64(&block, 0x30)).ok() };
                 sequence = sequence.wrapping_add(1);
-                superblock.ahead(at, 1)
+                1
             }
             _ => break,
         };
+        passed += u64::from(blocks);
+        at = superblock.ahead(at, blocks);
     }
     Some(last)
 }

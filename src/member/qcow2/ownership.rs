@@ -36,7 +36,7 @@ impl Qcow2Member {
         match entry::part(l2_entry, bitmap, offset % cluster_bytes / unit, guest, layout) {
             Part::Stored { cluster } if l2_entry & COPIED != 0 => match self.count(cluster / cluster_bytes)? {
                 1 => Ok((Some(cluster + offset % cluster_bytes), end)),
-                count => Err(format!("the cluster at {cluster:#x} is said to be used once, and {count} times").into()),
+                count => Err(format!("the cluster at {cluster:#x} is said to have one user, and its refcount is {count}").into()),
             },
             Part::Bad(flaw) => Err(flaw.into()),
             _ => not_owned,

@@ -163,7 +163,7 @@ impl Qcow2Member {
             let count = self.count(cluster)?;
             if u64::from(uses) > count {
                 let at = cluster * header.cluster_bytes();
-                return Err(format!("the cluster at {at:#x} is used {uses} times, and counted {count} times").into());
+                return Err(format!("the cluster at {at:#x} is in use {uses} times, and its refcount is {count}").into());
             }
         }
         Ok(())
@@ -199,7 +199,7 @@ impl Qcow2Member {
                 }
                 // One that is said to be used once is counted once, then; and if it is met twice, more often than counted.
                 if active && (entry & COPIED != 0) != (self.count(cluster)? == 1) {
-                    return Err(not_as_said(told(active, entry), "an L2 table", table));
+                    return Err(not_as_said(told(active, entry), "an L2 table", table, self.count(table / self.header().cluster_bytes())?));
                 }
                 mentions.push((cluster as u32, 1 | if active { OF_ACTIVE } else { 0 }));
                 if mentions.len() == MENTIONS_MAX {
@@ -275,16 +275,20 @@ impl Qcow2Member {
                 Use::Told(once) => (once && *count > 1) || once != (self.count(cluster)? == 1),
             };
             if wrong {
-                return Err(not_as_said(uses, what, at));
+                return Err(not_as_said(uses, what, at, self.count(cluster)?));
             }
         }
         Ok(())
     }
 }
 
-fn not_as_said(uses: Use, what: &str, at: u64) -> Unsound {
-    let said = if uses == Use::Told(false) { "more than once" } else { "once" };
-    format!("{what} at {at:#x} is said to be used {said}, and isn't").into()
+fn not_as_said(uses: Use, what: &str, at: u64, refcount: u64) -> Unsound {
+    match (uses, refcount) {
+        (Use::Only | Use::Told(true), 1) => format!("{what} at {at:#x} is in use more than once, and its refcount is 1").into(),
+        (Use::Only, _) => format!("{what} at {at:#x} is in use once, and its refcount is {refcount}").into(),
+        (Use::Told(false), _) => format!("{what} at {at:#x} is said to have several users, and its refcount is {refcount}").into(),
+        _ => format!("{what} at {at:#x} is said to have one user, and its refcount is {refcount}").into(),
+    }
 }
 
 /// Adds the mentions to the tables: each of them once, in the order of the file.

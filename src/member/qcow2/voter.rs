@@ -1,6 +1,6 @@
 //! A qcow2 image as a member.
 
-use std::time::SystemTime;
+use std::{path::Path, time::SystemTime};
 
 use super::{
     damages::Damages,
@@ -227,7 +227,11 @@ impl Member for Qcow2Member {
 
     fn structure(&self, stopped: &dyn Fn() -> bool) -> Structure {
         let header = self.header();
-        let mut found = Structure { errors: header.flaws.clone(), mended_by: "qemu-img check -r all -f qcow2", ..Structure::default() };
+        let path = self.image.file.host().path();
+        // What stands before a colon is a protocol to QEMU.
+        let path = if path.to_string_lossy().contains(':') && path.is_relative() { Path::new(".").join(path) } else { path.to_owned() };
+        let mended_by = format!("qemu-img check -r all -f qcow2 {}", MemberName::from(path.as_path()).quoted());
+        let mut found = Structure { errors: header.flaws.clone(), mended_by, ..Structure::default() };
         if header.corrupt {
             found.errors.push("its corrupt bit is set: QEMU opens it for reading only".into());
         }

@@ -11,6 +11,7 @@ use super::{
     wish::{InPlace, Proposal},
 };
 use crate::{
+    evidence::Known,
     member::{Image, Readable},
     repair::{
         Earlier, RepairError,
@@ -18,7 +19,7 @@ use crate::{
         judge::{Guard, Judge, Stand, Stands, Way, Weighing},
     },
     report::{InPlaceReport, Picked, Report, Span},
-    scan::{Checked, Findings, Job, Limits, Listener, Outcome, make_report, scan},
+    scan::{Checked, Findings, Job, Limits, Listener, Outcome, Weighed, make_report, scan, structures},
     sys::storage::{PAGE_BYTES, Storage},
     vote::{ByteRange, Fill},
 };
@@ -65,8 +66,10 @@ impl InPlace<'_> {
             format!("{}: {} bytes that it lacks at its end can't be added: {why}", member.name(), plan.left_bytes)
         }));
         let failed = checked.outcome.failures.iter().any(Option::is_some);
-        let stands = self.stands(&checked, &plan);
-        let weighed = stands.reported(self.wish.forced);
+        let stands = self.stands(&checked, &plan, begun);
+        let structures = structures(self.members, &|| self.watch.stopped());
+        let unsound = structures.iter().any(|structure| !structure.errors.is_empty());
+        let weighed = Weighed { structures, ..stands.reported(self.wish.forced) };
         let mut report = make_report("repair", self.members, self.question, self.poll, checked, warnings, weighed);
         if self.wish.earlier.is_some() {
             report.range = None;
@@ -119,7 +122,8 @@ impl InPlace<'_> {
                 code = if self.watch.stopped() { 130 } else { code.max(1) };
             }
         }
-        report.exit_code = code;
+        // An image that a guest could not go on with isn't mended by what its sectors say.
+        report.exit_code = if unsound { code.max(1) } else { code };
         report.in_place = Some(section);
         Ok(report)
     }
@@ -182,10 +186,19 @@ impl InPlace<'_> {
         }
     }
 
-    /// The guards that stand before what the plan would do.
-    fn stands(&self, checked: &Checked, plan: &Plan) -> Stands {
+    /// Members, as a mask, whose partition table names what lies behind the voted end: with the others' table it would be out of reach.
+    fn reaching_out(&self) -> u64 {
+        let reaches = |known: &Known| known.table.iter().flat_map(|table| &table.partitions).any(|it| it.range.end > self.poll.size);
+        let members = self.evidence.members.iter().enumerate().filter(|(_, known)| self.question.trust.is_none() && reaches(known));
+        members.fold(0, |mask, (index, _)| mask | 1 << index)
+    }
+
+    /// The guards that stand before what the plan would do. Of members (a mask) that an earlier session has begun to write to they were
+    /// asked then: half written, such a member looks like nothing that it ever was.
+    fn stands(&self, checked: &Checked, plan: &Plan, begun: u64) -> Stands {
         let those = |which: &dyn Fn(&MemberPlan) -> bool| {
-            plan.members.iter().enumerate().filter(|(_, member)| which(member)).fold(0, |mask, (index, _)| mask | 1 << index)
+            let members = plan.members.iter().enumerate().filter(|(index, _)| begun >> index & 1 == 0);
+            members.filter(|(_, member)| which(member)).fold(0, |mask, (index, _)| mask | 1 << index)
         };
         let weighing = Weighing {
             members: self.members,
@@ -194,7 +207,7 @@ impl InPlace<'_> {
             evidence: self.evidence,
             ranges: &self.ranges(),
             losers: those(&|member| member.written),
-            cut: those(&|member| member.truncate_to.is_some()),
+            cut: those(&|member| member.truncate_to.is_some()) | (those(&|member| member.written) & self.reaching_out()),
             max_damage: self.wish.max_damage,
             dependent: &self.wish.dependent,
             content: self.wish.earlier.as_ref().map_or(&[], Earlier::content),

@@ -178,7 +178,9 @@ impl Case<'_> {
         let offset = self.cut[member]?;
         let (size, own) = (self.size, self.sizes[member]);
         let evidence = Record::default().with("offset", offset).with("size", size).with("member-size", own);
-        let what = format!("holds data behind the voted end, at offset {offset:#x}; at {size} bytes it would be cut off (it has {own})");
+        let what = format!(
+            "holds data behind the voted end, at offset {offset:#x}; at {size} bytes it would be cut off, or be out of reach (it has {own})"
+        );
         Some(self.stand(Guard::Cuts, member, evidence, &what, &["say which size is right with --size BYTES"]))
     }
 

@@ -11,7 +11,7 @@ use crate::{
         refused::refused_report,
     },
     report::{Picked, RepairReport, Report, Span, sectors},
-    scan::{Checked, Poll, Question, make_report},
+    scan::{Checked, Poll, Question, Weighed, make_report, structures},
     vote::{ByteRange, Fill},
 };
 
@@ -179,7 +179,8 @@ impl Repair<'_> {
         let proven = section.sha256.is_some();
         let stopped = self.watch.stopped();
         let refused = written.refused.as_ref().map(RepairError::exit_code);
-        let weighed = written.stands.reported(self.wish.forced);
+        let structures = structures(self.members, &|| stopped);
+        let weighed = Weighed { structures, ..written.stands.reported(self.wish.forced) };
         let mut report = make_report("repair", self.members, self.question, &self.poll, written.checked, warnings, weighed);
         let settled = if undecided > 0 || section.unfilled_sectors > 0 { 2 } else { 0 };
         report.exit_code = match report.exit_code {
