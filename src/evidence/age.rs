@@ -44,7 +44,8 @@ impl Age {
             _ => format!("{counter} events"),
         });
         let written = self.seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-        let written = written.map(|time| format!("last written {time} by its guest's clock"));
+        let whose = if kind == "md" { "" } else { " by its guest's clock" };
+        let written = written.map(|time| format!("last written {time}{whose}"));
         let parts: Vec<String> = counted.into_iter().chain(written).collect();
         format!("{kind} {}", parts.join(", "))
     }

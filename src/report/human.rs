@@ -87,7 +87,7 @@ fn headline(report: &Report) -> String {
         Some(member) => format!("member #{member}, which is trusted,"),
         None => "the vote".into(),
     };
-    let fate = if report.guards.iter().any(|guard| !guard.forced) { "a person must decide" } else { "repairable" };
+    let fate = if report.guards.iter().any(|guard| !guard.forced && stands(report, guard)) { "a person must decide" } else { "repairable" };
     let lengths = report.members.iter().filter(|member| member.surplus_bytes > 0).count();
     match (decided, undecided) {
         (0, 0) if lengths > 0 && report.exit_code == 0 => {
@@ -145,21 +145,25 @@ fn details(report: &Report) -> Vec<String> {
     lines
 }
 
+/// Whether a guard stands before what is wanted; before a check, anything.
+fn stands(report: &Report, guard: &GuardReport) -> bool {
+    match (report.command, &report.in_place) {
+        ("check", _) => true,
+        (_, Some(_)) => guard.in_place == "refused",
+        _ => guard.new_image == "refused",
+    }
+}
+
 /// What stands in the way of writing, and isn't told by a refusal.
 fn guards(report: &Report) -> Vec<String> {
     let refused =
         report.repair.as_ref().and_then(|repair| repair.refused.as_ref()).or(report.in_place.as_ref().and_then(|it| it.refused.as_ref()));
     let told = |guard: &&GuardReport| !guard.forced && refused.is_none_or(|refused| !refused.contains(&guard.message));
-    let stands = |guard: &GuardReport| match (report.command, &report.in_place) {
-        ("check", _) => true,
-        (_, Some(_)) => guard.in_place == "refused",
-        _ => guard.new_image == "refused",
-    };
     // Who is another disk's loses much, and to zeros too: that follows.
     let stranger = |guard: &GuardReport| report.guards.iter().any(|other| other.word == "stranger" && other.member == guard.member);
     let follows = |guard: &GuardReport| matches!(guard.word, "stale" | "zeros") && stranger(guard);
     let line = |guard: &GuardReport| {
-        let what = if stands(guard) { "In the way of a repair" } else { "Note" };
+        let what = if stands(report, guard) { "In the way of a repair" } else { "Note" };
         format!("{what} ({}): {}.\n  {}.", guard.word, guard.message, guard.hint)
     };
     report.guards.iter().filter(told).filter(|guard| !follows(guard)).map(line).collect()

@@ -126,8 +126,6 @@ impl Scene<'_> {
         let unsound = !structure.errors.is_empty();
         let unsettled = tally.undecided > 0 || length_differs || changed || !outcome.complete || self.doubted || unsound;
         let (image_errors, image_errors_omitted) = member.image_errors();
-        // Behind a `--size` that the user gave nobody looked.
-        let all_of_it = poll.range.length() == poll.size && (question.size.is_none() || member.size() <= poll.size);
         MemberReport {
             index,
             name: member.name().to_string(),
@@ -139,7 +137,7 @@ impl Scene<'_> {
             modified: member.modified().and_then(rfc3339),
             read_from: if member.reads_medium() { "medium" } else { "cache" },
             status: status(error.is_some(), flaws > 0 || (length_differs && !fifo) || tally.undecided > 0 || unsound),
-            whole: error.is_none() && flaws == 0 && !unsettled && !fifo && all_of_it,
+            whole: error.is_none() && flaws == 0 && !unsettled && !fifo && poll.range.length() == poll.size,
             dissenting_sectors: counted.dissenting,
             unreadable_sectors: counted.unreadable,
             filler_sectors: counted.filler,
@@ -174,8 +172,10 @@ pub fn make_report(
     let Weighed { guards, blank_surplus, structures } = weighed;
     let Checked { outcome, findings } = checked;
     let tally = &outcome.tally;
-    let total = poll.range.length().div_ceil(u64::from(poll.sector));
-    let sectors = Sectors { total, decided: tally.decided, undecided: tally.undecided, unanimous: total - tally.decided - tally.undecided };
+    // What is left out of the vote is none of them.
+    let total: u64 = poll.ranges().iter().map(|range| range.length().div_ceil(u64::from(poll.sector))).sum();
+    let unanimous = total.saturating_sub(tally.decided.saturating_add(tally.undecided));
+    let sectors = Sectors { total, decided: tally.decided, undecided: tally.undecided, unanimous };
     let sectors = if outcome.complete { sectors } else { of_part(sectors, outcome.scanned_bytes, poll.sector) };
     // Where all go on behind the part that was asked for, nobody needs to know where the disk ends.
     let known = |member: &&dyn Member| member.failure().is_some() || member.size() >= poll.range.end;

@@ -203,7 +203,7 @@ impl Case<'_> {
             human_size(lost),
             human_size(content),
             self.max_damage,
-            if self.lost[member].newer_by_contents > 0 { "" } else { ": it may be stale, or a copy of another disk" }
+            if self.newer(member).is_some() { "" } else { ": it may be stale, or a copy of another disk" }
         );
         Some(self.stand(Guard::Stale, member, evidence, &what, &["leave it out", "let it vote with --no-write", IF_RIGHT]))
     }
