@@ -20,10 +20,10 @@ impl Given {
         let (name, matches) = matches.subcommand().unwrap_or(("", matches));
         for arg in program.find_subcommand(name).into_iter().flat_map(clap::Command::get_arguments) {
             let id = arg.get_id().as_str();
-            if arg.is_positional() || matches.value_source(id) != Some(ValueSource::CommandLine) {
+            if matches.value_source(id) != Some(ValueSource::CommandLine) {
                 continue;
             }
-            let name = arg.get_long().map_or_else(|| format!("-{}", arg.get_short().unwrap_or('?')), |long| format!("--{long}"));
+            let Some(name) = option_name(arg) else { continue };
             if arg.get_action().takes_values() {
                 let values = matches.get_raw(id).into_iter().flatten();
                 options.extend(values.map(|value| (name.clone(), Some(value.to_owned()))));
@@ -65,9 +65,7 @@ impl Given {
     /// the numbers of the others (`#N`) follow, and what was said of those that are left out isn't repeated.
     pub(super) fn again(&self, to: &str, dropped: &[&str], left_out: &[usize]) -> Vec<String> {
         let known = self.program.find_subcommand(to).into_iter().flat_map(clap::Command::get_arguments);
-        let known: Vec<String> = known
-            .filter_map(|arg| arg.get_long().map(|long| format!("--{long}")).or_else(|| arg.get_short().map(|short| format!("-{short}"))))
-            .collect();
+        let known: Vec<String> = known.filter_map(option_name).collect();
         let mut words = Vec::new();
         for (name, value) in &self.options {
             if !known.contains(name) || dropped.contains(&name.as_str()) {
@@ -85,6 +83,11 @@ impl Given {
         }
         words
     }
+}
+
+/// What an option is called, at length where it can be; none of a positional argument.
+fn option_name(arg: &clap::Arg) -> Option<String> {
+    arg.get_long().map(|long| format!("--{long}")).or_else(|| arg.get_short().map(|short| format!("-{short}")))
 }
 
 /// The value with the number of a member as it is once others are left out; none where it speaks of one of those.

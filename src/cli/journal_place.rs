@@ -13,7 +13,7 @@ use super::{places::refuse_member_at, repair_args::RepairArgs};
 use crate::{
     electorate::{Given, file_system_conflict},
     member::{HostFile, Member, MemberName},
-    repair::JOURNAL_SUFFIX,
+    repair::{JOURNAL_SUFFIX, journal_beside},
     sys::{
         device::Sysfs,
         storage::{place_of, untrusted},
@@ -48,10 +48,7 @@ pub(super) fn journal_path(args: &RepairArgs, files: &[&HostFile]) -> Result<Opt
             );
         }
         // Beside the file itself, whatever link leads there.
-        let first = fs::canonicalize(files[0].path()).with_context(|| files[0].name().to_string())?;
-        let mut name = first.file_name().context("a file has a name")?.to_owned();
-        name.push(JOURNAL_SUFFIX);
-        first.with_file_name(name)
+        journal_beside(files[0].path()).with_context(|| files[0].name().to_string())?
     };
     let path = if path.is_symlink() {
         fs::canonicalize(&path).with_context(|| {

@@ -164,11 +164,9 @@ impl Lead {
 
     /// Past the guards that stand.
     fn past_guards(report: &Report) -> Past {
-        let standing = |guard: &&GuardReport| !guard.forced;
-        let of = |word: &str| {
-            report.guards.iter().filter(standing).filter(|guard| guard.word == word).filter_map(|guard| guard.member).collect::<Vec<_>>()
-        };
-        let stands = |word: &str| report.guards.iter().filter(standing).any(|guard| guard.word == word);
+        let standing: Vec<&GuardReport> = report.guards.iter().filter(|guard| !guard.forced).collect();
+        let of = |word: &str| standing.iter().filter(|guard| guard.word == word).filter_map(|guard| guard.member).collect::<Vec<_>>();
+        let stands = |word: &str| standing.iter().any(|guard| guard.word == word);
         let strangers = of("stranger");
         if !strangers.is_empty() && report.members.len() - strangers.len() >= 2 {
             let lead = Self::to(Way::Check, format!("if {} is the wrong disk, and not the others", numbers(&strangers)));
@@ -195,7 +193,7 @@ impl Lead {
             return Past::Unknown;
         }
         // A new image costs nobody what they hold.
-        let in_place = way_of(report) == Way::InPlace && report.guards.iter().any(|guard| !guard.forced);
+        let in_place = way_of(report) == Way::InPlace && !standing.is_empty();
         if in_place { Past::By(Self::to(Way::NewImage, "a new image; the members stay as they are")) } else { Past::Nothing }
     }
 

@@ -21,4 +21,4 @@ pub use in_place::{InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, 
 pub use judge::{Forced, Guard};
 pub use new_image::{OptionsError, Qcow2Compat, Qcow2Options, Repair, Target, Wish, refused_image};
 pub use phases::Phases;
-pub use times::{JOURNAL_SUFFIX, evidence_of, modified};
+pub use times::{JOURNAL_SUFFIX, evidence_of, journal_beside, modified};

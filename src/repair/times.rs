@@ -1,8 +1,8 @@
 //! When members were modified by others than this program.
 
 use std::{
-    ffi::OsString,
     fs::{self, OpenOptions},
+    io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -23,7 +23,7 @@ pub const JOURNAL_SUFFIX: &str = ".quorum-journal";
 /// journal, beside a member or named in `journals`, tells what it was before. A repair that isn't complete leaves times that say nothing.
 #[must_use]
 pub fn modified(members: &[&dyn Member], journals: &[PathBuf]) -> Vec<Option<SystemTime>> {
-    let beside = members.iter().filter_map(|member| journal_beside(member.files().first()?));
+    let beside = members.iter().filter_map(|member| journal_beside(member.files().first()?.path()).ok());
     let mut paths: Vec<PathBuf> = beside.chain(journals.iter().cloned()).collect();
     paths.sort_unstable();
     paths.dedup();
@@ -45,12 +45,15 @@ pub fn evidence_of<'a>(members: &'a [&'a dyn Member], question: &Question, journ
     }
 }
 
-/// The journal that a repair with this member as its first one keeps, by its name.
-fn journal_beside(file: &HostFile) -> Option<PathBuf> {
-    let path = fs::canonicalize(file.path()).ok()?;
-    let mut name: OsString = path.file_name()?.to_owned();
+/// The journal that a repair keeps whose first member is `file`: beside the file itself, whatever link leads there.
+///
+/// # Errors
+/// Where the links lead nowhere.
+pub fn journal_beside(file: &Path) -> io::Result<PathBuf> {
+    let path = fs::canonicalize(file)?;
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(JOURNAL_SUFFIX);
-    Some(path.with_file_name(name))
+    Ok(path.with_file_name(name))
 }
 
 fn look(path: &Path) -> Option<Glance> {

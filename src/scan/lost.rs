@@ -107,6 +107,7 @@ fn content_lost(offset: u64, bytes: &[u8], won: &[u8], is_free: &dyn Fn(ByteRang
 }
 
 /// Bytes of `bytes` in blocks that hold anything but zeros; they begin at a block's start.
-pub(super) fn content_bytes(bytes: &[u8]) -> u64 {
+#[must_use]
+pub fn content_bytes(bytes: &[u8]) -> u64 {
     bytes.chunks(CONTENT_BLOCK as usize).filter(|block| !is_zero(block)).map(|block| block.len() as u64).sum()
 }

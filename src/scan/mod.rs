@@ -27,7 +27,7 @@ mod oracle;
 pub use check::{Checked, Listener, Weighed, check, make_report, newer_warnings, structures};
 pub use findings::{Findings, Limits};
 pub use job::{Job, Outcome, Output, ScanError, Watch, sizes, workers};
-pub use lost::Lost;
+pub use lost::{Lost, content_bytes};
 pub use poll::{Poll, Question, QuestionError, THREADS_MAX, majority};
 pub use run::{scan, scan_as_far};
 pub use tally::{MemberTally, Tally};

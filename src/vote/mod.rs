@@ -149,8 +149,7 @@ impl Grouping {
     }
 
     fn mask(&self, wanted: impl Fn(u8) -> bool) -> u64 {
-        let labels = &self.labels[..self.members()];
-        labels.iter().enumerate().filter(|&(_, &label)| wanted(label)).fold(0, |mask, (member, _)| mask | 1 << member)
+        mask_of((0..self.members()).filter(|&member| wanted(self.labels[member])))
     }
 }
 
@@ -222,6 +221,12 @@ impl Vote {
 #[must_use]
 pub fn elect(ballots: &[Ballot], threshold: usize) -> Verdict {
     Vote::of(ballots, Rule::Threshold(threshold)).verdict
+}
+
+/// The mask of `members`, by their numbers: the other way round as [`members_of`].
+#[must_use]
+pub fn mask_of(members: impl IntoIterator<Item = usize>) -> u64 {
+    members.into_iter().fold(0, |mask, member| mask | 1 << member)
 }
 
 /// The members of a mask, ascending.

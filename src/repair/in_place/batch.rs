@@ -19,7 +19,7 @@ use crate::{
     },
     scan::workers,
     sys::storage::Storage,
-    vote::ByteRange,
+    vote::{ByteRange, mask_of},
 };
 
 /// What was read back, and where it differs: by the number of the write.
@@ -138,7 +138,7 @@ impl<'a> Rewriter<'a> {
         }
         self.journalled(&mut list, voted)?;
         let all_written = self.write(&list, voted);
-        let touched = list.iter().fold(0, |mask, op| mask | 1 << op.member);
+        let touched = mask_of(list.iter().map(|op| op.member));
         self.sync(touched);
         if all_written && !self.watch.stopped() {
             let (stores, watch, threads) = (self.stores, self.watch, workers(self.question.threads, self.members));

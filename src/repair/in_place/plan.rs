@@ -3,7 +3,7 @@
 use super::portions::{Portion, Segments};
 use crate::{
     scan::MemberTally,
-    vote::{ByteRange, CoarseRanges, Run, Verdict, members_of},
+    vote::{ByteRange, CoarseRanges, Run, Verdict, mask_of, members_of},
 };
 
 /// Bytes of checksums, and of an entry's head, for each so many bytes of old data: what the journal takes beside them.
@@ -133,9 +133,7 @@ impl Planner {
     /// are worked on at a time.
     #[must_use]
     pub fn new(size: u64, sector: u32, looked_at: &[ByteRange], standings: Vec<Standing>, portion_bytes: u64) -> Self {
-        let mask = |which: &dyn Fn(&Standing) -> bool| {
-            standings.iter().enumerate().filter(|(_, standing)| which(standing)).fold(0, |mask, (member, _)| mask | 1 << member)
-        };
+        let mask = |which: &dyn Fn(&Standing) -> bool| mask_of((0..standings.len()).filter(|&member| which(&standings[member])));
         let writable = mask(&|standing| standing.written);
         let sector = u64::from(sector);
         // A part that was looked at must begin where the member ends, or before: nobody knows what belongs between.
@@ -221,7 +219,7 @@ impl Planner {
     fn duties(&self, run: &Run) -> Duties {
         let duties = Duties::of(run, self.writable);
         let reached = members_of(duties.extend & self.open).filter(|&member| run.range.start < self.extend_to[member]);
-        Duties { extend: reached.fold(0, |mask, member| mask | 1 << member), ..duties }
+        Duties { extend: mask_of(reached), ..duties }
     }
 
     /// The plan; `counted` is what was counted of each member.
@@ -245,7 +243,7 @@ impl Planner {
         let ranges = self.ranges.finish(self.grain, self.size.next_multiple_of(self.grain));
         Plan {
             size: self.size,
-            writable: members_of(self.writable).filter(|&member| self.standings[member].written).fold(0, |mask, member| mask | 1 << member),
+            writable: mask_of(members_of(self.writable).filter(|&member| self.standings[member].written)),
             extend_to: self.extend_to,
             looked_at: self.looked_at,
             members: self.members,
@@ -284,7 +282,7 @@ impl Plan {
         let duties = Duties::of(run, self.writable);
         let extended = members_of(duties.extend)
             .filter(|&member| run.range.start < self.extend_to[member] && self.members[member].extend_to.is_some());
-        Duties { extend: extended.fold(0, |mask, member| mask | 1 << member), ..duties }
+        Duties { extend: mask_of(extended), ..duties }
     }
 
     /// Whether anything is going to be written.

@@ -14,6 +14,7 @@ use crate::{
     },
     scan::Watch,
     sys::locks::Claim,
+    vote::mask_of,
 };
 
 /// What is to be put back, and by whose leave.
@@ -50,7 +51,7 @@ impl PutBack<'_> {
         if !(self.confirm)(&names) {
             return Err(RepairError::Declined);
         }
-        let mask = numbers.iter().fold(0, |mask, index| mask | 1 << index);
+        let mask = mask_of(numbers.iter().copied());
         let shown = &self.place.shown;
         let journal = journal.without_stamps(mask).map_err(|error| RepairError::JournalWrite { journal: shown.clone(), error })?;
         undo.put_back_begun(&journal)?;

@@ -21,7 +21,7 @@ use crate::{
     report::{InPlaceReport, Picked, Report, Span},
     scan::{Checked, Findings, Job, Limits, Listener, Outcome, Weighed, make_report, scan, structures},
     sys::storage::{PAGE_BYTES, Storage},
-    vote::{ByteRange, Fill},
+    vote::{ByteRange, Fill, mask_of},
 };
 
 impl InPlace<'_> {
@@ -189,17 +189,15 @@ impl InPlace<'_> {
     /// Members, as a mask, whose partition table names what lies behind the voted end: with the others' table it would be out of reach.
     fn reaching_out(&self) -> u64 {
         let reaches = |known: &Known| known.table.iter().flat_map(|table| &table.partitions).any(|it| it.range.end > self.poll.size);
-        let members = self.evidence.members.iter().enumerate().filter(|(_, known)| self.question.trust.is_none() && reaches(known));
-        members.fold(0, |mask, (index, _)| mask | 1 << index)
+        let known = &self.evidence.members;
+        mask_of((0..known.len()).filter(|&index| self.question.trust.is_none() && reaches(&known[index])))
     }
 
     /// The guards that stand before what the plan would do. Of members (a mask) that an earlier session has begun to write to they were
     /// asked then: half written, such a member looks like nothing that it ever was.
     fn stands(&self, checked: &Checked, plan: &Plan, begun: u64) -> Stands {
-        let those = |which: &dyn Fn(&MemberPlan) -> bool| {
-            let members = plan.members.iter().enumerate().filter(|(index, _)| begun >> index & 1 == 0);
-            members.filter(|(_, member)| which(member)).fold(0, |mask, (index, _)| mask | 1 << index)
-        };
+        let those =
+            |which: &dyn Fn(&MemberPlan) -> bool| mask_of((0..plan.members.len()).filter(|&index| which(&plan.members[index]))) & !begun;
         let weighing = Weighing {
             members: self.members,
             question: self.question,

@@ -4,7 +4,7 @@ use super::plan::Duties;
 use crate::{
     member::{Image, Member, MemberName, Unsound},
     repair::judge::ImageNeeds,
-    vote::{Run, members_of},
+    vote::{Run, mask_of, members_of},
 };
 
 /// What rewriting one member takes.
@@ -43,7 +43,7 @@ impl<'a> Survey<'a> {
             Some(Surveyed { name: member.name(), image, size: member.size(), needs: Needs::default() })
         };
         let images: Vec<_> = members.iter().enumerate().map(surveyed).collect();
-        let mask = images.iter().enumerate().filter(|(_, image)| image.is_some()).fold(0, |mask, (index, _)| mask | 1 << index);
+        let mask = mask_of((0..images.len()).filter(|&index| images[index].is_some()));
         Self { images, mask }
     }
 

@@ -5,7 +5,7 @@ use super::{
     reader::{Journal, Record},
     records::{ENTRY_BYTES, ENTRY_RANGE_MAX, Entry, HEAD_BYTES, Kind, MemberSum, Old, decode_hashes},
 };
-use crate::vote::{ByteRange, CoarseRanges, members_of};
+use crate::vote::{ByteRange, CoarseRanges, mask_of, members_of};
 
 /// Bytes read at a time.
 const STEP_BYTES: usize = 1 << 20;
@@ -63,7 +63,7 @@ impl Journal {
     pub fn touched(&self) -> Result<u64, JournalError> {
         let resized = self.resized().map(|resized| resized.member);
         let rewritten = self.sums()?.iter().enumerate().filter(|(_, sum)| sum.ranges > 0).map(|(member, _)| member);
-        Ok(resized.chain(rewritten).fold(0, |mask, member| mask | 1 << member))
+        Ok(mask_of(resized.chain(rewritten)))
     }
 
     /// Calls `each` for the entries of all batches, the last batch first where `backwards`; `with_old` reads the old bytes, too.

@@ -8,7 +8,7 @@ use crate::{
     member::{Fact, MemberName, Record},
     report::{human_size, rfc3339},
     scan::Lost,
-    vote::members_of,
+    vote::{mask_of, members_of},
 };
 
 /// Content in bytes that a member may lose to zeros: less is what one flipped bit, or a few, in empty blocks make.
@@ -159,8 +159,7 @@ impl Case<'_> {
     fn empty(&self, member: usize) -> Option<Stand> {
         let without = |who: usize| (self.content)(who, 1) == 0;
         let by_size = self.cut[member].is_some();
-        let shorter =
-            (0..self.names.len()).filter(|&who| who != member && self.sizes[who] == self.size).fold(0, |mask, who| mask | 1 << who);
+        let shorter = mask_of((0..self.names.len()).filter(|&who| who != member && self.sizes[who] == self.size));
         let outvoting = self.lost[member].zeroed_by | if by_size { shorter } else { 0 };
         if outvoting == 0 || !members_of(outvoting).all(without) {
             return None;

@@ -2,13 +2,12 @@
 
 use crate::{
     member::{Extent, Member},
-    vote::{ByteRange, is_zero},
+    scan::content_bytes,
+    vote::ByteRange,
 };
 
 /// Bytes looked at in one go.
 const STEP_BYTES: u64 = 1 << 20;
-/// The unit of content in bytes.
-const BLOCK_BYTES: usize = 4096;
 
 /// Bytes of content (blocks of 4 KiB with anything but zeros) outside of `ranges`, which are ascending: at least `wanted`, or all there
 /// are; and whether it is all. What can't be read isn't content.
@@ -30,7 +29,7 @@ pub(super) fn content_at_least(member: &dyn Member, ranges: &[ByteRange], wanted
             _ => {
                 let step = &mut bytes[..STEP_BYTES.min(end - at) as usize];
                 if member.read(at, step, &mut None).is_ok() {
-                    held += step.chunks(BLOCK_BYTES).filter(|block| !is_zero(block)).map(|block| block.len() as u64).sum::<u64>();
+                    held += content_bytes(step);
                 }
                 at += step.len() as u64;
             }

@@ -207,8 +207,8 @@ impl Repair<'_> {
     ) -> Result<(Checked, Option<RepairError>), RepairError> {
         let ranges = self.ranges();
         (self.phases)(phase, ranges.iter().map(|range| range.length()).sum());
-        let threads = workers(self.question.threads, self.members);
-        let (outcome, error) = self.scan_as_far(threads, &ranges, &self.poll.rules, output, &mut |run| {
+        let job = self.job(&ranges, &self.poll.rules, output).weighing(self.evidence);
+        let (outcome, error) = self.scan_as_far(&job, &mut |run| {
             findings.add(run);
             listener(run, &findings)
         });
@@ -238,28 +238,22 @@ impl Repair<'_> {
         output: Option<&dyn Output>,
         sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send),
     ) -> Result<Outcome, RepairError> {
-        let (outcome, error) = self.scan_as_far(workers(self.question.threads, self.members), ranges, rules, output, sink);
+        let (outcome, error) = self.scan_as_far(&self.job(ranges, rules, output), sink);
         error.map_or(Ok(outcome), Err)
     }
 
-    fn scan_as_far(
-        &self,
-        threads: usize,
-        ranges: &[ByteRange],
-        rules: &Rules,
-        output: Option<&dyn Output>,
-        sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send),
-    ) -> (Outcome, Option<RepairError>) {
-        let mut job = Job::new(self.members, self.question, &self.poll, ranges, self.watch)
-            .weighing(self.evidence)
-            .ruled_by(rules)
-            .in_threads(threads);
-        if let Some(output) = output {
-            // A cluster that is compressed, and the one that it was made from.
-            let compressed = self.wish.qcow2.filter(|options| options.compressed);
-            job = job.writing_to(output, self.wish.fill).with_scratch(compressed.map_or(0, |options| 3 * options.cluster_bytes() as usize));
-        }
-        let (outcome, error) = scan_as_far(&job, sink);
+    /// What to scan, and where the bytes go. Only the vote that guards are asked about weighs what members lose.
+    fn job<'a>(&'a self, ranges: &'a [ByteRange], rules: &'a Rules, output: Option<&'a dyn Output>) -> Job<'a> {
+        let threads = workers(self.question.threads, self.members);
+        let job = Job::new(self.members, self.question, &self.poll, ranges, self.watch).ruled_by(rules).in_threads(threads);
+        let Some(output) = output else { return job };
+        // A cluster that is compressed, and the one that it was made from.
+        let compressed = self.wish.qcow2.filter(|options| options.compressed);
+        job.writing_to(output, self.wish.fill).with_scratch(compressed.map_or(0, |options| 3 * options.cluster_bytes() as usize))
+    }
+
+    fn scan_as_far(&self, job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send)) -> (Outcome, Option<RepairError>) {
+        let (outcome, error) = scan_as_far(job, sink);
         let error = error.map(|error| match error {
             ScanError::Write { offset, length, error } => RepairError::Output {
                 output: self.output_name(),
@@ -279,7 +273,8 @@ impl Repair<'_> {
         let mut findings = self.findings();
         let digest = VotedDigest::default();
         // One thread alone hands on its chunks in ascending order.
-        let (outcome, error) = self.scan_as_far(1, &all, &self.poll.rules, Some(&digest), &mut |run| {
+        let job = self.job(&all, &self.poll.rules, Some(&digest)).weighing(self.evidence).in_threads(1);
+        let (outcome, error) = self.scan_as_far(&job, &mut |run| {
             findings.add(run);
             listener(run, &findings)
         });
