@@ -70,8 +70,9 @@ pub(super) fn shown_path(args: &RepairArgs, folder: &Path, name: &OsString) -> P
     if let Some(path) = &args.in_place.journal {
         return path.clone();
     }
-    let given = Given::of(&args.members.members[0]);
-    let member = given.path().unwrap_or(Path::new(""));
+    let given: Vec<Given> = args.members.members.iter().map(|name| Given::of(name)).collect();
+    // Beside the first that isn't missing.
+    let member = given.iter().filter_map(Given::path).find(|path| path.exists()).unwrap_or(Path::new(""));
     let mut beside = member.as_os_str().to_owned();
     beside.push(JOURNAL_SUFFIX);
     let beside = PathBuf::from(beside);

@@ -28,8 +28,9 @@ fn a_missing_member_needs_no_place_for_the_journal() {
     let members = files(&lab, &vec![noise(1, 1 << 20); 4]);
     lab.damage(&members[1], sectors(7..8));
     let line = ["repair", "--in-place", "--missing-ok", "gone.img"];
-    lab.quorum_img(line).args(&members).output();
+    let run = lab.quorum_img(line).args(&members).output();
     lab.assert_same_bytes(&members[0], &members[1]);
+    run.says("0.img.quorum-journal").says_nothing_of("gone.img.quorum-journal");
 }
 
 /// Images of other programs were compared as disks of their own, and nobody said how they can vote.
