@@ -1,12 +1,12 @@
 //! Options that commands share, and how sizes, ranges and members are written.
 
-use std::{ffi::OsString, fs, path::PathBuf};
+use std::{ffi::OsString, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 
 use super::{
-    parse::{parse_filler, parse_mapfile, parse_range, parse_size},
+    parse::{parse_duration, parse_filler, parse_mapfile, parse_range, parse_size},
     signals::stop_flag,
 };
 use crate::{
@@ -54,6 +54,13 @@ pub(super) struct MemberArgs {
     /// Without it, it is an error: a typing error never becomes a vote.
     #[arg(long)]
     pub missing_ok: bool,
+
+    /// A member whose server doesn't answer for so long has failed, and the others decide: 90s, 5m, 1h
+    ///
+    /// Without it a server is waited for as long as it takes; after 30 seconds standard error says so. Advisable wherever nobody looks on, for
+    /// files on NFS hard mounts above all.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
 
     /// The internal snapshot of each qcow2 member, by name or number, instead of its active state
     #[arg(long, value_name = "NAME")]

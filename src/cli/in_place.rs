@@ -15,6 +15,7 @@ use super::{
     given::Given,
     in_place_said::{agree, estimate, tell},
     journal_place::{journal_path, look_at_journal, shown_path},
+    leftovers::tidy_beside,
     next,
     options_line::options,
     places::refuse_report_at,
@@ -36,7 +37,7 @@ use crate::{
     },
     report::{Look, Report},
     scan::{Poll, Question, Watch},
-    sys::{new_file::random_bytes, storage::Storage},
+    sys::{random::random_bytes, storage::Storage},
 };
 
 /// Opens and locks, puts back what was cut off, settles the question and the journal's place; then votes, plans, asks and rewrites.
@@ -81,6 +82,9 @@ pub(super) fn run(args: &RepairArgs, given: &Given) -> Result<u8> {
         portion_bytes: PORTION_BYTES,
     };
     refuse_report_as_journal(args, place.as_ref())?;
+    if let (Some((folder, name)), false) = (&place, args.in_place.dry_run) {
+        tidy_beside(&folder.join(name), args.show.progress.quiet);
+    }
     let presenter = Mutex::new(Presenter::new(&args.show, &members)?.reading(args.from.as_deref()));
     let mut report = repair(args, &members, (&question, &poll, &evidence), &wish, warnings, &presenter)?;
     report.mark_guesses(&voters.guessed);

@@ -21,7 +21,7 @@ use crate::{
         FileSystemInfo, Info, InfoSections, JournalFacts, JournalInfo, JournalMember, PartitionInfo, ProcessInfo, TableInfo, Told,
         render_infos, rfc3339,
     },
-    sys::locks::holders,
+    sys::locks::{holders, in_use},
 };
 
 /// Tell what images and devices are: sizes, partitions, file systems, when they were last written
@@ -123,6 +123,7 @@ fn journal_info(journal: &Journal) -> Result<JournalInfo> {
             options: escaped(&header.options),
             sessions: journal.sessions(),
             batches: journal.batches(),
+            torn: journal.torn(),
             members: members.collect(),
         },
     })
@@ -148,6 +149,9 @@ fn info(member: &dyn Member, guessed: bool, facts: Vec<Facts>) -> Info {
             })
             .collect(),
     });
+    let in_use_by: Vec<ProcessInfo> = file.map_or_else(Vec::new, |file| {
+        holders(file.file()).into_iter().map(|holder| ProcessInfo { pid: holder.pid, command: escaped(&holder.command) }).collect()
+    });
     Info {
         name: member.name().to_string(),
         name_hex: member.name().hex(),
@@ -158,9 +162,8 @@ fn info(member: &dyn Member, guessed: bool, facts: Vec<Facts>) -> Info {
         actual_size: file.filter(|file| !file.is_device()).map(|file| file.metadata().blocks() * 512),
         modified: member.modified().and_then(rfc3339),
         sections: InfoSections(facts),
-        in_use_by: file.map_or_else(Vec::new, |file| {
-            holders(file.file()).into_iter().map(|holder| ProcessInfo { pid: holder.pid, command: escaped(&holder.command) }).collect()
-        }),
+        in_use_elsewhere: in_use_by.is_empty() && file.is_some_and(|file| file.served().ask("looking for locks", in_use).unwrap_or(false)),
+        in_use_by,
         file_system: system(0),
         partition_table: table,
     }

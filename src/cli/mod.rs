@@ -11,6 +11,8 @@ mod in_place_said;
 mod info;
 mod journal_file;
 mod journal_place;
+mod leftovers;
+mod lookout;
 mod new_image;
 mod next;
 mod options_line;
@@ -30,6 +32,7 @@ mod undo;
 use std::{
     ffi::OsString,
     panic::{self, AssertUnwindSafe},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -60,6 +63,19 @@ enum Commands {
     Undo(undo::UndoArgs),
     Info(info::InfoArgs),
     Completions(completions::CompletionsArgs),
+}
+
+impl Commands {
+    /// How long a server is waited for.
+    fn timeout(&self) -> Option<Duration> {
+        match self {
+            Self::Check(args) => args.members.timeout,
+            Self::Repair(args) => args.members.timeout,
+            Self::Info(args) => args.members.timeout,
+            Self::Undo(args) => args.timeout,
+            Self::Completions(_) => None,
+        }
+    }
 }
 
 /// The command line as clap knows it, for man pages and completions.
@@ -140,6 +156,7 @@ fn no_such_command(error: &clap::Error) -> String {
 }
 
 fn run_command(command: Commands, given: Given) -> anyhow::Result<u8> {
+    lookout::start(command.timeout());
     match command {
         Commands::Check(mut args) => {
             args.members.expand(Some(&mut args.vote))?;

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::{
     given::Given,
+    leftovers::tidy_beside,
     next,
     places::{refuse_mistaken_name, refuse_report_at},
     present::Presenter,
@@ -62,6 +63,7 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path, given: &Given) -> Resul
         divergences_max: args.show.max_divergences as usize,
     };
     refuse_report_at(args.show.report.as_deref(), output_file, "the output itself")?;
+    tidy_beside(output_file, args.show.progress.quiet);
     let presenter = Mutex::new(Presenter::new(&args.show, &members)?.reading(args.from.as_deref()));
     let mut control = Control::new(&args.show.progress)?;
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     member::{HostFile, Member, MemberName},
     repair::JOURNAL_SUFFIX,
-    report::{Divergence, GuardReport, Overall, Report, Status, sectors},
+    report::{Divergence, GuardReport, MemberReport, Overall, Report, Status, sectors},
     sys::storage::Storage,
     vote::ByteRange,
 };
@@ -245,8 +245,8 @@ impl Lead {
 fn best_of(report: &Report, divergence: &Divergence) -> Option<usize> {
     let most = divergence.versions.iter().map(|version| version.members.len()).max()?;
     let holders = divergence.versions.iter().filter(|version| version.members.len() == most).flat_map(|version| &version.members);
-    let lost = |member: usize| report.members[member].dissenting_sectors + report.members[member].unreadable_sectors;
-    holders.copied().min_by_key(|&member| lost(member))
+    let lost = |member: &MemberReport| member.dissenting_sectors + member.unreadable_sectors + member.unstable_sectors;
+    holders.copied().min_by_key(|&member| lost(&report.members[member]))
 }
 
 /// A name for another journal, where that of what was just repaired is kept.

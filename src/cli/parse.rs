@@ -1,6 +1,6 @@
 //! How sizes, ranges and the like are written.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
@@ -45,6 +45,22 @@ pub(super) fn parse_range(text: &str) -> Result<ByteRange> {
     let part = |name: &str, text: &str| parse_size(text).map_err(|error| anyhow!("{name}: {error}"));
     let (offset, length) = (part("OFFSET", offset)?, part("LENGTH", length)?);
     ByteRange::at(offset, length).context("the range ends beyond what 64 bits can count")
+}
+
+/// A time of at least a second: `90s`, `5m`, `1h`; a plain number counts seconds.
+pub(super) fn parse_duration(text: &str) -> Result<Duration> {
+    let wrong = || anyhow!("a time like 90s, 5m or 1h is wanted, of a second at least");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 86400,
+        _ => return Err(wrong()),
+    };
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds = digits.parse::<u64>().ok().filter(|_| plain).and_then(|count| count.checked_mul(unit));
+    seconds.filter(|&seconds| (1..=u64::from(u32::MAX)).contains(&seconds)).map(Duration::from_secs).ok_or_else(wrong)
 }
 
 /// A percentage, with its sign or without.

@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::{Arc, OnceLock, atomic::AtomicBool},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use signal_hook::{consts, flag};
@@ -12,10 +15,16 @@ pub(super) fn outlive_file_size_limit() {
     let _ = flag::register(consts::SIGXFSZ, Arc::new(AtomicBool::new(false))); // else it ends as it would have ended
 }
 
+static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// Whether a signal came, once they are taken.
+pub(super) fn stopped() -> bool {
+    FLAG.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
+}
+
 /// Set by the first INT, TERM or HUP. From the first call on they end nothing by themselves; who asks twice doesn't want to wait for a
 /// server that never answers.
 pub(super) fn stop_flag() -> io::Result<Arc<AtomicBool>> {
-    static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
     if let Some(flag) = FLAG.get() {
         return Ok(Arc::clone(flag));
     }

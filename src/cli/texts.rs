@@ -38,6 +38,10 @@ pub(super) const CHECK: &str = concat!(
     members!(),
     "
 
+What differs is read twice:
+  The second time past the page cache (the first 64 MiB of differences), before it is believed. A sector that answers differently then is \
+unstable: it has no ballot, and a repair in place overwrites it by the others' votes as it does what lost.
+
 Examples:
   Check three replicas:
     quorum-img check a.img b.img c.img
@@ -129,7 +133,7 @@ Examples:
 
 Exit status:
   0    all was put back, or could be (--dry-run)
-  3    refused, or not completed: a damaged journal, a member that somebody wrote to since, an I/O error
+  3    refused, or not completed: a damaged journal, a member that isn't as the repair left it, an I/O error
   4    not started: a member is in use by another program
   130  interrupted (INT, TERM, HUP); run it again
 

@@ -5,6 +5,7 @@ use std::{
     io::{self, IsTerminal, Write},
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -17,6 +18,7 @@ use super::{
     args::ProgressArgs,
     ask::ask,
     journal_file::open_journal,
+    parse::parse_duration,
     progress::Control,
     say::{Output, shown, warn_unless},
     signals::stop_flag,
@@ -29,9 +31,9 @@ use crate::{
         journal::{Identity, Journal, State, file_system_of},
         undo::{Undo, UndoTarget, Undone},
     },
-    report::{counted, human_size},
+    report::{TORN, counted, human_size},
     scan::Watch,
-    sys::{device::Sysfs, libnbd::NbdError},
+    sys::{device::Sysfs, libnbd::NbdError, storage::Origin},
 };
 
 /// The way out where an export can't be had.
@@ -48,6 +50,10 @@ const KEPT_LISTED_MAX: usize = 20;
 #[derive(Args, Debug)]
 #[command(after_long_help = texts::UNDO)]
 pub(super) struct UndoArgs {
+    /// Give up on a member whose server doesn't answer for so long: 90s, 5m, 1h
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+
     /// The journal
     journal: PathBuf,
 
@@ -74,7 +80,7 @@ pub(super) struct UndoArgs {
 /// Refusals that can be overridden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Word {
-    /// Put back the old bytes although somebody wrote to a member since
+    /// Put back the old bytes although a member isn't as the repair left it
     Changed,
     /// Write to members on a file system without locks
     NoLocks,
@@ -158,8 +164,12 @@ fn tell(undone: Option<&Undone>, targets: &[Option<UndoTarget>]) -> Result<()> {
         writeln!(to, "All of it can be put back; nothing was written (--dry-run).")?;
         return Ok(());
     };
-    let medium = if undone.from_medium { " from the medium" } else { "" };
-    writeln!(to, "Undone: {} put back, read back{medium} and found right.", human_size(undone.bytes))?;
+    let from = match undone.origin {
+        Origin::Medium => " from the medium",
+        Origin::Server => " from the server",
+        Origin::Cache => "",
+    };
+    writeln!(to, "Undone: {} put back, read back{from} and found right.", human_size(undone.bytes))?;
     if !undone.kept.is_empty() {
         writeln!(to, "What was unreadable before the repair keeps what was written there:")?;
         for &(member, range) in undone.kept.iter().take(KEPT_LISTED_MAX) {
@@ -183,6 +193,9 @@ fn list_targets(journal: &Journal, targets: &[Option<UndoTarget>]) -> Result<()>
         State::Undone => "of a repair that was undone already",
     };
     say(&format!("{}: journal {state}, with old bytes for:", journal.name()));
+    if journal.torn() {
+        say(&format!("  {TORN}"));
+    }
     for (index, (sum, target)) in journal.sums()?.iter().zip(targets).enumerate() {
         if let Some(target) = target {
             let size = journal.header().members[index].size;

@@ -42,7 +42,8 @@ impl Candidates {
         let mut all: Vec<Source> = Vec::new();
         for (index, (name, given)) in roll.names.iter().zip(&given).enumerate() {
             let source = Source::open(roll, name, given, access.rewrites(index), &mut warnings);
-            let source = source.or_else(|error| if roll.missing_ok { Source::missing(name, error) } else { Err(error) })?;
+            let source =
+                source.or_else(|error| if roll.missing_ok || error.is_silent() { Source::missing(name, error) } else { Err(error) })?;
             source.refuse_same_export(&all)?;
             all.push(source);
         }

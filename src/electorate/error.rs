@@ -78,6 +78,11 @@ pub enum ElectorateError {
 }
 
 impl ElectorateError {
+    /// Whether a member's server didn't answer, and isn't waited for any more.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self, Self::Open(error) if error.is_silent())
+    }
+
     /// The exit code: 4 where another program uses a member, 130 where it was interrupted, else 3.
     #[must_use]
     pub fn exit_code(&self) -> u8 {

@@ -155,6 +155,40 @@ fn overlap(a: &Places, b: &Places) -> Option<Relation> {
     neighbours.map(Relation::Neighbours)
 }
 
+/// How two stand to each other of which a server holds one at least: mounted twice, its file has two device numbers.
+fn by_servers(a: &HostFile, b: &HostFile) -> Option<Relation> {
+    let (there, other) = (a.metadata(), b.metadata());
+    let served = a.network().is_some() || b.network().is_some();
+    if !served || a.is_device() || b.is_device() {
+        return None;
+    }
+    let (mount_a, mount_b) = (a.mount().unwrap_or_default(), b.mount().unwrap_or_default());
+    let one_source = a.network().is_some() && b.network().is_some() && mount_a.source == mount_b.source && mount_a.source.contains(':');
+    if one_source && mount_a.root == mount_b.root && there.ino() == other.ino() {
+        return Some(Relation::Same(format!("one file of {}, mounted twice", mount_a.source)));
+    }
+    for (mount, file, local) in [(&mount_a, a, other), (&mount_b, b, there)] {
+        let own = mount.own_path(file.path()).and_then(|path| fs::metadata(path).ok());
+        if own.is_some_and(|own| (own.dev(), own.ino()) == (local.dev(), local.ino())) {
+            return Some(Relation::Same(format!("one file of this machine, reached through {} as well", mount.source)));
+        }
+    }
+    let times = |meta: &fs::Metadata| (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
+    let alike = there.ino() == other.ino() && there.len() == other.len() && times(there) == times(other);
+    // Servers that make numbers and times up have no fractions of a second.
+    let exact = there.ctime_nsec() != 0;
+    (alike && exact).then(|| {
+        Relation::Neighbours("their inode numbers, sizes and times are equal to the nanosecond: likely one file, mounted twice".into())
+    })
+}
+
+/// Whether two members that are to be locked are likely one file of one server: how that is known.
+pub(super) fn likely_one(a: &HostFile, b: &HostFile) -> Option<String> {
+    match by_servers(a, b)? {
+        Relation::Same(how) | Relation::Neighbours(how) => Some(how),
+    }
+}
+
 /// Refuses members that are the same storage.
 ///
 /// # Errors
@@ -163,7 +197,8 @@ pub fn check_independence(members: &[&HostFile], sysfs: &Sysfs) -> Result<(), De
     let places: Vec<Places> = members.iter().map(|member| Places::of(member.metadata(), member.size(), sysfs)).collect();
     for (second, b) in places.iter().enumerate() {
         for (first, a) in places[..second].iter().enumerate() {
-            if let Some(Relation::Same(how)) = relation(a, b) {
+            let found = relation(a, b).or_else(|| by_servers(members[first], members[second]));
+            if let Some(Relation::Same(how)) = found {
                 return Err(DependenceError { first: members[first].name().clone(), second: members[second].name().clone(), how });
             }
         }
@@ -181,7 +216,8 @@ pub fn shared_storage(members: &[&dyn Member], sysfs: &Sysfs) -> Vec<String> {
     let mut warnings = Vec::new();
     for (second, b) in places.iter().enumerate() {
         for (first, a) in places[..second].iter().enumerate() {
-            let own = a.first().zip(b.first()).and_then(|((_, a), (_, b))| relation(a, b));
+            let both = a.first().zip(b.first());
+            let own = both.and_then(|((file_a, a), (file_b, b))| relation(a, b).or_else(|| by_servers(file_a, file_b)));
             let how = match own {
                 Some(Relation::Same(how) | Relation::Neighbours(how)) => Some(how),
                 None => common_file(a, b),

@@ -1,10 +1,11 @@
 //! Members are locked as QEMU locks images, so that neither disturbs the other.
 
+use super::independence::{DependenceError, likely_one};
 use crate::{
-    member::{HostFile, MemberName, escaped},
+    member::{HostFile, MemberName, STALE_HANDLE, escaped},
     sys::{
         device::Sysfs,
-        locks::{Holder, Locked, holders, lock_for_reading, lock_for_writing},
+        locks::{Holder, Locked, holders},
         users,
     },
 };
@@ -47,6 +48,9 @@ pub enum LockError {
     /// In use.
     #[error(transparent)]
     InUse(#[from] InUseError),
+    /// This program, by another name of the same file.
+    #[error(transparent)]
+    Twice(#[from] DependenceError),
     /// A device that something uses.
     #[error("{member}: in use: {}\nhint: unmount it, or stop what uses it", escaped(.users))]
     DeviceInUse {
@@ -76,12 +80,14 @@ pub enum LockError {
         error: std::io::Error,
     },
     /// The system's word.
-    #[error("{member}: can't be locked: {error}\nhint: -U reads without taking locks")]
+    #[error("{member}: can't be locked: {error}\nhint: {hint}")]
     Failed {
         /// Which one.
         member: MemberName,
         /// What it said.
         error: std::io::Error,
+        /// The way out.
+        hint: &'static str,
     },
 }
 
@@ -100,9 +106,9 @@ impl LockError {
 pub fn lock_all_for_reading(members: &[&HostFile]) -> Result<Vec<String>, LockError> {
     let mut warnings = Vec::new();
     for member in members {
-        let locked = lock_for_reading(member.file());
-        match locked.map_err(|error| LockError::Failed { member: member.name().clone(), error })? {
-            Locked::Yes => {}
+        let Some(locked) = asked(member, false)? else { continue };
+        match locked {
+            Locked::Yes(_) => {}
             Locked::InUse => {
                 return Err(InUseError { member: member.name().clone(), holders: holders(member.file()), writing: false }.into());
             }
@@ -124,6 +130,31 @@ pub struct LockForce {
     pub device: bool,
 }
 
+/// Who holds what the member of that number needs: another program, or this one under another name of the same file.
+fn in_use(members: &[&HostFile], index: usize) -> LockError {
+    let member = members[index];
+    let twice = members[..index].iter().find_map(|first| Some((first.name().clone(), likely_one(first, member)?)));
+    match twice {
+        Some((first, how)) => DependenceError { first, second: member.name().clone(), how }.into(),
+        None => InUseError { member: member.name().clone(), holders: holders(member.file()), writing: true }.into(),
+    }
+}
+
+/// What the system says to the locks; none where it doesn't answer, and isn't waited for: then the member has failed.
+fn asked(member: &HostFile, to_write: bool) -> Result<Option<Locked>, LockError> {
+    match member.lock(to_write) {
+        Ok(locked) => Ok(Some(locked)),
+        Err(_) if member.silent() => Ok(None),
+        Err(error) => {
+            let hint = match error.raw_os_error() {
+                Some(libc::ESTALE) => STALE_HANDLE,
+                _ => "-U reads without taking locks",
+            };
+            Err(LockError::Failed { member: member.name().clone(), error, hint })
+        }
+    }
+}
+
 /// Takes a writer's locks on all members, for as long as they are open: nobody else reads or writes them meanwhile. Of devices, and of
 /// who has them open, more is looked at: locks don't reach through another node of the same device. Returns what to warn about.
 ///
@@ -131,11 +162,12 @@ pub struct LockForce {
 /// The first member that another program uses, or of which that can't be told.
 pub fn lock_all_for_writing(members: &[&HostFile], force: LockForce) -> Result<Vec<String>, LockError> {
     let mut warnings = Vec::new();
-    for member in members {
+    for (index, member) in members.iter().enumerate() {
         let name = || member.name().clone();
-        match lock_for_writing(member.file()).map_err(|error| LockError::Failed { member: name(), error })? {
-            Locked::Yes => {}
-            Locked::InUse => return Err(InUseError { member: name(), holders: holders(member.file()), writing: true }.into()),
+        let Some(locked) = asked(member, true)? else { continue };
+        match locked {
+            Locked::Yes(_) => {}
+            Locked::InUse => return Err(in_use(members, index)),
             Locked::Unsupported(error) if !force.no_locks && member.disk().is_some() => {
                 return Err(LockError::NoLocks { member: name(), error });
             }

@@ -14,14 +14,14 @@ use crate::member::{
     Cache, FailedMember, Member, MemberName, NbdMember, OpenError, RawMember,
     qcow2::{Caches, Opening, Qcow2Member, read_header, unsupported},
 };
-use crate::sys::libnbd::NbdError;
+use crate::sys::{libnbd::NbdError, storage::Origin};
 
 /// What a member's bytes come from; opened, and nothing read yet.
 pub(super) enum Source {
     /// A file or device, whatever its format.
-    File(RawMember),
+    File(Box<RawMember>),
     /// An export, which is what a guest sees.
-    Export(NbdMember),
+    Export(Box<NbdMember>),
     /// Nothing, since it can't be opened: by its name, and why.
     Missing(MemberName, String),
 }
@@ -41,7 +41,7 @@ impl Source {
                 let stop = (roll.stop)().map_err(ElectorateError::Signals)?;
                 let export = if rewritten { NbdMember::open_to_rewrite(name, uri, stop)? } else { NbdMember::open(name, uri, stop)? };
                 warnings.extend(warnings_of_export(&export, rewritten, roll.cache));
-                Ok(Self::Export(export))
+                Ok(Self::Export(Box::new(export)))
             }
             Given::Path { path, .. } => {
                 let cache = roll.cache;
@@ -57,7 +57,7 @@ impl Source {
                     other => other?,
                 };
                 warnings.extend(warnings_of_file(&file, cache));
-                Ok(Self::File(file))
+                Ok(Self::File(Box::new(file)))
             }
         }
     }
@@ -125,10 +125,10 @@ impl Source {
         warnings: &mut Vec<String>,
     ) -> Result<Box<dyn Member>, ElectorateError> {
         let file = match (self, format) {
-            (Self::Export(export), _) => return Ok(Box::new(export)),
+            (Self::Export(export), _) => return Ok(export),
             (Self::Missing(name, why), format) => return Ok(Box::new(FailedMember::missing(name, format.name(), why))),
-            (Self::File(file), Format::Raw) => return Ok(Box::new(file)),
-            (Self::File(file), Format::Qcow2) => file,
+            (Self::File(file), Format::Raw) => return Ok(file),
+            (Self::File(file), Format::Qcow2) => *file,
         };
         let opening = Opening { cache: roll.cache, references: roll.references, snapshot: roll.snapshot, caches };
         let header = match read_header(&file) {
@@ -159,7 +159,7 @@ fn warnings_of_export(export: &NbdMember, rewritten: bool, cache: Cache) -> Vec<
 
 fn warnings_of_file(file: &RawMember, cache: Cache) -> Option<String> {
     use crate::member::Readable as _;
-    (cache == Cache::None && !file.reads_medium()).then(|| {
+    (cache == Cache::None && file.origin() == Origin::Cache).then(|| {
         format!(
             "{}: its file system refuses direct I/O, so it is read through this machine's page cache: the medium may hold something else",
             file.name()

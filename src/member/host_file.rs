@@ -5,6 +5,7 @@ use std::{
     io,
     os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use super::{
@@ -14,6 +15,9 @@ use super::{
 use crate::sys::{
     device::{self, Sysfs},
     disk_file::DiskFile,
+    locks::{self, Bytes, Locked},
+    mount::{self, Mount},
+    served::{ServedFile, Server},
     storage::Storage,
 };
 
@@ -21,9 +25,13 @@ use crate::sys::{
 pub struct HostFile {
     name: MemberName,
     path: PathBuf,
-    file: File,
+    file: ServedFile,
     meta: Metadata,
     size: u64,
+    /// What kind of network file system holds it, if one does.
+    network: Option<&'static str>,
+    /// The locks that it holds.
+    locks: OnceLock<Bytes>,
     /// The way to rewrite it, where it was opened for that.
     disk: Option<DiskFile>,
 }
@@ -85,8 +93,12 @@ impl HostFile {
         if writes && device && device::is_read_only(&file) {
             return Err(failed(io::ErrorKind::ReadOnlyFilesystem.into()));
         }
-        let disk = if writes { Some(file.try_clone().and_then(DiskFile::new).map_err(failed)?) } else { None };
-        Ok(Self { name, path: path.to_owned(), file, meta, size, disk })
+        let network = if device { None } else { mount::network(&file) };
+        let server = network.map(|_| Server::behind(name.to_string().into()));
+        let disk = |file| DiskFile::of(ServedFile::new(file, server.clone()));
+        let disk = if writes { Some(file.try_clone().and_then(disk).map_err(failed)?) } else { None };
+        let file = ServedFile::new(file, server);
+        Ok(Self { name, path: path.to_owned(), file, meta, size, network, locks: OnceLock::new(), disk })
     }
 
     /// As the user, or the image that refers to it, named it.
@@ -106,11 +118,75 @@ impl HostFile {
     /// # Errors
     /// Where it can't be looked at.
     pub fn look_again(&mut self) -> io::Result<()> {
-        self.meta = self.file.metadata()?;
+        self.meta = self.file.ask("looking at it", File::metadata)?;
         if !self.is_device() {
             self.size = self.meta.len();
         }
         Ok(())
+    }
+
+    /// Takes the locks of a reader, or of a writer, for as long as it is open.
+    ///
+    /// # Errors
+    /// As for [`lock_for_reading`](locks::lock_for_reading).
+    pub fn lock(&self, to_write: bool) -> io::Result<Locked> {
+        let lock = move |file: &File| if to_write { locks::lock_for_writing(file) } else { locks::lock_for_reading(file) };
+        let locked = self.file.ask("locking", lock)?;
+        if to_write && self.disk.is_some() && self.network == Some("NFS") && matches!(locked, Locked::Yes(_)) {
+            match self.file.ask("locking", locks::writes_alone) {
+                Ok(true) => {}
+                Ok(false) => return Ok(Locked::InUse),
+                Err(error) => return Err(error),
+            }
+        }
+        if self.network.is_some() && self.mount().is_some_and(|mount| mount.keeps_locks_here()) {
+            return Ok(Locked::Unsupported(io::Error::other("its mount keeps them on this machine: nolock, local_lock or nobrl")));
+        }
+        if let (Locked::Yes(bytes), Some(_)) = (&locked, self.network) {
+            let _ = self.locks.set(bytes); // they are taken once
+            self.disk.iter().for_each(|disk| disk.locked(bytes));
+        }
+        Ok(locked)
+    }
+
+    /// Whether it holds locks that its server may take away.
+    #[must_use]
+    pub fn has_locks_to_lose(&self) -> bool {
+        self.locks.get().is_some()
+    }
+
+    /// Takes the same locks by another descriptor of the same file, so that a server that takes them away stops that one, too.
+    pub fn cover(&self, other: &ServedFile) -> bool {
+        let retake = |&bytes: &Bytes| other.ask("locking", move |file| locks::retake(file, bytes)).unwrap_or(false);
+        self.locks.get().is_none_or(retake)
+    }
+
+    /// What became of its locks, where a server may have taken them away, as one does that was out of reach for longer than their lease.
+    #[must_use]
+    pub fn lost_locks(&self) -> Option<String> {
+        let &bytes = self.locks.get()?;
+        match self.file.ask("locking", move |file| locks::retake(file, bytes)) {
+            Ok(true) => None,
+            Ok(false) => Some("its locks were lost: another program has taken its own meanwhile".to_owned()),
+            Err(error) => Some(format!("its locks were lost: {error}")),
+        }
+    }
+
+    /// Why nothing can be said of it any more, in words: it can't be looked at, or its locks were lost.
+    #[must_use]
+    pub fn gone(&self) -> Option<String> {
+        let (path, network) = (self.path.clone(), self.network.is_some());
+        let looked = self.file.ask("looking at it", move |file| {
+            if network { mount::ask(file) } else { file.metadata().map(drop) }?;
+            match fs::metadata(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            }
+        });
+        match looked {
+            Err(error) => Some(format!("it can't be looked at any more: {error}")),
+            Ok(()) => self.lost_locks(),
+        }
     }
 
     /// The way to rewrite it, where it was opened for that.
@@ -119,10 +195,34 @@ impl HostFile {
         self.disk.as_ref().map(|disk| disk as &dyn Storage)
     }
 
-    /// The open file.
+    /// What kind of network file system holds it; none where it lies on this machine.
+    #[must_use]
+    pub fn network(&self) -> Option<&'static str> {
+        self.network
+    }
+
+    /// The mount by which it was opened; none where that can't be told.
+    #[must_use]
+    pub fn mount(&self) -> Option<Mount> {
+        Mount::of(self.file.file())
+    }
+
+    /// Whether its server doesn't answer, and isn't waited for any more.
+    #[must_use]
+    pub fn silent(&self) -> bool {
+        self.file.server().is_some_and(|server| server.silent().is_some())
+    }
+
+    /// The open file, with whoever serves it.
+    #[must_use]
+    pub fn served(&self) -> &ServedFile {
+        &self.file
+    }
+
+    /// The open file, for what no server has to answer.
     #[must_use]
     pub fn file(&self) -> &File {
-        &self.file
+        self.file.file()
     }
 
     /// What the file system said of it when it was opened.
@@ -165,15 +265,14 @@ impl HostFile {
         nix::unistd::eaccess(&self.path, nix::unistd::AccessFlags::W_OK).err().map(|error| io::Error::from(error).to_string())
     }
 
-    /// What became different since it was opened, in words; none where all is as it was.
+    /// What became different since it was opened, in words; none where all is as it was, or where that can't be told (see
+    /// [`gone`](Self::gone)).
     #[must_use]
     pub fn changed(&self) -> Option<String> {
-        let now = match self.file.metadata() {
-            Ok(now) => now,
-            Err(error) => return Some(format!("it can't be looked at any more: {error}")),
-        };
+        let path = self.path.clone();
+        let (now, there) = self.file.ask("looking at it", |file| Ok((file.metadata()?, fs::metadata(path)))).ok()?;
         if self.is_device() {
-            return match device::size_bytes(&self.file) {
+            return match device::size_bytes(self.file.file()) {
                 Ok(size) if size != self.size => Some(format!("its size went from {} to {size} bytes", self.size)),
                 _ => None,
             };
@@ -187,9 +286,9 @@ impl HostFile {
         if self.disk.is_some() && (now.ctime(), now.ctime_nsec()) != (self.meta.ctime(), self.meta.ctime_nsec()) {
             return Some("something of it was changed (its change time moved)".into());
         }
-        match fs::metadata(&self.path) {
+        match there {
             Ok(there) if (there.dev(), there.ino()) != (self.meta.dev(), self.meta.ino()) => Some("its name now means another file".into()),
-            Err(error) => Some(format!("its name is gone: {error}")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(format!("its name is gone: {error}")),
             _ => None,
         }
     }

@@ -22,7 +22,7 @@ pub use failed::FailedMember;
 pub use host_file::HostFile;
 pub use name::{MemberName, escaped};
 pub use nbd::{NbdMember, NbdOpenError};
-pub use open_error::OpenError;
+pub use open_error::{OpenError, STALE_HANDLE};
 pub use raw::RawMember;
 pub use reading::{Cache, Extent, KnownExtent, ReadError, Readable};
 pub use rewriting::{Allocator, Image, Obstacle, Rewritable, Unsound};

@@ -7,6 +7,9 @@ use super::name::MemberName;
 /// The way out for members that can't be written to.
 const READ_ONLY: &str = "it can't be written to by this user or on this mount; --no-write lets it vote only";
 
+/// The way out where a server doesn't know a file any more that this machine remembers.
+pub const STALE_HANDLE: &str = "its server doesn't know it any more: unmount it, and mount it anew";
+
 /// A member that can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -39,6 +42,19 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Nobody answered when it was opened, and nobody waits any more; why.
+    #[must_use]
+    pub(super) fn silent(member: MemberName, why: &str) -> Self {
+        let error = io::Error::new(io::ErrorKind::TimedOut, why.to_owned());
+        Self::Open { member, error, hint: "look at its server and its mount, or leave this copy out" }
+    }
+
+    /// Whether that is how it was.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        matches!(self, Self::Open { error, .. } if error.kind() == io::ErrorKind::TimedOut)
+    }
+
     /// What is in the way, without the name and the way out.
     #[must_use]
     pub fn cause(&self) -> String {
@@ -60,6 +76,7 @@ impl OpenError {
 pub(super) fn failed_to_open(name: &MemberName, error: io::Error, writes: bool) -> OpenError {
     let hint = match error.kind() {
         _ if error.raw_os_error() == Some(libc::EMFILE) => "raise the limit of open files (ulimit -n), or name fewer members",
+        _ if error.raw_os_error() == Some(libc::ESTALE) => STALE_HANDLE,
         io::ErrorKind::NotFound if name.to_string().starts_with("nbd:") => {
             "an export is named nbd://HOST:PORT/NAME, or nbd+unix:///NAME?socket=PATH"
         }

@@ -3,7 +3,7 @@
 use std::{fs::File, io};
 
 use crate::{
-    sys::{buffer::Buffer, mapping::Window},
+    sys::{buffer::Buffer, mapping::Window, storage::Origin},
     vote::ByteRange,
 };
 
@@ -60,6 +60,8 @@ impl ReadError {
         ];
         match error.raw_os_error() {
             Some(code) if whole.contains(&code) => Self::Member(error),
+            // Nobody answered, and nobody waits any more.
+            None if error.kind() == io::ErrorKind::TimedOut => Self::Member(error),
             _ => Self::Medium(error),
         }
     }
@@ -100,6 +102,14 @@ pub trait Readable: Send + Sync {
     /// See [`ReadError`]; `bytes` holds anything then.
     fn read(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError>;
 
+    /// Reads once more, past this machine's page cache where that works: what memory or a path made up doesn't come twice.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    fn read_anew(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
+        self.read(offset, bytes, bounce)
+    }
+
     /// Maps `range` (starting at a multiple of the page size) where this member can be mapped.
     fn window(&self, _range: ByteRange) -> Option<Window> {
         None
@@ -123,9 +133,9 @@ pub trait Readable: Send + Sync {
         None
     }
 
-    /// Where the bytes come from: the medium itself, past this machine's page cache?
-    fn reads_medium(&self) -> bool {
-        false
+    /// Where the bytes come from.
+    fn origin(&self) -> Origin {
+        Origin::Cache
     }
 
     /// Memory in bytes that one read may take beside its bytes.

@@ -109,6 +109,11 @@ pub trait Member: Readable + Rewritable {
         Vec::new()
     }
 
+    /// Why nothing can be said of it any more, in words: what it is read from can't be looked at, or its locks were lost.
+    fn gone(&self) -> Option<String> {
+        self.files().into_iter().find_map(HostFile::gone)
+    }
+
     /// What became different since it was opened, in words; none where all is as it was.
     fn changed(&self) -> Option<String>;
 }

@@ -103,6 +103,17 @@ pub enum RepairError {
         /// What is different.
         what: String,
     },
+    /// A member failed while the repair was at work: what was planned relied on its vote.
+    #[error(
+        "{member}: failed while the repair was at work: {why}; nothing more was written to any member\n\
+         hint: bring it back, or leave it to the others: the same command goes on from here; quorum-img undo takes back what was done"
+    )]
+    Failed {
+        /// Which one.
+        member: MemberName,
+        /// Why.
+        why: String,
+    },
     /// A journal stands there already.
     #[error("{journal}: the journal of an earlier repair ({state}) of {holds} stands there, and is never overwritten\nhint: {hint}")]
     JournalExists {
@@ -123,9 +134,9 @@ pub enum RepairError {
         /// Who, as far as can be seen.
         holders: Vec<Holder>,
     },
-    /// Somebody wrote to a member between two sessions.
+    /// A member isn't as the session before left it: somebody wrote to it since, or its medium fails.
     #[error(
-        "{member}: somebody wrote to it since the repair was cut off: {what}\n\
+        "{member}: it isn't as the repair that was cut off left it: {what}\n\
          hint: quorum-img undo takes back what was repaired so far, where that is still possible; --force changed goes on all the same, \
          and an undo will then take away what was written there"
     )]

@@ -51,7 +51,7 @@ pub fn events_of(run: &Run, names: &[String]) -> Vec<Event> {
         let error = "Input/output error"; // strerror(EIO), as QEMU says it
         add("QUORUM_REPORT_BAD", with(json!({ "type": "read", "error": error, "node-name": names[member] })));
     }
-    for member in members_of(run.vote.dissenters() | grouping.fillers()) {
+    for member in members_of(run.vote.dissenters() | grouping.fillers() | grouping.unstable()) {
         add("QUORUM_REPORT_BAD", with(json!({ "type": "read", "node-name": names[member] })));
     }
     for member in members_of(grouping.absent()) {

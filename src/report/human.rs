@@ -5,13 +5,15 @@ use std::{
     io::{self, Write},
 };
 
-use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::{GuardReport, ImageErrorReport, MemberReport, Overall, ReadPattern, RepairReport, Report, Sectors, Status, human_size};
 use super::{
-    Divergence, GuardReport, ImageErrorReport, MemberReport, Overall, ReadPattern, RepairReport, Report, Sectors, Status, human_size,
+    in_place::rewritten,
+    rows::divergences,
+    styles::{BAD, GOOD, MEND},
 };
-use super::{in_place::rewritten, words, words::sectors};
+use super::{words, words::sectors};
 
 /// What is shown around the report.
 #[derive(Clone, Debug, Default)]
@@ -21,11 +23,6 @@ pub struct Look {
     /// Another one that may serve them better.
     pub or: Option<String>,
 }
-
-const GOOD: Style = AnsiColor::Green.on_default().bold();
-const MEND: Style = AnsiColor::Yellow.on_default().bold();
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const DIM: Style = Style::new().dimmed();
 
 /// Writes the report, with ANSI styles: what takes it strips them where they aren't wanted.
 ///
@@ -68,7 +65,9 @@ pub fn render(report: &Report, look: &Look, to: &mut dyn Write) -> io::Result<()
 
 /// The verdict in a sentence.
 fn headline(report: &Report) -> String {
-    let Sectors { total, decided, undecided, .. } = report.sectors;
+    let Sectors { total, undecided, .. } = report.sectors;
+    // That a member has failed is told of it, not of each of its sectors.
+    let decided = report.sectors.decided - report.lacking;
     let bytes = human_size(report.range.map_or(report.size, |range| range.length));
     let so_far = if report.partial {
         let ended = if report.repair.as_ref().is_some_and(|repair| repair.error.is_some()) { "Broken off" } else { "Interrupted" };
@@ -88,6 +87,7 @@ fn headline(report: &Report) -> String {
         None => "the vote".into(),
     };
     let fate = if report.guards.iter().any(|guard| !guard.forced && stands(report, guard)) { "a person must decide" } else { "repairable" };
+    let have = if undecided == 1 { "has" } else { "have" };
     let lengths = report.members.iter().filter(|member| member.surplus_bytes > 0).count();
     match (decided, undecided) {
         (0, 0) if lengths > 0 && report.exit_code == 0 => {
@@ -103,9 +103,17 @@ fn headline(report: &Report) -> String {
             format!("{so_far}The members that can be read agree in all {}.", sectors(total))
         }
         (0, 0) => format!("{so_far}All {} members agree: {} of {bytes}.", report.members.len(), sectors(total)),
+        (_, 0) if report.lacking > 0 => {
+            format!(
+                "{so_far}{decided} of {} differ among the members that can be read, and {judge} decides all of them: {fate}.",
+                sectors(total)
+            )
+        }
+        (1, 0) => format!("{so_far}1 of {} differs, and {judge} decides it: {fate}.", sectors(total)),
         (_, 0) => format!("{so_far}{decided} of {} differ, and {judge} decides all of them: {fate}.", sectors(total)),
-        (0, _) => format!("{so_far}{undecided} of {} have no winner.", sectors(total)),
-        _ => format!("{so_far}{undecided} of {} have no winner; {decided} more differ and are decided.", sectors(total)),
+        (0, _) => format!("{so_far}{undecided} of {} {have} no winner.", sectors(total)),
+        (1, _) => format!("{so_far}{undecided} of {} {have} no winner; 1 more differs and is decided.", sectors(total)),
+        _ => format!("{so_far}{undecided} of {} {have} no winner; {decided} more differ and are decided.", sectors(total)),
     }
 }
 
@@ -121,8 +129,9 @@ fn details(report: &Report) -> Vec<String> {
     // Nothing is known against them but that nobody won, or that those who won are doubted.
     let open = report.size_undecided || report.sectors.undecided > 0;
     let doubted = report.guards.iter().any(|guard| guard.doubts_vote && !guard.forced);
-    let lost =
-        |member: &MemberReport| member.dissenting_sectors + member.unreadable_sectors + member.absent_sectors + member.filler_sectors > 0;
+    let lost = |member: &MemberReport| {
+        member.dissenting_sectors + member.unreadable_sectors + member.absent_sectors + member.filler_sectors + member.unstable_sectors > 0
+    };
     let unsettled = report.members.iter().filter(|member| member.status != Status::Failed && (doubted || (open && !lost(member))));
     let unsettled: Vec<String> = unsettled.map(name_of).collect();
     let part = if part_only { " in the part looked at" } else { " as they stand" };
@@ -136,13 +145,28 @@ fn details(report: &Report) -> Vec<String> {
     for member in report.members.iter().filter(|member| member.status == Status::Failed) {
         lines.push(format!("Failed: {}: {}.", name_of(member), member.error.as_deref().unwrap_or("it can't be read")));
     }
+    lines.extend(report.members.iter().filter(|member| member.unstable_sectors > 0).map(unstable));
     lines.extend(guards(report));
     lines.extend(image_errors(report));
     lines.extend(structures(report));
-    if report.members.iter().all(|member| member.read_from == "medium") {
+    let from = |word: &str| report.members.iter().all(|member| member.read_from == word || member.read_from == "medium");
+    if from("medium") {
         lines.push("Read from the medium, past this machine's page cache.".into());
+    } else if from("server") {
+        lines.push("Read past this machine's page cache; what a server keeps in its own memory can't be told from its medium.".into());
     }
     lines
+}
+
+/// What didn't say the same twice.
+fn unstable(member: &MemberReport) -> String {
+    let count = member.unstable_sectors;
+    let (sectors, have) = (sectors(count), if count == 1 { "has" } else { "have" });
+    format!(
+        "{}: {sectors} answered differently when read again, past the page cache, and {have} no ballot: this machine's memory, a cable, a \
+         controller or the medium can't be relied on, or somebody writes to it.",
+        name_of(member)
+    )
 }
 
 /// Whether a guard stands before what is wanted; before a check, anything.
@@ -226,6 +250,7 @@ fn repaired(repair: &RepairReport) -> String {
         };
         let verified = match repair.verified_from {
             Some("medium") => ", read back from the medium and found right",
+            Some("server") => ", read back from the server and found right",
             Some(_) => ", read back and found right",
             None => ", not read back",
         };
@@ -268,7 +293,7 @@ fn members_table(report: &Report) -> String {
     type Column = (&'static str, fn(&MemberReport) -> String, CellAlignment);
     // Where sizes differ, rounding would hide it.
     let differ = report.members.windows(2).any(|pair| pair[0].size != pair[1].size);
-    let all: [Column; 11] = [
+    let all: [Column; 12] = [
         ("#", |member| member.index.to_string(), CellAlignment::Right),
         ("MEMBER", |member| member.name.clone(), CellAlignment::Left),
         ("FORMAT", format, CellAlignment::Left),
@@ -277,6 +302,7 @@ fn members_table(report: &Report) -> String {
         ("STATUS", |member| status(member).into(), CellAlignment::Left),
         ("DISSENTS", dissents, CellAlignment::Left),
         ("UNREADABLE", |member| counted(member.unreadable_sectors), CellAlignment::Left),
+        ("UNSTABLE", |member| counted(member.unstable_sectors), CellAlignment::Left),
         ("FILLER", |member| counted(member.filler_sectors), CellAlignment::Left),
         ("ABSENT", |member| counted(member.absent_sectors), CellAlignment::Left),
         ("SURPLUS", |member| if member.surplus_bytes == 0 { String::new() } else { human_size(member.surplus_bytes) }, CellAlignment::Left),
@@ -332,65 +358,6 @@ fn dissents(member: &MemberReport) -> String {
     let mut text = format!("{} in {places}, {:#x} to {:#x}", sectors(member.dissenting_sectors), span.offset, span.end() - 1);
     if !member.dissent_partitions.is_empty() {
         let _ = write!(text, ", partition {}", member.dissent_partitions.join(", "));
-    }
-    text
-}
-
-fn divergences(report: &Report, to: &mut dyn Write) -> io::Result<()> {
-    let omitted = report.divergences_omitted;
-    let strangers: Vec<usize> = report.guards.iter().filter(|guard| guard.word == "stranger").filter_map(|guard| guard.member).collect();
-    let folded = report.divergences.divergences().filter(|row| is_of_strangers(row, &strangers)).count() as u64;
-    let mut rows = report.divergences.divergences().filter(|row| !is_of_strangers(row, &strangers)).peekable();
-    if rows.peek().is_none() && folded == 0 {
-        return match omitted {
-            0 => Ok(()),
-            _ => writeln!(to, "\n{omitted} divergences, none listed (--max-divergences)."),
-        };
-    }
-    if rows.peek().is_some() {
-        writeln!(to, "\n{DIM}{:>14}  {:>10}  {:<9}  MEMBERS{DIM:#}", "OFFSET", "LENGTH", "VERDICT")?;
-    }
-    for row in rows {
-        let style = if row.verdict == Overall::Undecided { BAD } else { Style::new() };
-        let verdict = if row.verdict == Overall::Undecided { "undecided" } else { "decided" };
-        write!(to, "{:>14}  {:>10}  {style}{verdict:<9}{style:#}  {}", format!("{:#x}", row.offset), human_size(row.length), said(&row))?;
-        match &row.partition {
-            Some(partition) => writeln!(to, "  {DIM}partition {partition}{DIM:#}")?,
-            None => writeln!(to)?,
-        }
-    }
-    if folded > 0 {
-        let who = strangers.iter().map(|member| format!("#{member}")).collect::<Vec<_>>().join(" ");
-        let are = if folded == 1 { "isn't" } else { "aren't" };
-        writeln!(to, "\n{} of {who} alone {are} shown: another disk?", words::counted(folded, "divergence"))?;
-    }
-    if omitted > 0 {
-        writeln!(to, "{omitted} more divergences aren't listed: --max-divergences lists more, --report FILE all of them.")?;
-    }
-    Ok(())
-}
-
-/// Whether nobody else is outvoted there.
-fn is_of_strangers(row: &Divergence, strangers: &[usize]) -> bool {
-    let mut losers = row.versions.iter().skip(1).flat_map(|version| &version.members);
-    let others = row.unreadable.is_empty() && row.absent.is_empty() && row.filler.is_empty() && row.failed.is_empty();
-    row.verdict == Overall::Decided && row.versions.len() > 1 && others && losers.all(|loser| strangers.contains(loser))
-}
-
-/// Who holds what: `#0 #2 against #1`, `#0 or #1`, `#0 #1; absent: #2`.
-fn said(row: &Divergence) -> String {
-    let list = |members: &[usize]| members.iter().map(|member| format!("#{member}")).collect::<Vec<_>>().join(" ");
-    let versions: Vec<String> = row.versions.iter().map(|version| list(&version.members)).collect();
-    let mut text = match (row.verdict, &versions[..]) {
-        (Overall::Undecided, _) => versions.join(" or "),
-        (_, [winner, rest @ ..]) if !rest.is_empty() => format!("{winner} against {}", rest.join(", ")),
-        _ => versions.concat(),
-    };
-    for (word, members) in [("unreadable", &row.unreadable), ("filler", &row.filler), ("absent", &row.absent), ("failed", &row.failed)] {
-        if !members.is_empty() {
-            let separator = if text.is_empty() { "" } else { "; " };
-            let _ = write!(text, "{separator}{word}: {}", list(members));
-        }
     }
     text
 }

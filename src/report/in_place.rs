@@ -37,7 +37,7 @@ pub struct InPlaceReport {
     pub bytes_written: u64,
     /// Whether what was written was read back and found right.
     pub verified: bool,
-    /// `medium` where that was done past this machine's page cache, else `cache`.
+    /// `medium` where that was done past this machine's page cache, `server` where that leads to a server, else `cache`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verified_from: Option<&'static str>,
     /// Blocks of 4 KiB that no member held as a whole.
@@ -192,6 +192,7 @@ pub(super) fn rewritten(report: &Report, repair: &InPlaceReport) -> String {
         (false, true) => {
             let verified = match repair.verified_from {
                 Some("medium") => ", read back from the medium and found right",
+                Some("server") => ", read back from the server and found right",
                 Some(_) => ", read back and found right",
                 None => "",
             };

@@ -49,6 +49,9 @@ pub struct Info {
     /// Programs that hold QEMU's locks on it, as far as they can be seen from here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub in_use_by: Vec<ProcessInfo>,
+    /// Whether another program holds a writer's locks and none is to be seen here: another machine's, or another user's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub in_use_elsewhere: bool,
     /// The file system that begins at its first byte.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_system: Option<FileSystemInfo>,
@@ -161,6 +164,9 @@ fn render_info(info: &Info, to: &mut dyn Write) -> io::Result<()> {
     }
     for (what, words) in info.sections.0.iter().flat_map(|facts| &facts.lines) {
         line(what, &said(words))?;
+    }
+    if info.in_use_elsewhere {
+        line("in use by:", "a program that can't be seen from here (another machine's, or another user's)")?;
     }
     for process in &info.in_use_by {
         line("in use by:", &format!("process {} ({})", process.pid, process.command))?;

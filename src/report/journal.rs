@@ -40,6 +40,9 @@ pub struct JournalFacts {
     pub sessions: u32,
     /// Parts that were made safe one after the other.
     pub batches: usize,
+    /// Whether the last part was cut off while it was made safe: nothing of it was written to a member yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub torn: bool,
     /// The members, in the repair's order.
     pub members: Vec<JournalMember>,
 }
@@ -59,6 +62,9 @@ pub struct JournalMember {
     /// Bytes that could not be read: an undo leaves them as they are.
     pub unreadable_bytes: u64,
 }
+
+/// A last record that is torn, in words.
+pub const TORN: &str = "its last part was cut off while it was made safe; nothing of it was written to a member yet";
 
 /// Writes the facts for people.
 pub(super) fn render_journal(info: &JournalInfo, to: &mut dyn Write) -> io::Result<()> {
@@ -80,6 +86,9 @@ pub(super) fn render_journal(info: &JournalInfo, to: &mut dyn Write) -> io::Resu
     let counted = |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
     let sessions = counted(facts.sessions as usize, "run of the repair", "runs of the repair");
     line("sessions:", &format!("{sessions}, {}", counted(facts.batches, "batch", "batches")))?;
+    if facts.torn {
+        line("torn:", TORN)?;
+    }
     for (index, member) in facts.members.iter().enumerate() {
         let mut kept = format!("{} ({} bytes) in {}", human_size(member.bytes), member.bytes, words::counted(member.ranges, "range"));
         if member.unreadable_bytes > 0 {

@@ -35,6 +35,9 @@ pub struct Divergence {
     /// Whose bytes say that nothing was read there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub filler: Vec<usize>,
+    /// Who answered differently when it was read once more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unstable: Vec<usize>,
     /// Who had failed as a whole.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<usize>,
@@ -70,6 +73,7 @@ impl Divergence {
             unreadable: list(grouping.unreadable()),
             absent: list(grouping.absent()),
             filler: list(grouping.fillers()),
+            unstable: list(grouping.unstable()),
             failed: list(grouping.failed()),
             partition: partitions.labels(run.range),
         }

@@ -8,8 +8,10 @@ mod info;
 mod journal;
 mod json;
 mod listed;
+mod rows;
 mod size;
 mod span;
+mod styles;
 mod time;
 mod words;
 
@@ -20,7 +22,7 @@ pub use guards::GuardReport;
 pub use human::{Look, render};
 pub use in_place::{InPlaceMember, InPlaceReport, MemberSpan, Planned};
 pub use info::{FileSystemInfo, Info, PartitionInfo, ProcessInfo, Sections as InfoSections, TableInfo, Told, render_infos};
-pub use journal::{JournalFacts, JournalInfo, JournalMember};
+pub use journal::{JournalFacts, JournalInfo, JournalMember, TORN};
 pub use json::{Reported, read_reported, write};
 pub use listed::{Divergence, Listed, Spool, Spooled, Version};
 pub use size::human_size;
@@ -70,6 +72,9 @@ pub struct Report {
     pub members: Vec<MemberReport>,
     /// The totals.
     pub sectors: Sectors,
+    /// Decided sectors in which nothing is amiss but that members have failed.
+    #[serde(skip)]
+    pub lacking: u64,
     /// What stands in the way of writing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub guards: Vec<GuardReport>,
@@ -165,7 +170,8 @@ pub struct MemberReport {
     /// When it was last modified, or what lies under it (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modified: Option<String>,
-    /// `medium` where it was read past this machine's page cache, else `cache`: then the medium may hold something else.
+    /// `medium` where it was read past this machine's page cache, `server` where that leads to a server, whose own memory may answer; else
+    /// `cache`: then the medium may hold something else.
     pub read_from: &'static str,
     /// How it stands.
     pub status: Status,
@@ -178,6 +184,9 @@ pub struct MemberReport {
     /// Sectors that hold a filler where another member holds something else.
     #[serde(skip_serializing_if = "is_zero")]
     pub filler_sectors: u64,
+    /// Sectors that answered differently when they were read once more.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unstable_sectors: u64,
     /// Sectors beyond its end.
     pub absent_sectors: u64,
     /// Bytes beyond the virtual size.
@@ -280,7 +289,8 @@ pub struct RepairReport {
     pub bytes_written: u64,
     /// Whether what was written was read back and found right.
     pub verified: bool,
-    /// `medium` where that was done past this machine's page cache, else `cache` (which was asked to forget it before).
+    /// `medium` where that was done past this machine's page cache, `server` where that leads to a server, else `cache` (which was asked to
+    /// forget it before).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verified_from: Option<&'static str>,
     /// SHA-256 of the guest-visible bytes, where it was asked for.

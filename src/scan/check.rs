@@ -122,7 +122,7 @@ impl Scene<'_> {
         let part_end = if question.range.is_some() { poll.range.end } else { poll.size };
         let outside = question.range.is_some() || question.size.is_some() || self.blank_surplus.contains(&index);
         let length_differs = !(outside && member.size() >= part_end) && (self.size_undecided || member.size() != poll.size);
-        let flaws = counted.dissenting + counted.unreadable + counted.absent + counted.filler + counted.failed;
+        let flaws = counted.dissenting + counted.unreadable + counted.absent + counted.filler + counted.unstable + counted.failed;
         let unsound = !structure.errors.is_empty();
         let unsettled = tally.undecided > 0 || length_differs || changed || !outcome.complete || self.doubted || unsound;
         let (image_errors, image_errors_omitted) = member.image_errors();
@@ -135,12 +135,13 @@ impl Scene<'_> {
             snapshot: member.snapshot().map(str::to_owned),
             size: member.size(),
             modified: member.modified().and_then(rfc3339),
-            read_from: if member.reads_medium() { "medium" } else { "cache" },
+            read_from: member.origin().word(),
             status: status(error.is_some(), flaws > 0 || (length_differs && !fifo) || tally.undecided > 0 || unsound),
             whole: error.is_none() && flaws == 0 && !unsettled && !fifo && poll.range.length() == poll.size,
             dissenting_sectors: counted.dissenting,
             unreadable_sectors: counted.unreadable,
             filler_sectors: counted.filler,
+            unstable_sectors: counted.unstable,
             absent_sectors: counted.absent,
             content_bytes: outcome.weighed.then_some(counted.lost.content_held),
             surplus_bytes: member.size().saturating_sub(poll.size),
@@ -193,7 +194,8 @@ pub fn make_report(
     let mut changed_any = false;
     let mut reports = Vec::new();
     for (index, member) in members.iter().enumerate() {
-        let changed = member.changed();
+        // Who has failed isn't asked.
+        let changed = if outcome.failures[index].is_none() { member.changed() } else { None };
         if let Some(what) = &changed {
             warnings.push(format!("{}: changed while it was read: {what}; stop whatever writes to it, and run this again", member.name()));
             changed_any = true;
@@ -241,6 +243,7 @@ pub fn make_report(
         scanned_bytes: (!outcome.complete).then_some(outcome.scanned_bytes),
         members: reports,
         sectors,
+        lacking: outcome.tally.lacking,
         warnings,
         unvoted: false,
         repair: None,

@@ -4,13 +4,13 @@ use super::{
     extents::{State, uniform_vote},
     job::ScanError,
     private::{Copy, Flaw, NoCopy},
-    worker::{Slot, Worker},
+    worker::{Mark, Slot, Worker},
 };
 use crate::vote::{Ballot, ByteRange, MEMBERS_MAX, Rule, Run, Verdict, Vote};
 
 /// Why a chunk didn't come to its end.
-enum Interruption {
-    /// A window lost a page, or a member failed. Both are remembered, so going through the chunk again is another matter.
+pub(super) enum Interruption {
+    /// A window lost a page, a member failed, or it answered differently when it was read again. All are remembered, so going through the chunk again is another matter.
     Again,
     /// The output took no more.
     Output(ScanError),
@@ -49,6 +49,7 @@ impl Worker<'_> {
     /// output takes no more.
     pub(super) fn chunk(&mut self, range: ByteRange, states: &mut [State], rule: Rule) -> bool {
         let mark = self.found.mark();
+        self.unstable.clear();
         loop {
             for (state, failure) in states.iter_mut().zip(&self.shared.failures) {
                 if failure.get().is_some() {
@@ -56,7 +57,7 @@ impl Worker<'_> {
                 }
             }
             let mut chunk = Chunk { range, states, rule, filled: 0, begun: 0, voted: false };
-            match self.attempt(&mut chunk) {
+            match self.attempt(&mut chunk, &mark) {
                 Ok(()) => return true,
                 Err(Interruption::Again) => self.found.go_back(&mark),
                 Err(interruption) => {
@@ -70,19 +71,19 @@ impl Worker<'_> {
         }
     }
 
-    fn attempt(&mut self, chunk: &mut Chunk) -> Result<(), Interruption> {
+    fn attempt(&mut self, chunk: &mut Chunk, mark: &Mark) -> Result<(), Interruption> {
         if chunk.rule == Rule::First {
-            return self.take_first(chunk);
+            return self.take_first(chunk, mark);
         }
-        if self.shared.job.fillers.any_unread(chunk.range) {
-            return self.by_sectors(chunk);
+        if self.shared.job.fillers.any_unread(chunk.range) || !self.unstable.is_empty() {
+            return self.by_sectors(chunk, mark);
         }
         let Some(reference) = chunk.with_state(|state| state == State::Data).next() else {
             let known = chunk.with_state(|state| state == State::Partial).next().is_none();
-            return if known { self.known_zeros(chunk) } else { self.by_sectors(chunk) };
+            return if known { self.known_zeros(chunk, mark) } else { self.by_sectors(chunk, mark) };
         };
         if chunk.with_state(|state| state == State::Partial).next().is_some() {
-            return self.by_sectors(chunk);
+            return self.by_sectors(chunk, mark);
         }
         for member in chunk.with_state(|state| state == State::Data) {
             let wanted = member == reference && self.shared.job.output.is_some();
@@ -92,7 +93,7 @@ impl Worker<'_> {
         }
         let flawed = (0..chunk.states.len()).any(|member| chunk.has_filled(member) && !self.copies[member].whole());
         if flawed {
-            return self.by_sectors(chunk);
+            return self.by_sectors(chunk, mark);
         }
         let vote = uniform_vote(chunk.states, chunk.rule);
         if self.alike(chunk, reference, chunk.range) {
@@ -102,6 +103,7 @@ impl Worker<'_> {
             self.narrow(chunk, reference, &vote, chunk.range)?;
         }
         self.heed_spoilt_windows()?;
+        self.confirm(chunk, mark)?;
         let length = chunk.range.length() as usize;
         if chunk.voted {
             self.write_voted(chunk)
@@ -112,21 +114,21 @@ impl Worker<'_> {
     }
 
     /// No member's bytes need to be read: all are known zeros, absent or failed.
-    fn known_zeros(&mut self, chunk: &mut Chunk) -> Result<(), Interruption> {
+    fn known_zeros(&mut self, chunk: &mut Chunk, mark: &Mark) -> Result<(), Interruption> {
         let vote = uniform_vote(chunk.states, chunk.rule);
         let Some((output, _)) = self.shared.job.output else {
             self.found.push(Run { range: chunk.range, vote });
             return Ok(());
         };
         if vote.verdict == Verdict::Undecided {
-            return self.by_sectors(chunk);
+            return self.by_sectors(chunk, mark);
         }
         self.found.push(Run { range: chunk.range, vote });
         output.zeros(chunk.range).map_err(|error| write_error(chunk.range.start, chunk.range.length(), error))
     }
 
     /// Takes the first member's bytes, and the next one's only where they can't be had.
-    fn take_first(&mut self, chunk: &mut Chunk) -> Result<(), Interruption> {
+    fn take_first(&mut self, chunk: &mut Chunk, mark: &Mark) -> Result<(), Interruption> {
         let mut asked = chunk.states.len();
         for (member, &state) in chunk.states.iter().enumerate() {
             match state {
@@ -155,14 +157,15 @@ impl Worker<'_> {
             let length = chunk.range.length() as usize;
             return self.write(chunk.range.start, self.copies[asked].bytes(0, length));
         }
-        self.by_sectors(chunk)
+        self.by_sectors(chunk, mark)
     }
 
     /// Votes on all of the chunk sector by sector.
-    fn by_sectors(&mut self, chunk: &mut Chunk) -> Result<(), Interruption> {
+    fn by_sectors(&mut self, chunk: &mut Chunk, mark: &Mark) -> Result<(), Interruption> {
         chunk.voted = true;
         self.sectors(chunk, chunk.range)?;
         self.heed_spoilt_windows()?;
+        self.confirm(chunk, mark)?;
         self.write_voted(chunk)
     }
 
@@ -257,7 +260,7 @@ impl Worker<'_> {
             }
         }
         self.count_copies(chunk, range);
-        let Self { copies, zeros, voted, found, .. } = self;
+        let Self { copies, zeros, voted, found, unstable, .. } = self;
         let mut at = range.start;
         while at < range.end {
             let sector = ByteRange::new(at, at.saturating_add(u64::from(job.sector)).min(range.end));
@@ -270,6 +273,7 @@ impl Worker<'_> {
                     State::Absent => Ballot::Absent,
                     State::Zero => Ballot::Data(&zeros[..length]),
                     State::Partial if sector.end > job.members[member].size() => Ballot::Absent,
+                    _ if unstable.iter().any(|&(whose, place)| whose == member && place.and(sector).is_some()) => Ballot::Unstable,
                     State::Data | State::Partial => of_copy(&copies[member], sector, in_chunk),
                 };
                 if first_only && matches!(ballot, Ballot::Data(_)) {

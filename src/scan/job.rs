@@ -9,11 +9,15 @@ use super::{
 use crate::{
     evidence::Evidence,
     member::Member,
+    sys::storage::Origin,
     vote::{ByteRange, Fill, Fillers, Rules},
 };
 
 /// More threads than cores where they wait for the medium: several requests in flight.
 const DIRECT_THREADS_FACTOR: usize = 4;
+
+/// Bytes of differences that one scan reads again: what differs by more than that isn't rot.
+const CONFIRMED_BYTES_MAX: u64 = 64 << 20;
 
 /// What a scan reports to and obeys while it runs. Called from all its threads.
 pub trait Watch: Sync {
@@ -69,6 +73,8 @@ pub struct Job<'a> {
     /// How often what differs is read again before it is believed, with a pause before each: members that are written to one after
     /// the other differ for moments.
     pub(super) rereads: u32,
+    /// Bytes of what differs that are read once more, past the page cache, before they are believed.
+    pub(super) confirmed_bytes: u64,
     /// Memory in bytes that the output takes for each thread.
     pub(super) scratch_bytes: usize,
     /// What is known beside the ballots: what members hold and lose is weighed by it, where that is wanted.
@@ -93,6 +99,7 @@ impl<'a> Job<'a> {
             threads: workers(question.threads, members),
             output: None,
             rereads: question.rereads,
+            confirmed_bytes: CONFIRMED_BYTES_MAX,
             scratch_bytes: 0,
             evidence: None,
             fillers: &poll.fillers,
@@ -116,6 +123,12 @@ impl<'a> Job<'a> {
     #[must_use]
     pub fn writing_to(self, output: &'a dyn Output, fill: Fill) -> Self {
         Self { output: Some((output, fill)), ..self }
+    }
+
+    /// The same, a second time: what differs was read again then, and that is worth doing once more only where some of it was `unstable`.
+    #[must_use]
+    pub fn as_before(self, unstable: bool) -> Self {
+        Self { confirmed_bytes: if unstable { self.confirmed_bytes } else { 0 }, ..self }
     }
 
     /// The same with what members hold and lose weighed by `evidence`.
@@ -186,6 +199,6 @@ pub fn sizes(members: &[&dyn Member]) -> Vec<Option<u64>> {
 /// Threads that keep `threads` processors busy: more of them where they wait for the medium, for several requests in flight.
 #[must_use]
 pub fn workers(threads: usize, members: &[&dyn Member]) -> usize {
-    let direct = members.iter().any(|member| member.reads_medium());
+    let direct = members.iter().any(|member| member.origin() != Origin::Cache);
     if direct { (threads * DIRECT_THREADS_FACTOR).min(THREADS_MAX) } else { threads }
 }

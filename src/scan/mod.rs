@@ -7,6 +7,7 @@
 mod check;
 mod chunk;
 mod composed;
+mod confirm;
 mod content;
 mod extents;
 mod feeder;

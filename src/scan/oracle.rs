@@ -21,12 +21,13 @@ use crate::{
 
 const SECTOR: usize = 512;
 
-/// A member in memory: its sectors, of which some can't be read, and which may fail as a whole from a place on.
+/// A member in memory: its sectors, of which some can't be read or read differently the second time, and which may fail as a whole.
 #[derive(Clone, Debug)]
 struct Memory {
     name: MemberName,
     bytes: Vec<u8>,
     unreadable: Vec<usize>,
+    unstable: Vec<usize>,
     fails: bool,
 }
 
@@ -39,7 +40,8 @@ impl Readable for Memory {
         // Whole zero blocks of 4 KiB are holes, as in a file.
         let zero = |block: usize| {
             let bytes = &self.bytes[block * 4096..self.bytes.len().min((block + 1) * 4096)];
-            bytes.iter().all(|&byte| byte == 0) && !self.unreadable.iter().any(|sector| sector * SECTOR / 4096 == block)
+            let mut special = self.unreadable.iter().chain(&self.unstable);
+            bytes.iter().all(|&byte| byte == 0) && !special.any(|sector| sector * SECTOR / 4096 == block)
         };
         let first = offset as usize / 4096;
         let blocks = self.bytes.len().div_ceil(4096);
@@ -60,6 +62,17 @@ impl Readable for Memory {
             return Err(ReadError::Medium(io::Error::from_raw_os_error(libc::EIO)));
         }
         bytes.copy_from_slice(&self.bytes[start..end]);
+        Ok(())
+    }
+
+    fn read_anew(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
+        self.read(offset, bytes, bounce)?;
+        for sector in self.unstable.iter().collect::<std::collections::BTreeSet<_>>() {
+            let flipped = (sector * SECTOR + 77).checked_sub(offset as usize).and_then(|at| bytes.get_mut(at));
+            if let Some(byte) = flipped {
+                *byte ^= 4;
+            }
+        }
         Ok(())
     }
 }
@@ -129,7 +142,16 @@ fn expected(members: &[Memory], size: usize, rules: &Rules, fill: Fill, threshol
         {
             ballots[first + 1..].fill(Ballot::Unasked);
         }
-        let vote = Vote::of(&ballots, rule);
+        let mut vote = Vote::of(&ballots, rule);
+        if vote.grouping.versions().count() > 1 && rule != Rule::First {
+            let answers_otherwise = |member: &Memory| member.unstable.contains(&(start / SECTOR)) && start + 77 < end;
+            for (member, ballot) in members.iter().zip(&mut ballots) {
+                if matches!(ballot, Ballot::Data(_)) && answers_otherwise(member) {
+                    *ballot = Ballot::Unstable;
+                }
+            }
+            vote = Vote::of(&ballots, rule);
+        }
         let winner = match vote.verdict {
             Verdict::Unanimous => vote.grouping.versions().next(),
             Verdict::Decided { winner } => Some(winner),
@@ -172,8 +194,24 @@ fn expected(members: &[Memory], size: usize, rules: &Rules, fill: Fill, threshol
 /// A vote of one thread with two ballots, and nothing else.
 fn plain<'a>(members: &'a [&'a dyn Member], size: u64, ranges: &'a [ByteRange], rules: &'a Rules, fillers: &'a Fillers) -> Job<'a> {
     let (sector, watch) = (SECTOR as u32, &());
-    let (threshold, threads, output, rereads, scratch_bytes, evidence) = (2, 1, None, 0, 0, None);
-    Job { members, size, sector, ranges, rules, threshold, threads, output, rereads, scratch_bytes, evidence, fillers, watch }
+    let (threshold, threads, output, rereads, evidence) = (2, 1, None, 0, None);
+    let (confirmed_bytes, scratch_bytes) = (1 << 20, 0);
+    Job {
+        members,
+        size,
+        sector,
+        ranges,
+        rules,
+        threshold,
+        threads,
+        output,
+        rereads,
+        confirmed_bytes,
+        scratch_bytes,
+        evidence,
+        fillers,
+        watch,
+    }
 }
 
 /// Scans and compares with what is expected.
@@ -216,8 +254,12 @@ fn image(kinds: &[u8], tail: usize) -> Vec<u8> {
 fn members() -> impl Strategy<Value = Vec<Memory>> {
     let run = (0u8..4, 1usize..40);
     let change = (any::<prop::sample::Index>(), 1usize..12, 0u8..4);
-    let one =
-        (vec(change, 0..4), vec(any::<prop::sample::Index>(), 0..3), prop::option::weighted(0.3, 0usize..3000), prop::bool::weighted(0.05));
+    let one = (
+        vec(change, 0..4),
+        vec((any::<prop::sample::Index>(), any::<bool>()), 0..4),
+        prop::option::weighted(0.3, 0usize..3000),
+        prop::bool::weighted(0.05),
+    );
     (vec(run, 1..12), vec(one, 2..6), 0usize..600).prop_map(|(runs, ones, tail)| {
         let common: Vec<u8> = runs.iter().flat_map(|&(kind, count)| vec![kind; count]).collect();
         ones.into_iter()
@@ -231,8 +273,17 @@ fn members() -> impl Strategy<Value = Vec<Memory>> {
                 }
                 let bytes = image(&kinds, tail.min(SECTOR - 1) + cut.unwrap_or(0));
                 let held = bytes.len() / SECTOR;
-                let unreadable = unreadable.iter().filter(|_| held > 0).map(|at| at.index(held.max(1))).collect();
-                Memory { name: MemberName::from(Path::new(&index.to_string())), bytes, unreadable, fails }
+                let special = |which: bool| {
+                    let those = unreadable.iter().filter(|&&(_, unstable)| held > 0 && unstable == which);
+                    those.map(|(at, _)| at.index(held.max(1))).collect()
+                };
+                Memory {
+                    name: MemberName::from(Path::new(&index.to_string())),
+                    bytes,
+                    unreadable: special(false),
+                    unstable: special(true),
+                    fails,
+                }
             })
             .collect()
     })
@@ -275,7 +326,7 @@ proptest! {
     #[test]
     fn agrees_on_files(members in members(), rules in rules(2), fill in fill(), threads in 1usize..4, direct in any::<bool>()) {
         let members: Vec<Memory> =
-            members.into_iter().map(|member| Memory { fails: false, unreadable: Vec::new(), ..member }).collect();
+            members.into_iter().map(|member| Memory { fails: false, unreadable: Vec::new(), unstable: Vec::new(), ..member }).collect();
         let folder = tempfile::tempdir().expect("a folder");
         let files: Vec<RawMember> = members
             .iter()
@@ -349,7 +400,8 @@ impl Member for Flickering {
 #[test]
 fn a_difference_that_passes_is_not_believed() {
     let named = |name: &str| MemberName::from(Path::new(name));
-    let memory = |name: &str| Memory { name: named(name), bytes: vec![7; 20_000], unreadable: Vec::new(), fails: false };
+    let memory =
+        |name: &str| Memory { name: named(name), bytes: vec![7; 20_000], unreadable: Vec::new(), unstable: Vec::new(), fails: false };
     let mut persistent = memory("c");
     persistent.bytes[9000] = 8;
     for (rereads, expected) in [(0, 2), (1, 1), (3, 1)] {
@@ -404,7 +456,13 @@ impl Member for Broken {
 /// A thread that panicked never delivered its window, and the others waited for it for ever.
 #[test]
 fn a_panic_in_a_thread_ends_the_scan() {
-    let broken = Broken(Memory { name: MemberName::from(Path::new("a")), bytes: Vec::new(), unreadable: Vec::new(), fails: false });
+    let broken = Broken(Memory {
+        name: MemberName::from(Path::new("a")),
+        bytes: Vec::new(),
+        unreadable: Vec::new(),
+        unstable: Vec::new(),
+        fails: false,
+    });
     let ranges = [ByteRange::new(0, 64 << 20)];
     let rules = Rules::new(Rule::Threshold(2));
     let (members, fillers): ([&dyn Member; 2], _) = ([&broken, &broken], Fillers::default());

@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Mutex, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -66,6 +66,8 @@ pub fn scan_as_far(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Se
         error: Mutex::new(None),
         ended: AtomicBool::new(false),
         chunk_bytes,
+        rereaders: OnceLock::new(),
+        unconfirmed: AtomicU64::new(job.confirmed_bytes),
     };
     let feeder = Mutex::new(Feeder::new(job, window_bytes(threads)));
     let delivery = Delivery::new(threads, job.sector, job.members.len(), sink);
@@ -87,6 +89,12 @@ pub fn scan_as_far(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Se
         }
         delivery.wake_all();
     });
+    // Up to here it was read; whether that was a member that can still be asked, under locks that still hold, shows now.
+    for (member, failure) in job.members.iter().zip(&shared.failures).filter(|(_, failure)| failure.get().is_none()) {
+        if let Some(why) = member.gone() {
+            let _ = failure.set(why); // nobody else sets it any more
+        }
+    }
     let looked_at_all = feeder.into_inner().expect("no panics").exhausted();
     let (mut outcome, closed) = delivery.finish();
     let error = shared.error.into_inner().expect("no panics").or(closed.err().map(ScanError::Sink));

@@ -2,8 +2,10 @@
 
 use std::sync::{
     Mutex, OnceLock,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::job::{Job, ScanError};
 
@@ -25,9 +27,22 @@ pub(super) struct Shared<'a> {
     pub(super) error: Mutex<Option<ScanError>>,
     pub(super) ended: AtomicBool,
     pub(super) chunk_bytes: usize,
+    /// Bytes of differences that may still be read again.
+    pub(super) unconfirmed: AtomicU64,
+    /// Those who read again what differs, once anything does.
+    pub(super) rereaders: OnceLock<Option<ThreadPool>>,
 }
 
+/// Readings of what differs that are under way at once.
+const REREADERS: usize = 8;
+
 impl Shared<'_> {
+    /// Those who read again what differs; none where threads can't be had.
+    pub(super) fn rereaders(&self) -> Option<&ThreadPool> {
+        let build = || ThreadPoolBuilder::new().num_threads(REREADERS).thread_name(|n| format!("again-{n}")).build().ok();
+        self.rereaders.get_or_init(build).as_ref()
+    }
+
     pub(super) fn fail(&self, error: ScanError) {
         self.error.lock().expect("no thread panics with it").get_or_insert(error);
         self.ended.store(true, Ordering::Relaxed);

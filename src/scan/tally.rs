@@ -20,6 +20,8 @@ pub struct MemberTally {
     pub span: Option<(u64, u64)>,
     /// Sectors that hold a filler where another member holds something else.
     pub filler: u64,
+    /// Read once more, it answered differently.
+    pub unstable: u64,
     /// What it holds and loses, where that was weighed.
     pub lost: Lost,
 }
@@ -29,6 +31,8 @@ pub struct MemberTally {
 pub struct Tally {
     /// Decided sectors.
     pub decided: u64,
+    /// Those of them in which nothing is amiss but that members have failed.
+    pub lacking: u64,
     /// Undecided sectors.
     pub undecided: u64,
     /// Divergences.
@@ -57,13 +61,17 @@ impl Tally {
         self.divergences += 1;
         match run.vote.verdict {
             Verdict::Unanimous => {}
-            Verdict::Decided { .. } => self.decided += sectors,
+            Verdict::Decided { .. } => {
+                self.decided += sectors;
+                self.lacking += if run.vote.grouping.only_lacks() { sectors } else { 0 };
+            }
             Verdict::Undecided => self.undecided += sectors,
         }
         let grouping = &run.vote.grouping;
         members_of(grouping.unreadable()).for_each(|member| self.members[member].unreadable += sectors);
         members_of(grouping.absent()).for_each(|member| self.members[member].absent += sectors);
         members_of(grouping.fillers()).for_each(|member| self.members[member].filler += sectors);
+        members_of(grouping.unstable()).for_each(|member| self.members[member].unstable += sectors);
         members_of(grouping.failed()).for_each(|member| self.members[member].failed += sectors);
         for member in members_of(run.vote.dissenters()) {
             let tally = &mut self.members[member];

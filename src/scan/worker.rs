@@ -39,6 +39,8 @@ pub(super) struct Worker<'a> {
     /// The voted bytes of a chunk that isn't alike in all members.
     pub(super) voted: Buffer,
     pub(super) found: Found,
+    /// Sectors of the chunk at hand in which a member answered differently when it was read again.
+    pub(super) unstable: Vec<(usize, ByteRange)>,
 }
 
 /// What was found in the window so far.
@@ -79,6 +81,13 @@ impl Found {
         self.runs.len() > mark.runs || self.runs.last() != mark.last.as_ref()
     }
 
+    /// Where data differs in `range` that wasn't known at that place.
+    pub(super) fn since(&self, mark: &Mark, range: ByteRange) -> Vec<ByteRange> {
+        // The last one before may have grown into it.
+        let new = self.runs[mark.runs.saturating_sub(1)..].iter().filter(|run| run.vote.grouping.versions().nth(1).is_some());
+        ByteRange::joined(new.filter_map(|run| run.range.and(range)))
+    }
+
     pub(super) fn go_back(&mut self, mark: &Mark) {
         self.runs.truncate(mark.runs);
         if let (Some(last), Some(then)) = (self.runs.last_mut(), mark.last) {
@@ -117,6 +126,7 @@ impl<'a> Worker<'a> {
             zeros: Buffer::new(shared.chunk_bytes),
             voted: Buffer::new(shared.chunk_bytes),
             found: Found::default(),
+            unstable: Vec::new(),
         }
     }
 

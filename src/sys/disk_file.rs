@@ -3,6 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io,
+    ops::Range,
     os::{
         fd::AsRawFd,
         unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt},
@@ -15,8 +16,10 @@ use nix::sys::{stat::futimens, time::TimeSpec};
 use super::{
     buffer::Buffer,
     device, direct, holes,
-    locks::{self, Claim},
-    storage::{PAGE_BYTES, Stamp, Storage},
+    locks::{self, Bytes, Claim, retake},
+    mount,
+    served::ServedFile,
+    storage::{Origin, PAGE_BYTES, Stamp, Storage},
 };
 
 /// Largest block that is written at a time, in bytes: what a largest sector holds.
@@ -24,11 +27,14 @@ const BLOCK_BYTES_MAX: u64 = 64 << 10;
 
 /// An open file or device with a second way to it, past the page cache.
 pub struct DiskFile {
-    file: File,
+    file: ServedFile,
     /// For direct reading and writing, with its alignment in bytes; none where the file system refuses it. Opened when it is first used:
     /// a file that is empty yet can't tell.
-    direct: OnceLock<Option<(File, usize)>>,
+    direct: OnceLock<Option<(ServedFile, usize)>>,
+    /// The locks that are held by `file`: whoever reads or writes holds them, too, where a server may take them away.
+    locked: OnceLock<Bytes>,
     device: bool,
+    network: bool,
     block_bytes: u64,
 }
 
@@ -38,20 +44,42 @@ impl DiskFile {
     /// # Errors
     /// Where it can't be looked at.
     pub fn new(file: File) -> io::Result<Self> {
+        Self::of(ServedFile::new(file, None))
+    }
+
+    /// The same of one that a server may hold.
+    ///
+    /// # Errors
+    /// Where it can't be looked at.
+    pub fn of(served: ServedFile) -> io::Result<Self> {
+        let file = served.file();
         let device = file.metadata()?.file_type().is_block_device();
-        let physical = if device { device::physical_block_bytes(&file).map_or(PAGE_BYTES, u64::from) } else { PAGE_BYTES };
+        let physical = if device { device::physical_block_bytes(file).map_or(PAGE_BYTES, u64::from) } else { PAGE_BYTES };
         let block_bytes = if physical.is_power_of_two() { physical.clamp(PAGE_BYTES, BLOCK_BYTES_MAX) } else { PAGE_BYTES };
-        Ok(Self { file, direct: OnceLock::new(), device, block_bytes })
+        let network = mount::network(file).is_some();
+        Ok(Self { file: served, direct: OnceLock::new(), locked: OnceLock::new(), device, network, block_bytes })
     }
 
     /// The file itself.
     #[must_use]
     pub fn file(&self) -> &File {
-        &self.file
+        self.file.file()
     }
 
-    fn direct(&self) -> Option<&(File, usize)> {
-        self.direct.get_or_init(|| open_direct(&self.file)).as_ref()
+    fn direct(&self) -> Option<&(ServedFile, usize)> {
+        let open = || {
+            let locked = self.locked.get().copied();
+            let covered = move |direct: &File| locked.is_none_or(|bytes| retake(direct, bytes).unwrap_or(false));
+            let open = move |file: &File| Ok(open_direct(file).filter(|(direct, _)| covered(direct)));
+            let (direct, unit) = self.file.ask("opening", open).ok()??;
+            Some((ServedFile::new(direct, self.file.server().cloned()), unit))
+        };
+        self.direct.get_or_init(open).as_ref()
+    }
+
+    /// Takes note of the locks that its file holds, before it is first read or written past the page cache.
+    pub fn locked(&self, bytes: Bytes) {
+        let _ = self.locked.set(bytes); // once is enough
     }
 }
 
@@ -68,38 +96,42 @@ fn open_direct(file: &File) -> Option<(File, usize)> {
 
 impl Storage for DiskFile {
     fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
-        Storage::read(&self.file, offset, bytes)
+        self.file.read(None, offset, bytes, &mut None)
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        Storage::write(&self.file, offset, bytes)
+        self.file.write(offset, bytes)
     }
 
     fn length(&self) -> io::Result<u64> {
-        if self.device { device::size_bytes(&self.file) } else { Storage::length(&self.file) }
+        if self.device { device::size_bytes(self.file()) } else { self.file.ask("looking at it", Storage::length) }
     }
 
     fn set_length(&self, length: u64) -> io::Result<()> {
-        Storage::set_length(&self.file, length)
+        self.file.ask("setting its length", move |file| Storage::set_length(file, length))
     }
 
     fn sync(&self) -> io::Result<()> {
-        Storage::sync(&self.file)
+        self.file.ask("syncing", Storage::sync)
     }
 
     fn forget_cached(&self) {
-        Storage::forget_cached(&self.file);
+        Storage::forget_cached(self.file());
     }
 
     fn read_medium(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
         match self.direct() {
-            Some((direct, unit)) => direct::read(direct, *unit, offset, bytes, &mut None),
+            Some((direct, unit)) => direct.read(Some(*unit), offset, bytes, &mut None),
             None => self.read(offset, bytes),
         }
     }
 
-    fn reaches_medium(&self) -> bool {
-        self.direct().is_some()
+    fn origin(&self) -> Origin {
+        match (self.direct(), self.network) {
+            (None, _) => Origin::Cache,
+            (Some(_), true) => Origin::Server,
+            (Some(_), false) => Origin::Medium,
+        }
     }
 
     fn overwrite(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -110,7 +142,14 @@ impl Storage for DiskFile {
         }
         let mut buffer = Buffer::new(bytes.len());
         buffer[..bytes.len()].copy_from_slice(bytes);
-        direct.write_all_at(&buffer[..bytes.len()], offset)
+        direct.ask("writing", move |file| file.write_all_at(&buffer, offset))
+    }
+
+    fn punch(&self, range: Range<u64>) -> io::Result<()> {
+        if self.device {
+            return Err(io::ErrorKind::Unsupported.into()); // what a discarded part of a device reads as is its own affair
+        }
+        self.file.ask("punching a hole", move |file| holes::punch(file, range))
     }
 
     fn block_bytes(&self) -> u64 {
@@ -118,11 +157,11 @@ impl Storage for DiskFile {
     }
 
     fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
-        if self.device { Ok(Some(offset)) } else { holes::next_data(&self.file, offset) }
+        if self.device { Ok(Some(offset)) } else { self.file.ask("looking for data", move |file| holes::next_data(file, offset)) }
     }
 
     fn claim(&self, alone: bool) -> io::Result<Claim> {
-        locks::claim(&self.file, alone)
+        self.file.ask("locking", move |file| locks::claim(file, alone))
     }
 
     fn resizable(&self) -> bool {
@@ -134,14 +173,14 @@ impl Storage for DiskFile {
             return Ok(());
         }
         let time = TimeSpec::new(seconds, i64::from(nanoseconds));
-        Ok(futimens(&self.file, &TimeSpec::UTIME_OMIT, &time)?)
+        self.file.ask("setting its time", move |file| Ok(futimens(file, &TimeSpec::UTIME_OMIT, &time)?))
     }
 
     fn stamp(&self) -> io::Result<Option<Stamp>> {
         if self.device {
             return Ok(None);
         }
-        let meta = self.file.metadata()?;
+        let meta = self.file.ask("looking at it", File::metadata)?;
         let nanoseconds = |n: i64| u32::try_from(n).unwrap_or(0);
         Ok(Some(Stamp {
             length: meta.len(),

@@ -1,9 +1,10 @@
 //! Where a file holds data, and where only holes.
 
-use std::{fs::File, io};
+use std::{fs::File, io, ops::Range};
 
 use nix::{
     errno::Errno,
+    fcntl::{FallocateFlags, fallocate},
     unistd::{Whence, lseek},
 };
 
@@ -32,6 +33,16 @@ pub fn next_hole(file: &File, offset: u64) -> io::Result<Option<u64>> {
         Err(Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::ESPIPE | Errno::ENXIO) => Ok(None),
         found => Ok(Some(found?)),
     }
+}
+
+/// Makes a hole of `range` (fallocate(2), `FALLOC_FL_PUNCH_HOLE`); the length stays.
+///
+/// # Errors
+/// What fallocate says.
+pub fn punch(file: &File, range: Range<u64>) -> io::Result<()> {
+    let wide = |bytes: u64| i64::try_from(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
+    let how = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    Ok(fallocate(file, how, wide(range.start)?, wide(range.end.saturating_sub(range.start))?)?)
 }
 
 fn seek(file: &File, offset: u64, whence: Whence) -> Result<u64, Errno> {

@@ -30,24 +30,47 @@ const LIBVIRT_LEASE: i64 = 0;
 /// How the locks came out.
 #[derive(Debug)]
 pub enum Locked {
-    /// They are held.
-    Yes,
+    /// These are held.
+    Yes(Bytes),
     /// Another program uses the file in a way that doesn't go with ours.
     InUse,
     /// The file system knows no locks: nobody can tell.
     Unsupported(io::Error),
 }
 
+/// Bytes of the locks that were taken.
+pub type Bytes = &'static [i64];
+/// Those of a reader who wants nobody to write meanwhile, and the bytes that others must not hold.
+const READER: Bytes = &[HELD + CONSISTENT_READ, NOT_SHARED + WRITE, NOT_SHARED + RESIZE];
+const READER_TESTS: Bytes = &[NOT_SHARED + CONSISTENT_READ, HELD + WRITE, HELD + RESIZE];
+/// Those of a writer who wants nobody to read or write meanwhile, likewise.
+const WRITER: Bytes = &[
+    HELD + CONSISTENT_READ,
+    HELD + WRITE,
+    HELD + RESIZE,
+    NOT_SHARED + CONSISTENT_READ,
+    NOT_SHARED + WRITE,
+    NOT_SHARED + WRITE_UNCHANGED,
+    NOT_SHARED + RESIZE,
+];
+const WRITER_TESTS: Bytes = &[
+    HELD + CONSISTENT_READ,
+    HELD + WRITE,
+    HELD + WRITE_UNCHANGED,
+    HELD + RESIZE,
+    NOT_SHARED + CONSISTENT_READ,
+    NOT_SHARED + WRITE,
+    NOT_SHARED + WRITE_UNCHANGED,
+    NOT_SHARED + RESIZE,
+    LIBVIRT_LEASE,
+];
+
 /// Takes the locks of a reader who wants nobody to write meanwhile. The file need only be open for reading.
 ///
 /// # Errors
 /// What fcntl says, other than that there are no locks here.
 pub fn lock_for_reading(file: &File) -> io::Result<Locked> {
-    lock_bytes(
-        file,
-        &[HELD + CONSISTENT_READ, NOT_SHARED + WRITE, NOT_SHARED + RESIZE],
-        &[NOT_SHARED + CONSISTENT_READ, HELD + WRITE, HELD + RESIZE],
-    )
+    lock_bytes(file, READER, READER_TESTS)
 }
 
 /// Takes the locks of a writer who wants nobody to read or write meanwhile. The file need only be open for reading.
@@ -55,11 +78,48 @@ pub fn lock_for_reading(file: &File) -> io::Result<Locked> {
 /// # Errors
 /// As for [`lock_for_reading`].
 pub fn lock_for_writing(file: &File) -> io::Result<Locked> {
-    let all = [CONSISTENT_READ, WRITE, WRITE_UNCHANGED, RESIZE];
-    let (held, not_shared) = (all.map(|permission| HELD + permission), all.map(|permission| NOT_SHARED + permission));
-    let take: Vec<i64> = held.iter().filter(|&&byte| byte != HELD + WRITE_UNCHANGED).chain(&not_shared).copied().collect();
-    let test: Vec<i64> = held.into_iter().chain(not_shared).chain([LIBVIRT_LEASE]).collect();
-    lock_bytes(file, &take, &test)
+    lock_bytes(file, WRITER, WRITER_TESTS)
+}
+
+/// Takes these locks once more, or by another descriptor of the same file: they go with each other. False where another one holds what
+/// doesn't go with them, so that they were lost meanwhile.
+///
+/// # Errors
+/// What fcntl says.
+pub fn retake(file: &File, bytes: Bytes) -> io::Result<bool> {
+    for &byte in bytes {
+        match fcntl(file, FcntlArg::F_OFD_SETLK(&lock(libc::F_RDLCK, byte))) {
+            Ok(_) => {}
+            Err(Errno::EAGAIN | Errno::EACCES) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(true)
+}
+
+/// Looks once more whether another one holds what doesn't go with a writer's locks, which `file` (open for writing) holds already: takes each
+/// byte alone for a moment. Over NFS version 3 asking isn't enough: Linux' lockd tells of exclusive locks of other machines only.
+///
+/// # Errors
+/// What fcntl says.
+pub fn writes_alone(file: &File) -> io::Result<bool> {
+    let set = |kind: i32, byte: i64| fcntl(file, FcntlArg::F_OFD_SETLK(&lock(kind, byte)));
+    for &byte in WRITER_TESTS {
+        match set(libc::F_WRLCK, byte) {
+            Ok(_) => set(if WRITER.contains(&byte) { libc::F_RDLCK } else { libc::F_UNLCK }, byte)?,
+            Err(Errno::EAGAIN | Errno::EACCES) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+    }
+    Ok(true)
+}
+
+/// Whether another one holds locks on `file` of somebody who writes to it, or wants nobody to read it.
+///
+/// # Errors
+/// What fcntl says.
+pub fn in_use(file: &File) -> io::Result<bool> {
+    READER_TESTS.iter().try_fold(false, |found, &byte| Ok(found || held_by_another(file, byte)?))
 }
 
 /// Whether a file of our own is ours alone.
@@ -86,7 +146,7 @@ pub fn claim(file: &File, alone: bool) -> io::Result<Claim> {
 }
 
 /// Takes the bytes of `take`, and gives them back where another one holds a byte of `test`.
-fn lock_bytes(file: &File, take: &[i64], test: &[i64]) -> io::Result<Locked> {
+fn lock_bytes(file: &File, take: Bytes, test: Bytes) -> io::Result<Locked> {
     // As QEMU does: take first, then look, so that two who come at once see each other.
     for &byte in take {
         match fcntl(file, FcntlArg::F_OFD_SETLK(&lock(libc::F_RDLCK, byte))) {
@@ -108,7 +168,7 @@ fn lock_bytes(file: &File, take: &[i64], test: &[i64]) -> io::Result<Locked> {
             return Ok(Locked::InUse);
         }
     }
-    Ok(Locked::Yes)
+    Ok(Locked::Yes(take))
 }
 
 /// Whether another open file description holds a lock on that byte.
@@ -179,7 +239,7 @@ fn holds(pid: u32, place: &str) -> bool {
 mod tests {
     use std::{fs::File, io::Write};
 
-    use super::{Locked, fcntl, lock, lock_for_reading, lock_for_writing};
+    use super::{Locked, fcntl, in_use, lock, lock_for_reading, lock_for_writing, writes_alone};
     use nix::fcntl::FcntlArg;
 
     /// Each byte alone, held as QEMU's holders hold it (`RDLCK`): writers and those who forbid reading stop us, readers don't.
@@ -206,19 +266,37 @@ mod tests {
             fcntl(&other, FcntlArg::F_OFD_SETLK(&lock(libc::F_RDLCK, byte))).expect("a lock to be had");
             assert!(matches!(lock_for_writing(&ours).expect("it can be asked"), Locked::InUse), "byte {byte}");
             drop(other);
-            assert!(matches!(lock_for_writing(&ours).expect("it can be asked"), Locked::Yes), "byte {byte} is free again");
+            assert!(matches!(lock_for_writing(&ours).expect("it can be asked"), Locked::Yes(_)), "byte {byte} is free again");
         }
         let (one, two) = (open(), open());
-        assert!(matches!(lock_for_writing(&one).expect("it can be asked"), Locked::Yes));
+        assert!(matches!(lock_for_writing(&one).expect("it can be asked"), Locked::Yes(_)));
         assert!(matches!(lock_for_reading(&two).expect("it can be asked"), Locked::InUse));
         assert!(matches!(lock_for_writing(&two).expect("it can be asked"), Locked::InUse));
+    }
+
+    /// What others hold is noticed by taking it, too; and nothing of ours is lost by that.
+    #[test]
+    fn a_writer_can_look_by_taking() {
+        let named = tempfile::NamedTempFile::new().expect("a temporary file");
+        let open = || File::options().read(true).write(true).open(named.path()).expect("opens");
+        for byte in [0, 100, 101, 102, 103, 200, 201, 202, 203] {
+            let (other, ours) = (open(), open());
+            assert!(matches!(lock_for_writing(&ours).expect("it can be asked"), Locked::Yes(_)));
+            assert!(writes_alone(&ours).expect("it can be asked"));
+            fcntl(&other, FcntlArg::F_OFD_SETLK(&lock(libc::F_RDLCK, byte))).expect("ours are shared");
+            assert!(!writes_alone(&ours).expect("it can be asked"), "byte {byte}");
+            drop(other);
+            assert!(writes_alone(&ours).expect("it can be asked"), "byte {byte} is free again");
+            assert!(in_use(&open()).expect("it can be asked"), "ours are still there");
+        }
+        assert!(!in_use(&open()).expect("it can be asked"));
     }
 
     #[test]
     fn readers_share() {
         let named = tempfile::NamedTempFile::new().expect("a temporary file");
         let (one, two) = (File::open(named.path()).expect("opens"), File::open(named.path()).expect("opens"));
-        assert!(matches!(lock_for_reading(&one).expect("it can be asked"), Locked::Yes));
-        assert!(matches!(lock_for_reading(&two).expect("it can be asked"), Locked::Yes));
+        assert!(matches!(lock_for_reading(&one).expect("it can be asked"), Locked::Yes(_)));
+        assert!(matches!(lock_for_reading(&two).expect("it can be asked"), Locked::Yes(_)));
     }
 }

@@ -3,13 +3,10 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, File, OpenOptions},
-    io::{self, Read},
+    io,
     os::{
         fd::AsRawFd,
-        unix::{
-            ffi::OsStringExt,
-            fs::{OpenOptionsExt, PermissionsExt},
-        },
+        unix::fs::{OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
 };
@@ -22,6 +19,8 @@ use nix::{
 
 use super::{
     disk_file::DiskFile,
+    leftovers::name_in_the_making,
+    locks,
     storage::{Draft, Folder, NotSynced, Replace, Storage, free_bytes, untrusted},
 };
 
@@ -80,10 +79,14 @@ impl NewFile {
 
     fn create_named(folder: &Path) -> io::Result<(File, OsString)> {
         loop {
-            let name = random_name()?;
+            let name = name_in_the_making()?;
             match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(folder.join(&name)) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                created => return Ok((created?, name)),
+                created => {
+                    let file = created?;
+                    let _ = locks::claim(&file, true); // whoever finds it sees that it is in use
+                    return Ok((file, name));
+                }
             }
         }
     }
@@ -162,7 +165,7 @@ impl NewFile {
     }
 
     fn link_randomly(&self) -> io::Result<OsString> {
-        let name = random_name()?;
+        let name = name_in_the_making()?;
         self.link(&self.place.folder.join(&name))?;
         Ok(name)
     }
@@ -249,21 +252,6 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
         }
         renamed => Ok(renamed?),
     }
-}
-
-/// Random bytes of the system.
-///
-/// # Errors
-/// Where there are none to be had.
-pub fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn random_name() -> io::Result<OsString> {
-    let bytes = random_bytes()?;
-    Ok(OsString::from_vec(format!(".quorum-img-{:016x}.tmp", u64::from_le_bytes(bytes)).into_bytes()))
 }
 
 #[cfg(test)]

@@ -46,6 +46,13 @@ pub fn start(file: &File, range: Range<u64>, read_ahead_bytes: u64) {
     }
 }
 
+/// Lets the page cache forget `range`, as far as it is clean and nobody maps it: the next reading asks the medium.
+pub fn forget(file: &File, range: Range<u64>) {
+    if let (Ok(from), Ok(bytes)) = (i64::try_from(range.start), i64::try_from(range.end - range.start)) {
+        let _ = posix_fadvise(file, from, bytes, PosixFadviseAdvice::POSIX_FADV_DONTNEED); // advice is all it is
+    }
+}
+
 /// Whether the byte at `offset` can be had without waiting; false where the file system can't tell.
 fn cached(file: &File, offset: u64) -> bool {
     let Ok(offset) = i64::try_from(offset) else { return true };

@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     fs::File,
     io,
+    ops::Range,
     os::unix::fs::{FileExt, MetadataExt},
     path::Path,
 };
@@ -14,6 +15,30 @@ use super::locks::Claim;
 
 /// What a page holds, and what file systems write at a time at least, in bytes.
 pub const PAGE_BYTES: u64 = 4096;
+
+/// Where bytes that are read come from, the surest last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// This machine's page cache, as far as it holds them.
+    #[default]
+    Cache,
+    /// The server that holds the file, past this machine's page cache: what it has in its own memory can't be told.
+    Server,
+    /// The medium.
+    Medium,
+}
+
+impl Origin {
+    /// As reports have it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cache => "cache",
+            Self::Server => "server",
+            Self::Medium => "medium",
+        }
+    }
+}
 
 /// What tells whether somebody wrote to a file since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,9 +88,9 @@ pub trait Storage: Send + Sync {
     fn read_medium(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
         self.read(offset, bytes)
     }
-    /// Whether [`read_medium`](Self::read_medium) is past the page cache for certain.
-    fn reaches_medium(&self) -> bool {
-        false
+    /// Where the bytes of [`read_medium`](Self::read_medium) come from.
+    fn origin(&self) -> Origin {
+        Origin::Cache
     }
     /// Writes whole blocks (see [`block_bytes`](Self::block_bytes)) without reading what they hold.
     ///
@@ -73,6 +98,13 @@ pub trait Storage: Send + Sync {
     /// As for [`write`](Self::write).
     fn overwrite(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.write(offset, bytes)
+    }
+    /// Makes a hole of whatever lies there, which reads as zeros and takes no room: on a full disk, too.
+    ///
+    /// # Errors
+    /// What the system says; `Unsupported` where there are no holes.
+    fn punch(&self, _range: Range<u64>) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
     /// The block, in bytes, that can be written without reading it first.
     fn block_bytes(&self) -> u64 {

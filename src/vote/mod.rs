@@ -43,6 +43,8 @@ pub enum Ballot<'a> {
     Failed,
     /// Bytes that say of themselves that nothing was read there, where another member holds something else: never a version.
     Filler,
+    /// Read twice, it answered differently: never a version.
+    Unstable,
     /// Not read, since a member before it could be (read pattern fifo).
     Unasked,
 }
@@ -74,6 +76,7 @@ const UNREADABLE: u8 = 0xfe;
 const FAILED: u8 = 0xfd;
 const UNASKED: u8 = 0xfc;
 const FILLER: u8 = 0xfb;
+const UNSTABLE: u8 = 0xfa;
 
 impl Grouping {
     /// Groups the ballots by their bytes.
@@ -90,6 +93,7 @@ impl Grouping {
                 Ballot::Unreadable => UNREADABLE,
                 Ballot::Failed => FAILED,
                 Ballot::Filler => FILLER,
+                Ballot::Unstable => UNSTABLE,
                 Ballot::Unasked => UNASKED,
                 // The first ballots of versions alone are compared: as many comparisons as there are versions.
                 Ballot::Data(_) => {
@@ -143,6 +147,18 @@ impl Grouping {
         self.mask(|label| label == FILLER)
     }
 
+    /// The members that answered differently when they were read again, as a mask.
+    #[must_use]
+    pub fn unstable(&self) -> u64 {
+        self.mask(|label| label == UNSTABLE)
+    }
+
+    /// Whether nothing is amiss but that members have failed: the others hold one version.
+    #[must_use]
+    pub fn only_lacks(&self) -> bool {
+        self.failed() != 0 && self.versions().nth(1).is_none() && self.absent() | self.unreadable() | self.fillers() | self.unstable() == 0
+    }
+
     /// The versions, each named by its lowest-numbered holder, in that order.
     pub fn versions(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.members()).filter(|&member| usize::from(self.labels[member]) == member)
@@ -163,6 +179,7 @@ impl std::fmt::Debug for Grouping {
                 FAILED => list.entry(&"failed"),
                 UNASKED => list.entry(&"unasked"),
                 FILLER => list.entry(&"filler"),
+                UNSTABLE => list.entry(&"unstable"),
                 version => list.entry(&version),
             };
         }

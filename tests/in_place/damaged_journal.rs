@@ -173,3 +173,59 @@ fn a_journal_of_others_is_refused() {
         assert_holds(member, before);
     }
 }
+
+/// What a record begins with, at a multiple of 4096 (docs/journal.md).
+const RECORD: &[u8] = b"QIMGREC\0";
+
+/// The journal of a repair that was killed after it had written to its members, and where its last record, a batch, lies.
+fn killed() -> (Damaged, Vec<Vec<u8>>, Vec<u8>, usize) {
+    let (set, before) = Damaged::repaired();
+    let mut journal = set.lab.bytes(&set.journal());
+    let starts: Vec<usize> = (0..journal.len()).step_by(4096).filter(|&at| journal[at..].starts_with(RECORD)).collect();
+    let [.., batch, ended] = starts[..] else { panic!("a batch and an end are looked for: {starts:?}") };
+    let reserved = journal.len() + 1024 * 1024;
+    journal[ended..].fill(0);
+    journal.resize(reserved, 0);
+    set.lab.file("disk-0.img.quorum-journal", &journal);
+    (set, before, journal, batch)
+}
+
+/// One bit of the last batch has rotted. Members were written to by it, so that it can't be taken for one that was cut off: else an undo would
+/// leave them as they are, and say that it found them right.
+#[test]
+fn a_rotten_last_batch_is_no_torn_one() {
+    let (set, before, journal, batch) = killed();
+    for offset in [batch + 3, batch + 40, batch + 70, batch + 200, batch + 900] {
+        set.lab.flip_bit(&set.journal(), offset as u64);
+        for run in [set.undo(), set.undo().args(["--force", "changed"]), set.lab.quorum_img(["info"]).arg(set.journal()), set.repair()] {
+            refuses(&set.lab, run, 3, &["disk-0.img.quorum-journal", "damaged"]);
+        }
+        set.lab.file("disk-0.img.quorum-journal", &journal);
+    }
+    set.undo().exits(0);
+    set.assert_bytes(&before);
+}
+
+/// A batch that was cut off has sectors that never came: nothing of it was done, which is said, and the next session begins where it began.
+#[test]
+fn a_torn_last_batch_is_told_and_left_out() {
+    let (set, before, mut journal, batch) = killed();
+    journal[batch + 512..batch + 1024].fill(0);
+    let torn = || {
+        set.lab.file("disk-0.img.quorum-journal", &journal);
+        for (member, bytes) in set.members.iter().zip(&before) {
+            set.lab.write(member, 0, bytes);
+        }
+    };
+    torn();
+    let run = set.lab.quorum_img(["info"]).arg(set.journal()).exits(0);
+    assert!(run.stdout().contains("cut off while it was made safe"), "{run}");
+    let run = set.undo().exits(0);
+    assert!(run.stderr().contains("cut off while it was made safe"), "{run}");
+    set.assert_bytes(&before);
+    torn();
+    set.repair().exits(0);
+    set.assert_repaired();
+    set.undo().exits(0);
+    set.assert_bytes(&before);
+}

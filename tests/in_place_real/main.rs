@@ -25,6 +25,7 @@ mod no_locks;
 mod on_media;
 mod power_cuts;
 mod qemu;
+mod unstable;
 mod write_errors;
 
 use std::{

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, fs::File, io};
 
-use quorum_img::sys::storage::{Draft, Folder, NotSynced, Replace, Stamp, Storage};
+use quorum_img::sys::storage::{Draft, Folder, NotSynced, Origin, Replace, Stamp, Storage};
 
 use crate::{
     disk::{Disk, EIO, ENOSPC, Fault, Kind, State, error},
@@ -76,8 +76,8 @@ impl Storage for Handle {
         self.disk.read(self.file, offset, bytes, true)
     }
 
-    fn reaches_medium(&self) -> bool {
-        self.disk.state().habits.direct
+    fn origin(&self) -> Origin {
+        if self.disk.state().habits.direct { Origin::Medium } else { Origin::Cache }
     }
 
     fn overwrite(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

@@ -12,7 +12,7 @@ mod check {
     const CHECK: Subject = Subject { foreign: &["--in-place", "--dry-run", "-onew.img"], ..Subject::voting(&["check"]) };
     battery!(CHECK: command_line, operands, voters, reports; options:
         allow_references, cache, filler, format, mapfile, max_damage, max_divergences, output, range, rate_limit, read_pattern, report, sector_size, size,
-        snapshot, threads, threshold, trust);
+        snapshot, threads, threshold, timeout, trust);
 }
 
 mod check_of_the_medium {
@@ -42,7 +42,7 @@ mod repair_to_a_new_image {
     };
     battery!(REPAIR: command_line, operands, voters, reports, new_images; options:
         allow_references, cache, expect_sha256, filler, force, format, from, mapfile, max_divergences, output, output_options, pick, range, rate_limit,
-        read_pattern, reflink, report, sector_size, size, snapshot, sparse_size, target_format, threads, threshold, trust, undecided);
+        read_pattern, reflink, report, sector_size, size, snapshot, sparse_size, target_format, threads, threshold, timeout, trust, undecided);
 }
 
 mod repair_in_place {
@@ -55,7 +55,7 @@ mod repair_in_place {
     };
     battery!(REPAIR: command_line, operands, voters, reports, new_journals; options:
         allow_references, cache, filler, force, format, from, journal, mapfile, max_damage, max_divergences, no_write, output, pick, range, rate_limit,
-        read_pattern, report, sector_size, size, snapshot, threads, threshold, trust);
+        read_pattern, report, sector_size, size, snapshot, threads, threshold, timeout, trust);
 }
 
 mod plan_of_a_repair_in_place {
@@ -68,7 +68,7 @@ mod plan_of_a_repair_in_place {
     };
     battery!(PLAN: command_line, operands, voters, reports, new_journals; options:
         allow_references, cache, filler, force, format, from, journal, mapfile, max_damage, max_divergences, no_write, output, pick, range, rate_limit,
-        read_pattern, report, sector_size, size, snapshot, threads, threshold, trust);
+        read_pattern, report, sector_size, size, snapshot, threads, threshold, timeout, trust);
 }
 
 mod undo {
@@ -79,21 +79,21 @@ mod undo {
         foreign: &["--in-place", "--trust=#0", "--range=0:512"],
         ..Subject::undoing(&["undo"])
     };
-    battery!(UNDO: command_line, operands, undone_journals; options: force, map, rate_limit);
+    battery!(UNDO: command_line, operands, undone_journals; options: force, map, rate_limit, timeout);
 }
 
 mod plan_of_an_undo {
     use super::battery::Subject;
 
     const PLAN: Subject = Subject { force: Some("changed,no-locks,device"), ..Subject::undoing(&["undo", "--dry-run"]) };
-    battery!(PLAN: command_line, operands, undone_journals; options: force, map, rate_limit);
+    battery!(PLAN: command_line, operands, undone_journals; options: force, map, rate_limit, timeout);
 }
 
 mod info {
     use super::battery::Subject;
 
     const INFO: Subject = Subject { foreign: &["--output=events"], ..Subject::looking(&["info"]) };
-    battery!(INFO: command_line, operands; options: allow_references, cache, format, output, snapshot);
+    battery!(INFO: command_line, operands; options: allow_references, cache, format, output, snapshot, timeout);
 }
 
 /// What only `-o` takes.

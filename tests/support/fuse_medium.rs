@@ -2,7 +2,7 @@
 //! locks that nobody gives. It remembers what was written where.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ffi::OsString,
     ops::Range,
     path::{Path, PathBuf},
@@ -36,12 +36,23 @@ pub struct Medium {
     pub bytes: Vec<u8>,
     /// Blocks that can't be read, by number.
     pub bad: BTreeMap<u64, Bad>,
+    /// Blocks, by number, of which readings have a flipped bit: the next one where the lowest bit here is set, the one after it where the next
+    /// one is.
+    pub flaky: BTreeMap<u64, u64>,
+    /// Blocks, by number, that keep what is written with a flipped bit.
+    pub bending: BTreeSet<u64>,
     /// Writes that reach beyond this offset fail with the error.
     pub write_error: Option<(u64, i32)>,
     /// The next syncs fail with these errors, one each.
     pub sync_errors: VecDeque<i32>,
     /// Closing it fails with this error once it was written to, as long as that isn't mended; nothing else tells.
     pub close_error: Option<i32>,
+    /// How many readings are still answered as they should; then all fail with this error.
+    pub fails_after: Option<(u64, i32)>,
+    /// Readings that were asked for.
+    pub readings: u64,
+    /// How long each reading takes, from the one of that number on.
+    pub read_delay: (u64, Duration),
     /// How long each write takes.
     pub write_delay: Duration,
     /// Past the page cache (`FOPEN_DIRECT_IO`), however it is opened.
@@ -50,7 +61,8 @@ pub struct Medium {
     pub writes: Vec<Range<u64>>,
     /// Syncs that were asked for.
     pub syncs: usize,
-    modified: SystemTime,
+    /// When it was last written to.
+    pub modified: SystemTime,
 }
 
 impl Medium {
@@ -59,9 +71,14 @@ impl Medium {
         Self {
             bytes: bytes.into(),
             bad: BTreeMap::new(),
+            flaky: BTreeMap::new(),
+            bending: BTreeSet::new(),
             write_error: None,
             sync_errors: VecDeque::new(),
             close_error: None,
+            fails_after: None,
+            readings: 0,
+            read_delay: (0, Duration::ZERO),
             write_delay: Duration::ZERO,
             uncached: false,
             writes: Vec::new(),
@@ -74,11 +91,25 @@ impl Medium {
         self.bad.range(range.start / BLOCK..range.end.div_ceil(BLOCK)).map(|(&block, &how)| (block, how))
     }
 
-    fn read(&self, range: Range<u64>) -> Result<Vec<u8>, Errno> {
+    fn read(&mut self, range: Range<u64>) -> Result<Vec<u8>, Errno> {
+        self.readings += 1;
+        match &mut self.fails_after {
+            Some((0, errno)) => return Err(Errno::from_i32(*errno)),
+            Some((left, _)) => *left -= 1,
+            None => {}
+        }
         if self.bad_in(&range).next().is_some() {
             return Err(Errno::EIO);
         }
-        Ok(part(&self.bytes, range))
+        let mut read = part(&self.bytes, range.clone());
+        for (block, flips) in self.flaky.range_mut(range.start / BLOCK..range.end.div_ceil(BLOCK)) {
+            let flipped = (block * BLOCK).checked_sub(range.start).and_then(|at| read.get_mut(index(at)));
+            if let Some(byte) = flipped {
+                *byte ^= u8::from(*flips & 1 == 1);
+                *flips >>= 1;
+            }
+        }
+        Ok(read)
     }
 
     fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), Errno> {
@@ -100,6 +131,8 @@ impl Medium {
         }
         self.bytes.resize(index(length.max(range.end)), 0);
         self.bytes[index(range.start)..index(range.end)].copy_from_slice(data);
+        let bent = self.bending.range(range.start / BLOCK..range.end.div_ceil(BLOCK)).map(|block| index((block * BLOCK).max(range.start)));
+        bent.for_each(|at| self.bytes[at] ^= 1);
         self.modified = SystemTime::now();
         Ok(())
     }
@@ -131,7 +164,10 @@ impl Folder for Files {
     }
 
     fn delays(&self, ino: u64) -> [Duration; 2] {
-        [Duration::ZERO, self.files.values().nth(place(ino)).map_or(Duration::ZERO, |file| file.write_delay)]
+        self.files.values().nth(place(ino)).map_or([Duration::ZERO; 2], |file| {
+            let (from, delay) = file.read_delay;
+            [if file.readings >= from { delay } else { Duration::ZERO }, file.write_delay]
+        })
     }
 
     fn read(&mut self, ino: u64, range: Range<u64>) -> Result<Vec<u8>, Errno> {

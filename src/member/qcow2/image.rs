@@ -346,6 +346,14 @@ impl Image {
         }
         Ok(inflates)
     }
+
+    /// The same past the page cache, and past what is remembered of it.
+    pub(super) fn inflate_anew(&self, at: u64, length: u64, cluster: &mut [u8], bounce: &mut Option<Buffer>) -> Result<bool, ReadError> {
+        let held = length.min(self.tables.end().saturating_sub(at));
+        let mut compressed = vec![0; held as usize];
+        self.file.read_anew(at, &mut compressed, bounce)?;
+        Ok(inflate(self.header.compression, &compressed, cluster))
+    }
 }
 
 /// What was found of a lost cluster is found once more.

@@ -16,13 +16,21 @@ use crate::{
     sys::{
         buffer::Buffer,
         mapping::{Piece, Window, page_bytes},
-        storage::Storage,
+        storage::{Origin, Storage},
     },
     vote::ByteRange,
 };
 
 /// Stretches that are asked for ahead of one window.
 const PREFETCHED_MAX: usize = 64;
+
+/// How its files are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    AsEver,
+    /// Past the page cache, and past what was kept.
+    Anew,
+}
 
 /// A qcow2 image with what is under it.
 pub struct Qcow2Member {
@@ -66,10 +74,40 @@ impl Qcow2Member {
         ReadError::Medium(std::io::Error::other(damage.what.to_string()))
     }
 
-    fn read_stretch(&self, stretch: &Stretch, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
+    fn read_by(&self, way: Way, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
+        let end = offset.checked_add(bytes.len() as u64).filter(|&end| end <= self.image.size).ok_or(ReadError::Ended)?;
+        let mut at = offset;
+        while at < end {
+            let stretch = self.image.stretch(at, end)?;
+            let place = (at - offset) as usize..(stretch.end - offset) as usize;
+            self.read_stretch(&stretch, way, at, &mut bytes[place], bounce)?;
+            at = stretch.end;
+        }
+        Ok(())
+    }
+
+    fn read_stretch(
+        &self,
+        stretch: &Stretch,
+        way: Way,
+        offset: u64,
+        bytes: &mut [u8],
+        bounce: &mut Option<Buffer>,
+    ) -> Result<(), ReadError> {
         match &stretch.source {
             Source::Zero => bytes.fill(0),
-            Source::Stored { file, at } => file.read(*at, bytes, bounce)?,
+            Source::Stored { file, at } => match way {
+                Way::AsEver => file.read(*at, bytes, bounce)?,
+                Way::Anew => file.read_anew(*at, bytes, bounce)?,
+            },
+            Source::Compressed { image, at, length, guest, .. } if way == Way::Anew => {
+                let mut cluster = vec![0; image.header.cluster_bytes() as usize];
+                if !image.inflate_anew(*at, *length, &mut cluster, bounce)? {
+                    return Err(ReadError::Medium(std::io::Error::other("the compressed cluster doesn't inflate to a whole one")));
+                }
+                let inside = (offset - guest) as usize;
+                bytes.copy_from_slice(&cluster[inside..inside + bytes.len()]);
+            }
             Source::Damaged { image, damage } => return Err(self.lost(image, damage, stretch.range(offset))),
             Source::Compressed { image, at, length, guest, entry_offset } => {
                 let cluster_bytes = image.header.cluster_bytes();
@@ -132,15 +170,12 @@ impl Readable for Qcow2Member {
     }
 
     fn read(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
-        let end = offset.checked_add(bytes.len() as u64).filter(|&end| end <= self.image.size).ok_or(ReadError::Ended)?;
-        let mut at = offset;
-        while at < end {
-            let stretch = self.image.stretch(at, end)?;
-            let place = (at - offset) as usize..(stretch.end - offset) as usize;
-            self.read_stretch(&stretch, at, &mut bytes[place], bounce)?;
-            at = stretch.end;
-        }
-        Ok(())
+        self.read_by(Way::AsEver, offset, bytes, bounce)
+    }
+
+    /// Its tables are believed as they were read: they are checked by what they say.
+    fn read_anew(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
+        self.read_by(Way::Anew, offset, bytes, bounce)
     }
 
     fn window(&self, range: ByteRange) -> Option<Window> {
@@ -175,8 +210,8 @@ impl Readable for Qcow2Member {
         self.image.scratch_bytes()
     }
 
-    fn reads_medium(&self) -> bool {
-        self.image.files().iter().all(|file| file.reads_medium())
+    fn origin(&self) -> Origin {
+        self.image.files().iter().map(|file| file.origin()).min().unwrap_or(Origin::Cache)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     io,
     path::Path,
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::SystemTime,
@@ -19,7 +19,8 @@ use crate::{
         direct, holes,
         mapping::{self, Window},
         prefetch,
-        storage::Storage,
+        served::{self, ServedFile},
+        storage::{Origin, Storage},
     },
     vote::ByteRange,
 };
@@ -28,16 +29,37 @@ use crate::{
 pub struct RawMember {
     host: HostFile,
     /// For direct reading, where that was asked for and works, with its alignment in bytes.
-    direct: Option<(File, usize)>,
+    direct: Option<(ServedFile, usize)>,
+    /// Whether that way holds the file's locks as well: it is opened before they are taken.
+    covered: AtomicBool,
+    /// The same for a second reading past the page cache; opened when it is first needed.
+    second: OnceLock<Option<(ServedFile, usize)>>,
     mappable: bool,
     /// Block devices and file systems without holes: not asked again.
     no_holes: AtomicBool,
     read_ahead: Option<u64>,
     /// Zeros that are shown behind the file's end, in bytes.
     padding: u64,
-    /// Where reads ended although its size says that there is more: nothing that it says is believed any more.
-    broke_off: OnceLock<u64>,
+    /// Why nothing that it says is believed any more.
+    failed: OnceLock<String>,
+    /// Where something couldn't be read although its server answered.
+    bad: Mutex<Bad>,
 }
+
+/// The part of a member that was last found to be unreadable while its server answered.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bad {
+    part: u64,
+    /// Errors in it that were taken for the same since the server was last asked.
+    errors: u32,
+}
+
+/// A part that is asked about once, in bytes, and errors in it after which the server is asked again.
+const BAD_PART_BYTES: u64 = 4 << 20;
+const BAD_ERRORS_MAX: u32 = 16;
+/// How far from an unreadable place its neighbours are looked for, and how much of them is read, in bytes.
+const NEIGHBOUR_BYTES: u64 = 64 << 10;
+const PROBE_BYTES: usize = 4096;
 
 impl RawMember {
     /// Opens `path` for reading, without ever waiting for it.
@@ -45,7 +67,7 @@ impl RawMember {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(name: MemberName, path: &Path, cache: Cache) -> Result<Self, OpenError> {
-        HostFile::open(name, path).map(|host| Self::of(host, cache))
+        Self::opened(name, path, move |name, path| HostFile::open(name, path).map(|host| Self::of(host, cache)))
     }
 
     /// Opens `path` for reading and rewriting; see [`HostFile::open_to_rewrite`].
@@ -53,7 +75,17 @@ impl RawMember {
     /// # Errors
     /// See [`OpenError`].
     pub fn open_to_rewrite(name: MemberName, path: &Path, cache: Cache) -> Result<Self, OpenError> {
-        HostFile::open_to_rewrite(name, path).map(|host| Self::of(host, cache))
+        Self::opened(name, path, move |name, path| HostFile::open_to_rewrite(name, path).map(|host| Self::of(host, cache)))
+    }
+
+    /// Opens it where that may be given up: what lies under a path shows only then.
+    fn opened(
+        name: MemberName,
+        path: &Path,
+        open: impl FnOnce(MemberName, &Path) -> Result<Self, OpenError> + Send + 'static,
+    ) -> Result<Self, OpenError> {
+        let (own, at) = (name.clone(), path.to_owned());
+        served::call(&name.to_string().into(), "opening", move || open(own, &at)).unwrap_or_else(|why| Err(OpenError::silent(name, &why)))
     }
 
     /// Takes a file that is open already; `path` is where it was opened.
@@ -65,15 +97,23 @@ impl RawMember {
     }
 
     fn of(host: HostFile, cache: Cache) -> Self {
-        let direct = (cache == Cache::None).then(|| direct::reopen(host.file()).ok()).flatten();
-        let direct = direct.map(|direct| {
-            let unit = direct::unit_bytes(&direct);
-            (direct, unit)
-        });
-        let mappable = cache == Cache::Writeback && mapping::mappable(host.file(), host.size());
+        let direct = (cache == Cache::None).then(|| open_direct(&host)).flatten();
+        // A page of a server that fails can't be waited for, nor told from one that it made up.
+        let mappable = cache == Cache::Writeback && host.network().is_none() && mapping::mappable(host.file(), host.size());
         let read_ahead = prefetch::small_read_ahead(host.file());
         let no_holes = AtomicBool::new(host.is_device());
-        Self { host, direct, mappable, no_holes, read_ahead, padding: 0, broke_off: OnceLock::new() }
+        Self {
+            host,
+            direct,
+            mappable,
+            no_holes,
+            read_ahead,
+            covered: AtomicBool::new(false),
+            second: OnceLock::new(),
+            padding: 0,
+            failed: OnceLock::new(),
+            bad: Mutex::default(),
+        }
     }
 
     /// The file or device that it is.
@@ -89,15 +129,121 @@ impl RawMember {
         if shrank {
             return ReadError::Ended;
         }
-        let _ = self.broke_off.set(end); // the first place is as good as any
-        self.broken()
+        let size = self.host.size();
+        self.fail(format!("a read ended at offset {end:#x}, though its size is {size} bytes: what serves it fails"))
     }
 
-    fn broken(&self) -> ReadError {
-        let (end, size) = (self.broke_off.get().copied().unwrap_or(0), self.host.size());
-        ReadError::Member(io::Error::other(format!(
-            "a read ended at offset {end:#x}, though its size is {size} bytes: what serves it fails"
-        )))
+    /// Believes nothing more of it; the first reason counts.
+    fn fail(&self, why: String) -> ReadError {
+        let _ = self.failed.set(why);
+        self.failure_met().unwrap_or(ReadError::Ended)
+    }
+
+    /// Why nothing is believed any more, if nothing is.
+    fn failure_met(&self) -> Option<ReadError> {
+        self.failed.get().map(|why| ReadError::Member(io::Error::other(why.clone())))
+    }
+
+    /// Sorts an error. Where the file comes from a server, an I/O error may be of the place (its disk can't read it) or of the server, which
+    /// didn't answer in time (a soft mount, nfs(5)) or took the locks away: then other places can't be read either.
+    fn sorted(&self, offset: u64, length: u64, error: io::Error) -> ReadError {
+        if self.host.network().is_none() || error.raw_os_error() != Some(libc::EIO) {
+            return match ReadError::of(error) {
+                ReadError::Member(error) if self.host.network().is_some() => self.fail(error.to_string()),
+                sorted => sorted,
+            };
+        }
+        {
+            let mut bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+            if bad.part == offset / BAD_PART_BYTES && (1..BAD_ERRORS_MAX).contains(&bad.errors) {
+                bad.errors += 1;
+                return ReadError::Medium(error);
+            }
+        }
+        if let Some(why) = self.host.gone() {
+            return self.fail(format!("{why} (reading at offset {offset:#x}: {error})"));
+        }
+        if !self.reads_elsewhere(ByteRange::new(offset, offset + length)) {
+            return self.fail(format!(
+                "no place of it can be read, though its server says that it is there: {error}, first at offset {offset:#x}"
+            ));
+        }
+        *self.bad.lock().unwrap_or_else(PoisonError::into_inner) = Bad { part: offset / BAD_PART_BYTES, errors: 1 };
+        ReadError::Medium(error)
+    }
+
+    /// Whether any place outside of `range` can be read, from the server: its neighbours, the ends, and places far away. True where there is
+    /// no other place.
+    fn reads_elsewhere(&self, range: ByteRange) -> bool {
+        let size = self.host.size();
+        let far = (range.start + size / 2) % size.max(1);
+        let places = [
+            range.start.saturating_sub(NEIGHBOUR_BYTES),
+            range.end.saturating_add(NEIGHBOUR_BYTES),
+            far,
+            0,
+            size / 3,
+            size.saturating_sub(1),
+        ];
+        let block = PROBE_BYTES as u64;
+        let mut others = places.map(|place| ByteRange::new(place - place % block, place - place % block + block)).to_vec();
+        others.retain(|other| other.start < size && other.and(range).is_none());
+        others.dedup();
+        let mut bytes = Buffer::new(PROBE_BYTES);
+        let mut read = |other: &ByteRange| {
+            self.pread(self.past_cache(), other.start, &mut bytes[..PROBE_BYTES], &mut None).is_ok_and(|count| count > 0)
+        };
+        others.is_empty() || others.iter().any(&mut read)
+    }
+
+    /// For reading past the page cache, where that works.
+    fn past_cache(&self) -> Option<&(ServedFile, usize)> {
+        self.direct.as_ref().or_else(|| self.second.get_or_init(|| open_direct(&self.host)).as_ref())
+    }
+
+    fn pread(&self, direct: Option<&(ServedFile, usize)>, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> io::Result<usize> {
+        match direct {
+            Some((direct, unit)) => direct.read(Some(*unit), offset, bytes, bounce),
+            None => self.host.served().read(None, offset, bytes, bounce),
+        }
+    }
+
+    /// Reads by the page cache, or past it.
+    fn read_by(
+        &self,
+        direct: Option<&(ServedFile, usize)>,
+        offset: u64,
+        bytes: &mut [u8],
+        bounce: &mut Option<Buffer>,
+    ) -> Result<(), ReadError> {
+        if let Some(failure) = self.failure_met() {
+            return Err(failure);
+        }
+        let held = usize::try_from(self.host.size().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let bytes = if held < bytes.len() && offset + bytes.len() as u64 <= self.size() {
+            let (held, padding) = bytes.split_at_mut(held);
+            padding.fill(0);
+            held
+        } else {
+            bytes
+        };
+        if let Some((direct, _)) = &self.direct
+            && self.host.has_locks_to_lose()
+            && !self.covered.swap(true, Ordering::Relaxed)
+            && !self.host.cover(direct)
+        {
+            return Err(self.fail("its locks were lost: they can't be taken for direct reading".to_owned()));
+        }
+        let read = self.pread(direct, offset, bytes, bounce);
+        // What was read while another thread's read broke off may be made up, too.
+        if let Some(failure) = self.failure_met() {
+            return Err(failure);
+        }
+        match read {
+            Ok(count) if count == bytes.len() => Ok(()),
+            Ok(count) => Err(self.short(offset + count as u64)),
+            Err(error) => Err(self.sorted(offset, bytes.len() as u64, error)),
+        }
     }
 
     /// Takes note of what became of the file since it was opened, where that was this program's own doing.
@@ -109,14 +255,26 @@ impl RawMember {
     }
 }
 
+/// The file once more for direct reading, where that works.
+fn open_direct(host: &HostFile) -> Option<(ServedFile, usize)> {
+    let open = |file: &File| {
+        let direct = direct::reopen(file)?;
+        let unit = direct::unit_bytes(&direct);
+        Ok((direct, unit))
+    };
+    let (direct, unit) = host.served().ask("opening", open).ok()?;
+    let direct = ServedFile::new(direct, host.served().server().cloned());
+    host.cover(&direct).then_some((direct, unit))
+}
+
 impl Readable for RawMember {
     fn size(&self) -> u64 {
         self.host.size() + self.padding
     }
 
     fn extent(&self, offset: u64) -> Result<Extent, ReadError> {
-        if self.broke_off.get().is_some() {
-            return Err(self.broken());
+        if let Some(failure) = self.failure_met() {
+            return Err(failure);
         }
         if offset >= self.host.size() {
             return Ok(Extent::Zero(self.size()));
@@ -125,11 +283,11 @@ impl Readable for RawMember {
             return Ok(Extent::Data(self.host.size()));
         }
         let end = |found: Option<u64>| found.map_or(self.host.size(), |at| at.min(self.host.size()));
-        let data = end(holes::next_data(self.host.file(), offset).map_err(ReadError::of)?);
+        let data = end(self.host.served().ask("looking for data", move |file| holes::next_data(file, offset)).map_err(ReadError::of)?);
         if data > offset {
             return Ok(Extent::Zero(data));
         }
-        match holes::next_hole(self.host.file(), offset).map_err(ReadError::of)? {
+        match self.host.served().ask("looking for data", move |file| holes::next_hole(file, offset)).map_err(ReadError::of)? {
             // Shrunk meanwhile: reading will show it.
             Some(hole) if hole > offset => Ok(Extent::Data(hole.min(self.host.size()))),
             _ => {
@@ -140,33 +298,20 @@ impl Readable for RawMember {
     }
 
     fn read(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
-        if self.broke_off.get().is_some() {
-            return Err(self.broken());
+        self.read_by(self.direct.as_ref(), offset, bytes, bounce)
+    }
+
+    fn read_anew(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
+        let direct = self.past_cache();
+        if direct.is_none() {
+            prefetch::forget(self.host.file(), offset..offset.saturating_add(bytes.len() as u64));
         }
-        let held = usize::try_from(self.host.size().saturating_sub(offset)).unwrap_or(usize::MAX);
-        let bytes = if held < bytes.len() && offset + bytes.len() as u64 <= self.size() {
-            let (held, padding) = bytes.split_at_mut(held);
-            padding.fill(0);
-            held
-        } else {
-            bytes
-        };
-        let read = match &self.direct {
-            Some((direct, unit)) => direct::read(direct, *unit, offset, bytes, bounce),
-            None => Storage::read(self.host.file(), offset, bytes),
-        };
-        match read {
-            // What was read while another thread's read broke off may be made up, too.
-            Ok(_) if self.broke_off.get().is_some() => Err(self.broken()),
-            Ok(count) if count == bytes.len() => Ok(()),
-            Ok(count) => Err(self.short(offset + count as u64)),
-            Err(error) => Err(ReadError::of(error)),
-        }
+        self.read_by(direct, offset, bytes, bounce)
     }
 
     fn window(&self, range: ByteRange) -> Option<Window> {
         let length = usize::try_from(range.length()).ok()?;
-        (self.mappable && self.broke_off.get().is_none() && range.end <= self.host.size())
+        (self.mappable && self.failed.get().is_none() && range.end <= self.host.size())
             .then(|| Window::new(self.host.file(), range.start, length).ok())
             .flatten()
     }
@@ -178,7 +323,19 @@ impl Readable for RawMember {
     fn prefetch(&self, range: ByteRange) {
         if let (Some(read_ahead), true) = (self.read_ahead, self.direct.is_none()) {
             let end = range.end.min(self.host.size());
-            prefetch::start(self.host.file(), range.start.min(end)..end, read_ahead);
+            let start = range.start.min(end);
+            // Of a server, holes would be asked for as well, and come over the wire as zeros.
+            let holes = self.host.network().is_some() && !self.no_holes.load(Ordering::Relaxed);
+            let _ = self.host.served().ask("reading ahead", move |file| {
+                let mut at = start;
+                while at < end {
+                    let data = if holes { holes::next_data(file, at)?.unwrap_or(end).min(end) } else { at };
+                    let hole = if holes { holes::next_hole(file, data)?.unwrap_or(end).min(end) } else { end };
+                    prefetch::start(file, data..hole, read_ahead);
+                    at = hole.max(data + 1);
+                }
+                Ok(())
+            }); // advice is all it was
         }
     }
 
@@ -191,8 +348,12 @@ impl Readable for RawMember {
         (!self.host.is_device()).then_some(self.host.file())
     }
 
-    fn reads_medium(&self) -> bool {
-        self.direct.is_some()
+    fn origin(&self) -> Origin {
+        match (&self.direct, self.host.network()) {
+            (None, _) => Origin::Cache,
+            (Some(_), Some(_)) => Origin::Server,
+            (Some(_), None) => Origin::Medium,
+        }
     }
 }
 

@@ -12,14 +12,14 @@ use super::{
     voted::Voted,
 };
 use crate::{
-    member::{Extent, KnownExtent, Readable},
+    member::{Extent, HostFile, KnownExtent, Readable},
     repair::{
         RepairError,
         journal::{Entry, Old, unit_hashes},
     },
     scan::workers,
-    sys::storage::Storage,
-    vote::{ByteRange, mask_of},
+    sys::storage::{Origin, Storage},
+    vote::{ByteRange, mask_of, members_of},
 };
 
 /// What was read back, and where it differs: by the number of the write.
@@ -137,6 +137,11 @@ impl<'a> Rewriter<'a> {
             return Err(Stop::Interrupted);
         }
         self.journalled(&mut list, voted)?;
+        for member in members_of(mask_of(list.iter().map(|op| op.member))) {
+            if let Some(why) = self.members[member].files().into_iter().find_map(HostFile::lost_locks) {
+                self.give_up(member, format!("{why}; nothing more was written to it"));
+            }
+        }
         let all_written = self.write(&list, voted);
         let touched = mask_of(list.iter().map(|op| op.member));
         self.sync(touched);
@@ -256,7 +261,7 @@ impl<'a> Rewriter<'a> {
             if progress.error.is_some() {
                 continue;
             }
-            self.from_medium &= self.stores[op.member].is_none_or(Storage::reaches_medium);
+            self.origin = self.origin.min(self.stores[op.member].map_or(Origin::Medium, Storage::origin));
             match found {
                 None => op.heals.iter().for_each(|&range| progress.healed(op.seen(range))),
                 Some(_) if !op.heals.is_empty() => {

@@ -6,6 +6,7 @@ use crate::{
     repair::{RepairError, refused::refused_report},
     report::{InPlaceMember, InPlaceReport, MemberSpan, Planned, Report, Span},
     scan::{Findings, Poll, Question},
+    sys::storage::Origin,
     vote::{ByteRange, Run, Verdict, VirtualSize, members_of},
 };
 
@@ -27,7 +28,7 @@ pub fn refused_in_place(
 pub(super) struct Done {
     pub(super) progress: Vec<Progress>,
     pub(super) unsteady: Vec<ByteRange>,
-    pub(super) from_medium: bool,
+    pub(super) origin: Origin,
     pub(super) journal_bytes: Option<u64>,
     pub(super) interrupted: bool,
     pub(super) completed: bool,
@@ -112,7 +113,7 @@ impl InPlace<'_> {
         }
         section.completed = done.completed;
         section.verified = done.completed;
-        section.verified_from = done.completed.then_some(if done.from_medium { "medium" } else { "cache" });
+        section.verified_from = done.completed.then_some(done.origin.word());
         section.journal = self.wish.journal.as_ref().filter(|_| done.journal_bytes.is_some()).map(|place| place.shown.to_string());
         section.journal_bytes = done.journal_bytes.unwrap_or(0);
         section.error = done.error.as_ref().map(ToString::to_string);

@@ -33,7 +33,7 @@ pub struct Standing {
 /// What has to be done to members in one divergence, as masks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Duties {
-    /// They hold other data.
+    /// They hold other data, or what they hold can't be told.
     pub rewrite: u64,
     /// They end before.
     pub extend: u64,
@@ -48,7 +48,7 @@ impl Duties {
         let Verdict::Decided { .. } = run.vote.verdict else { return Self::default() };
         let grouping = &run.vote.grouping;
         Self {
-            rewrite: (run.vote.dissenters() | grouping.fillers()) & among,
+            rewrite: (run.vote.dissenters() | grouping.fillers() | grouping.unstable()) & among,
             extend: grouping.absent() & among,
             heal: grouping.unreadable() & among,
         }
@@ -125,6 +125,7 @@ pub struct Planner {
     writes: u64,
     divergences: u64,
     journal_bytes: u64,
+    unstable: bool,
 }
 
 impl Planner {
@@ -164,6 +165,7 @@ impl Planner {
             writes: 0,
             divergences: 0,
             journal_bytes: 0,
+            unstable: false,
             standings,
         }
     }
@@ -177,6 +179,7 @@ impl Planner {
 
     /// Takes the next one.
     pub fn add(&mut self, run: &Run) {
+        self.unstable |= run.vote.grouping.unstable() != 0;
         let length = run.range.length();
         let grouping = &run.vote.grouping;
         let Verdict::Decided { .. } = run.vote.verdict else {
@@ -252,6 +255,7 @@ impl Planner {
             writes: self.writes,
             divergences: self.divergences,
             record_bytes: self.journal_bytes,
+            unstable: self.unstable,
         }
     }
 }
@@ -273,6 +277,8 @@ pub struct Plan {
     /// Divergences that something is done about.
     pub divergences: u64,
     record_bytes: u64,
+    /// Whether any member answered differently when it was read again.
+    pub unstable: bool,
 }
 
 impl Plan {

@@ -10,7 +10,7 @@ use crate::{
     scan::Watch,
     sys::{
         buffer::{ALIGNMENT, Buffer},
-        storage::Storage,
+        storage::{Origin, Storage},
     },
     vote::ByteRange,
 };
@@ -37,7 +37,7 @@ pub(super) fn differences(
 ) -> Vec<(usize, String)> {
     for (member, store) in stores.iter().enumerate() {
         if let Some(store) = store
-            && !store.reaches_medium()
+            && store.origin() == Origin::Cache
             && list.iter().any(|op| op.member == member)
         {
             store.forget_cached();

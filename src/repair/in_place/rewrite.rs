@@ -199,7 +199,7 @@ impl<'a> Rewriter<'a> {
         let mut runs = Vec::new();
         let quiet = Quiet(self.watch);
         let ranges = &self.bridged(ranges);
-        let job = Job::new(self.members, self.question, self.poll, ranges, &quiet);
+        let job = Job::new(self.members, self.question, self.poll, ranges, &quiet).as_before(self.plan.unstable);
         let job = match collector {
             Some(collector) => job.writing_to(collector, Fill::Fail),
             None => job,
@@ -209,6 +209,12 @@ impl<'a> Rewriter<'a> {
             Ok(())
         });
         let outcome = outcome.map_err(RepairError::from)?;
+        // Members that had failed before are spared by the plan; one that fails now is missing in the vote that it relies on.
+        let newly =
+            |(member, why): (usize, &Option<String>)| why.clone().filter(|_| self.voted >> member & 1 == 1).map(|why| (member, why));
+        if let Some((member, why)) = outcome.failures.iter().enumerate().find_map(newly) {
+            return Err(Stop::Failed(RepairError::Failed { member: self.members[member].name().clone(), why }));
+        }
         if outcome.complete { Ok(runs) } else { Err(Stop::Interrupted) }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
         journal::{Ended, JournalWriter},
     },
     scan::{Poll, Question, Watch},
-    sys::storage::{Stamp, Storage},
+    sys::storage::{Origin, Stamp, Storage},
     vote::ByteRange,
 };
 
@@ -53,7 +53,9 @@ pub(super) struct Rewriter<'a> {
     /// Parts in which the second vote didn't say what the plan relies on.
     pub(super) unsteady: Vec<ByteRange>,
     /// Whether every read-back was past the page cache.
-    pub(super) from_medium: bool,
+    pub(super) origin: Origin,
+    /// Members, as a mask, whose votes the plan relies on.
+    pub(super) voted: u64,
 }
 
 /// What became of one member.
@@ -97,9 +99,10 @@ impl Rewriter<'_> {
 
     /// Ends the session in the journal; `through` tells that all stages were gone through.
     pub(super) fn close(&mut self, through: bool) -> Result<(), RepairError> {
-        // What couldn't be synced may be another file after a power cut, its times included.
-        let sound = self.stores.iter().zip(&self.progress).map(|(store, progress)| store.filter(|_| progress.error.is_none()));
-        let stamps: Vec<Option<Stamp>> = sound.map(|store| store.and_then(|store| store.stamp().ok().flatten())).collect();
+        // What couldn't be synced, or wasn't kept, has a stamp as well: one that still holds tells that nobody wrote since.
+        let told = |member: &usize| self.progress[*member].error.is_none() || self.synced >> member & 1 == 0;
+        let stamp = |member: usize| Some(member).filter(told).and(self.stores[member]?.stamp().ok().flatten());
+        let stamps: Vec<Option<Stamp>> = (0..self.stores.len()).map(stamp).collect();
         let complete = through && self.unsteady.is_empty() && self.progress.iter().all(|progress| progress.error.is_none());
         let synced = self.synced;
         let Some((name, journal)) = &mut self.journal else { return Ok(()) };

@@ -20,8 +20,8 @@ use crate::{
     },
     report::{InPlaceReport, Picked, Report, Span},
     scan::{Checked, Findings, Job, Limits, Listener, Outcome, Weighed, make_report, scan, structures},
-    sys::storage::{PAGE_BYTES, Storage},
-    vote::{ByteRange, Fill, mask_of},
+    sys::storage::{Origin, PAGE_BYTES, Storage},
+    vote::{ByteRange, Fill, mask_of, members_of},
 };
 
 impl InPlace<'_> {
@@ -65,7 +65,9 @@ impl InPlace<'_> {
             };
             format!("{}: {} bytes that it lacks at its end can't be added: {why}", member.name(), plan.left_bytes)
         }));
-        let failed = checked.outcome.failures.iter().any(Option::is_some);
+        let failures = &checked.outcome.failures;
+        let voted = mask_of((0..self.members.len()).filter(|&index| failures[index].is_none()));
+        let failed = failures.iter().any(Option::is_some);
         let stands = self.stands(&checked, &plan, begun);
         let structures = structures(self.members, &|| self.watch.stopped());
         let unsound = structures.iter().any(|structure| !structure.errors.is_empty());
@@ -110,7 +112,7 @@ impl InPlace<'_> {
             } else if self.wish.dry_run {
                 code = code.max(1);
             } else if self.agreed(&section, &plan, again_bytes, &report.warnings) {
-                code = code.max(match self.rewrite(&plan, &survey, unfinished, &again) {
+                code = code.max(match self.rewrite(&plan, &survey, unfinished, &again, voted) {
                     Ok(done) => self.settle(&mut section, &plan, &done),
                     // Hours of voting aren't thrown away for it.
                     Err(error) => {
@@ -255,9 +257,16 @@ impl InPlace<'_> {
         self.members[index].image().map_or(self.members[index], Image::as_bytes)
     }
 
-    fn rewrite(&self, plan: &Plan, survey: &Survey, unfinished: Option<Journal>, again: &[Vec<ByteRange>]) -> Result<Done, RepairError> {
+    fn rewrite(
+        &self,
+        plan: &Plan,
+        survey: &Survey,
+        unfinished: Option<Journal>,
+        again: &[Vec<ByteRange>],
+        voted: u64,
+    ) -> Result<Done, RepairError> {
         // From here on what the vote saw must stay as it is.
-        for member in self.members {
+        for member in members_of(voted).map(|index| self.members[index]) {
             if let Some(what) = member.changed() {
                 return Err(RepairError::Changed { member: member.name().clone(), what });
             }
@@ -291,7 +300,8 @@ impl InPlace<'_> {
             synced: u64::MAX,
             progress: vec![Progress::default(); self.members.len()],
             unsteady: Vec::new(),
-            from_medium: true,
+            origin: Origin::Medium,
+            voted,
         };
         let gone_through = self.stages(&mut rewriter, again, unsettled);
         let closed = rewriter.close(gone_through.is_ok());
@@ -306,7 +316,7 @@ impl InPlace<'_> {
             completed: !interrupted && error.is_none() && sound && rewriter.unsteady.is_empty(),
             progress: rewriter.progress,
             unsteady: rewriter.unsteady,
-            from_medium: rewriter.from_medium,
+            origin: rewriter.origin,
             interrupted,
             error,
         })

@@ -10,10 +10,16 @@ use super::{
     records::{Ended, HEAD_BYTES, Head, Kind, MemberSum, Resized},
     writer::JournalWriter,
 };
-use crate::{member::MemberName, sys::storage::Storage, vote::ByteRange};
+use crate::{
+    member::MemberName,
+    sys::storage::Storage,
+    vote::{ByteRange, is_zero},
+};
 
 /// Bytes read at a time.
 const STEP_BYTES: usize = 1 << 20;
+/// What a disk writes as a whole, in bytes.
+const SECTOR: usize = 512;
 /// Records read at most: more than any disk can hold batches.
 const RECORDS_MAX: usize = 1 << 20;
 
@@ -61,6 +67,10 @@ pub struct Journal {
     pub(super) records: Vec<Record>,
     /// Where the next record would go.
     end: u64,
+    /// Up to where something lies behind it: of a record that was cut off.
+    remnant: u64,
+    /// Whether the record at the end is torn.
+    torn: bool,
     /// What the entries add up to, once that was asked for.
     pub(super) sums: OnceLock<Vec<MemberSum>>,
 }
@@ -69,7 +79,8 @@ impl Journal {
     /// Reads all of it, and checks every checksum.
     ///
     /// # Errors
-    /// See [`JournalError`]. A record at the end that is torn is no error: nothing relied on it.
+    /// See [`JournalError`]. A record at the end that is torn is no error: nothing relied on it. What it lacks are whole sectors that are still
+    /// zero, as the space behind the end is; one that lacks none and has a wrong checksum has rotted.
     pub fn load(name: &MemberName, storage: Box<dyn Storage>) -> Result<Self, JournalError> {
         let read_error = |offset, error| JournalError::Read { journal: name.clone(), offset, error };
         let damaged = |offset| JournalError::Damaged { journal: name.clone(), offset };
@@ -88,8 +99,16 @@ impl Journal {
         let mut bytes = vec![0; header_bytes];
         storage.read(0, &mut bytes).map_err(|error| read_error(0, error))?;
         let header = Header::decode(&bytes).ok_or_else(|| damaged(0))?;
-        let mut journal =
-            Self { name: name.clone(), storage, header, records: Vec::new(), end: header_bytes as u64, sums: OnceLock::new() };
+        let mut journal = Self {
+            name: name.clone(),
+            storage,
+            header,
+            records: Vec::new(),
+            end: header_bytes as u64,
+            remnant: 0,
+            torn: false,
+            sums: OnceLock::new(),
+        };
         while let Some(record) = journal.record_at(journal.end, length)? {
             journal.end = (record.at + HEAD_BYTES as u64 + record.head.length).next_multiple_of(ALIGNMENT);
             // Only the last end is ever asked what members looked like.
@@ -118,12 +137,19 @@ impl Journal {
     }
 
     /// The record at `at`, if a whole one stands there.
-    fn record_at(&self, at: u64, length: u64) -> Result<Option<Record>, JournalError> {
+    fn record_at(&mut self, at: u64, length: u64) -> Result<Option<Record>, JournalError> {
         let mut head = [0; HEAD_BYTES];
         if self.read(at, &mut head)? < HEAD_BYTES {
             return Ok(None);
         }
-        let Some(head) = Head::decode(&head, &self.header.id) else { return Ok(None) };
+        let Some(head) = Head::decode(&head, &self.header.id) else {
+            // Heads don't reach over a sector's end: one that was never written is zeros.
+            return if is_zero(&head) || !self.records.is_empty() && self.state() != State::Unfinished {
+                Ok(None)
+            } else {
+                Err(self.damaged(at))
+            };
+        };
         let body = at + HEAD_BYTES as u64;
         if head.sequence != self.records.len() as u64 || head.length > length.saturating_sub(body) {
             return Ok(None);
@@ -145,7 +171,8 @@ impl Journal {
             done += step as u64;
         }
         if hash.digest() != head.hash {
-            return Ok(None);
+            self.torn = self.has_zero_sector(at, body + head.length)?;
+            return if self.torn { Ok(None) } else { Err(self.damaged(at)) };
         }
         let nonsense = || self.damaged(at);
         let synced = match head.kind {
@@ -163,13 +190,29 @@ impl Journal {
         Ok(Some(Record { at, head, synced, ended, resized }))
     }
 
+    /// Whether any sector from `at` (a multiple of 4096) to `end` is still zero.
+    fn has_zero_sector(&self, at: u64, end: u64) -> Result<bool, JournalError> {
+        let mut bytes = vec![0; STEP_BYTES];
+        for step in ByteRange::new(at, end).pieces(STEP_BYTES as u64) {
+            let read = self.read(step.start, &mut bytes[..step.length() as usize])?;
+            // The head is written after the body: of the first sector the rest counts.
+            let body = if step.start == at { HEAD_BYTES.min(read) } else { 0 };
+            let (first, others) = bytes[body..read].split_at((SECTOR - body).min(read - body));
+            if is_zero(first) || others.chunks(SECTOR).any(is_zero) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Where the records end, no other may follow: each is synced before the next one is written.
     ///
     /// What a guest's disk holds may lie there, from a record that was cut off; but it can't know this journal's number.
-    fn refuse_later_records(&self, length: u64) -> Result<(), JournalError> {
+    fn refuse_later_records(&mut self, length: u64) -> Result<(), JournalError> {
         let mut bytes = vec![0; STEP_BYTES];
         // The first one may be torn: its head is whole, and its body isn't.
         let mut at = self.end + ALIGNMENT;
+        self.remnant = at.min(length);
         while at < length {
             // Holes hold no record, however long they are.
             match self.storage.next_data(at) {
@@ -178,6 +221,9 @@ impl Journal {
                 Err(_) => {}
             }
             let read = self.read(at, &mut bytes)?;
+            if let Some(last) = bytes[..read].rchunks(SECTOR).position(|sector| !is_zero(sector)) {
+                self.remnant = at + read as u64 - (last * SECTOR) as u64;
+            }
             let heads = bytes[..read].chunks(ALIGNMENT as usize);
             let later =
                 heads.filter_map(|chunk| Head::decode(chunk, &self.header.id)).any(|head| head.sequence >= self.records.len() as u64);
@@ -221,6 +267,12 @@ impl Journal {
         self.records.last().map_or(0, |record| record.head.session + 1)
     }
 
+    /// Whether its last record was cut off while it was written: nothing of what it speaks was done yet.
+    #[must_use]
+    pub fn torn(&self) -> bool {
+        self.torn
+    }
+
     /// Batches in it.
     #[must_use]
     pub fn batches(&self) -> usize {
@@ -256,7 +308,7 @@ impl Journal {
     /// What reading, writing and syncing its last record say.
     pub fn resume(self) -> io::Result<JournalWriter> {
         let (session, sequence, last) = (self.sessions(), self.records.len() as u64, self.last());
-        JournalWriter::resume(self.storage, self.header.id, session, sequence, last)
+        JournalWriter::resume(self.storage, self.header.id, session, sequence, last, self.remnant)
     }
 
     /// Where the last record lies, in bytes; the end of the header where there is none.
@@ -275,10 +327,11 @@ impl Journal {
         ended.stamps.iter_mut().enumerate().filter(|(index, _)| members >> index & 1 == 1).for_each(|(_, stamp)| *stamp = None);
         ended.settled &= !members;
         let (session, sequence, last) = (self.sessions().saturating_sub(1), self.records.len() as u64, self.last());
-        let mut writer = JournalWriter::resume(self.storage, self.header.id, session, sequence, last)?;
+        let mut writer = JournalWriter::resume(self.storage, self.header.id, session, sequence, last, self.remnant)?;
         let head = writer.note_ended(&ended)?;
         self.records.push(Record { at: self.end, head, synced: 0, ended: Some(ended), resized: Vec::new() });
         (self.storage, self.end) = writer.into_parts();
+        (self.remnant, self.torn) = (self.end, false);
         Ok(self)
     }
 
@@ -288,10 +341,11 @@ impl Journal {
     /// What writing and syncing say.
     pub fn noted(mut self, done: bool) -> io::Result<Self> {
         let (session, sequence, last) = (self.sessions().saturating_sub(1), self.records.len() as u64, self.last());
-        let mut writer = JournalWriter::resume(self.storage, self.header.id, session, sequence, last)?;
+        let mut writer = JournalWriter::resume(self.storage, self.header.id, session, sequence, last, self.remnant)?;
         let head = writer.note_undo(done)?;
         self.records.push(Record { at: self.end, head, synced: 0, ended: None, resized: Vec::new() });
         (self.storage, self.end) = writer.into_parts();
+        (self.remnant, self.torn) = (self.end, false);
         Ok(self)
     }
 }

@@ -236,7 +236,7 @@ pub struct Ended {
     pub settled: u64,
     /// Whether all was done that the plan says.
     pub complete: bool,
-    /// What each member looked like then.
+    /// What each member looked like then. After a power cut those that aren't synced may look otherwise, though nobody wrote.
     pub stamps: Vec<Option<Stamp>>,
 }
 

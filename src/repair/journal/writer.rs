@@ -28,6 +28,8 @@ pub struct JournalWriter {
     sequence: u64,
     /// Where the next record goes.
     at: u64,
+    /// Up to where something lies behind that, of a record that was given up.
+    remnant: u64,
 }
 
 /// How a journal takes its space.
@@ -64,13 +66,21 @@ impl JournalWriter {
             }
         }
         draft.storage().sync()?;
-        Ok(Self { storage: draft.publish(name, Replace::Never)?, id: header.id, session: 0, sequence: 0, at: begin })
+        Ok(Self { storage: draft.publish(name, Replace::Never)?, id: header.id, session: 0, sequence: 0, at: begin, remnant: begin })
     }
 
     /// Goes on with one that stands there, whose last record lies in `last` (bytes).
     ///
-    /// That record is written once more: where its sync failed, the page cache shows it, and the medium may not hold it.
-    pub(super) fn resume(storage: Box<dyn Storage>, id: [u8; 16], session: u32, sequence: u64, last: ByteRange) -> io::Result<Self> {
+    /// That record is written once more: where its sync failed, the page cache shows it, and the medium may not hold it. What lies behind
+    /// it up to `remnant`, of a record that was cut off, becomes zeros.
+    pub(super) fn resume(
+        storage: Box<dyn Storage>,
+        id: [u8; 16],
+        session: u32,
+        sequence: u64,
+        last: ByteRange,
+        remnant: u64,
+    ) -> io::Result<Self> {
         let mut bytes = vec![0; STEP_BYTES];
         let mut at = last.start;
         while at < last.end {
@@ -82,7 +92,23 @@ impl JournalWriter {
             at += step.len() as u64;
         }
         storage.sync()?;
-        Ok(Self { storage, id, session, sequence, at: last.end.next_multiple_of(ALIGNMENT) })
+        let mut journal = Self { storage, id, session, sequence, at: last.end.next_multiple_of(ALIGNMENT), remnant };
+        journal.clear()?;
+        Ok(journal)
+    }
+
+    /// Makes what a record that was given up left behind zeros again: what the next one lacks, if it is cut off, is told by that.
+    fn clear(&mut self) -> io::Result<()> {
+        if self.remnant <= self.at {
+            return Ok(());
+        }
+        let zeros = vec![0; STEP_BYTES];
+        for step in ByteRange::new(self.at, self.remnant).pieces(STEP_BYTES as u64) {
+            self.storage.write(step.start, &zeros[..step.length() as usize])?;
+        }
+        self.storage.sync()?;
+        self.remnant = self.at;
+        Ok(())
     }
 
     /// Length in bytes, as far as it holds records.
@@ -157,6 +183,7 @@ pub struct BatchWriter<'a> {
 
 impl<'a> BatchWriter<'a> {
     fn begin(journal: &'a mut JournalWriter, kind: Kind, body: &[u8]) -> io::Result<Self> {
+        journal.clear()?;
         let mut batch = Self { journal, kind, hash: Xxh3::new(), length: 0, pending: Vec::new(), entries: 0 };
         batch.pending.extend_from_slice(body);
         batch.flush_from(STEP_BYTES)?;
@@ -184,7 +211,9 @@ impl<'a> BatchWriter<'a> {
         if self.pending.len() < bytes {
             return Ok(());
         }
-        self.journal.storage.write(self.journal.at + HEAD_BYTES as u64 + self.length, &self.pending)?;
+        let at = self.journal.at + HEAD_BYTES as u64 + self.length;
+        self.journal.remnant = at + self.pending.len() as u64;
+        self.journal.storage.write(at, &self.pending)?;
         self.hash.update(&self.pending);
         self.length += self.pending.len() as u64;
         self.pending.clear();
@@ -206,10 +235,12 @@ impl<'a> BatchWriter<'a> {
         let journal = self.journal;
         let head =
             Head { sequence: journal.sequence, kind: self.kind, session: journal.session, length: self.length, hash: self.hash.digest() };
+        journal.remnant = journal.remnant.max(journal.at + HEAD_BYTES as u64);
         journal.storage.write(journal.at, &head.encode(&journal.id))?;
         journal.storage.sync()?;
         journal.sequence += 1;
         journal.at += (HEAD_BYTES as u64 + self.length).next_multiple_of(ALIGNMENT);
+        journal.remnant = journal.at;
         Ok(head)
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     member::Member,
     repair::RepairError,
     report::{ReadPattern, Report},
-    scan::{Findings, Limits, Listener, Outcome, newer_warnings},
+    scan::{Checked, Findings, Limits, Listener, Outcome, newer_warnings},
     sys::{
         holes,
         storage::{Draft, Folder, NotSynced, Replace, Storage},
@@ -86,7 +86,7 @@ impl Repair<'_> {
             written.heed(settled);
         }
         // Looked at last: up to here somebody may have written to a member.
-        if written.usable && !self.watch.stopped() && !self.any_changed() {
+        if written.usable && !self.watch.stopped() && !self.any_changed(&written.checked) {
             match self.publish(new, name, replace) {
                 // It stands there, whole and synced; its name may not outlive a power cut.
                 Ok(unsynced) => written.error = unsynced,
@@ -130,8 +130,10 @@ impl Repair<'_> {
         new.resemble(owner, mode).map_err(self.failed("can't be given its mode", "look at the file system that holds it"))
     }
 
-    fn any_changed(&self) -> bool {
-        self.members.iter().any(|member| member.changed().is_some())
+    /// Whether any of those who voted and haven't failed changed.
+    fn any_changed(&self, checked: &Checked) -> bool {
+        let voted = self.members.iter().zip(&checked.outcome.failures).filter(|(_, failure)| failure.is_none());
+        voted.into_iter().any(|(member, _)| member.changed().is_some())
     }
 
     /// Bytes of data that an output surely takes: no less than the member with the fewest.
@@ -147,7 +149,7 @@ impl Repair<'_> {
     fn to_device(&self, device: &dyn Storage, warnings: &[String], listener: Listener) -> Result<Written, RepairError> {
         let mut written = self.rehearse(listener)?;
         let Written { checked, unfilled, error, refused, .. } = &written;
-        if error.is_some() || refused.is_some() || !checked.outcome.complete || *unfilled > 0 || self.any_changed() {
+        if error.is_some() || refused.is_some() || !checked.outcome.complete || *unfilled > 0 || self.any_changed(checked) {
             return Ok(written);
         }
         (self.before)(&[warnings, &newer_warnings(self.members, &checked.findings, &|_| false)].concat());
@@ -181,7 +183,7 @@ impl Repair<'_> {
         let (copied, ranges) = (self.copy_unlisted(writer)?, self.ranges());
         (self.phases)("writing", ranges.iter().map(|range| range.length()).sum());
         let digest = before.digest();
-        let again = self.vote_again(&ranges, writer, self.findings(), |again| again.digest() == digest)?;
+        let again = self.vote_again(&ranges, writer, before, self.findings(), |again| again.digest() == digest)?;
         Ok((copied, again))
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     },
     report::{Picked, RepairReport, Report, Span, sectors},
     scan::{Checked, Poll, Question, Weighed, make_report, structures},
+    sys::storage::Origin,
     vote::{ByteRange, Fill},
 };
 
@@ -46,7 +47,7 @@ pub(super) struct Written {
     pub(super) verified: bool,
     pub(super) sha256: Option<String>,
     /// Whether the read-back came from the medium, past the page cache.
-    pub(super) from_medium: bool,
+    pub(super) origin: Origin,
     /// Sectors outside of an earlier report's list that could not be read from the first member.
     pub(super) copied_from_others: u64,
     /// The guards that stand.
@@ -69,7 +70,7 @@ impl Written {
             usable: false,
             verified: false,
             sha256: None,
-            from_medium: false,
+            origin: Origin::Cache,
             copied_from_others: 0,
             stands: Stands::default(),
             refused: None,
@@ -164,7 +165,7 @@ impl Repair<'_> {
             base: written.base.filter(|_| written.usable),
             bytes_written: if written.usable || self.is_device() { written.bytes } else { 0 },
             verified: written.verified,
-            verified_from: written.verified.then_some(if written.from_medium { "medium" } else { "cache" }),
+            verified_from: written.verified.then_some(written.origin.word()),
             composed_blocks: findings.composed_blocks(),
             fill: fill.filter(|_| filled),
             filled_sectors: if filled { undecided - written.unfilled.min(undecided) } else { 0 },

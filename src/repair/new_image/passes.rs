@@ -98,7 +98,7 @@ impl Repair<'_> {
             return Ok(Outcome { complete: true, ..Outcome::default() });
         }
         (self.phases)("copying", others.iter().map(|range| range.length()).sum());
-        self.scan(&others, &Rules::new(Rule::First), Some(output), &mut |_| Ok(()))
+        self.scan(&self.job(&others, &Rules::new(Rule::First), Some(output)), &mut |_| Ok(()))
     }
 
     /// Votes as for writing, and writes nothing: tells what would have no filling, here and in what is only copied.
@@ -127,7 +127,10 @@ impl Repair<'_> {
         let counted = &checked.outcome.tally.members;
         let flaws = |index: usize| {
             let member = counted[index];
-            (checked.outcome.failures[index].is_some(), member.dissenting + member.unreadable + member.absent + member.failed)
+            (
+                checked.outcome.failures[index].is_some(),
+                member.dissenting + member.unreadable + member.unstable + member.absent + member.failed,
+            )
         };
         // What is left out of the vote comes from the first member, however the image is made.
         let may_be = |&index: &usize| self.poll.skipped.is_empty() || index == 0;
@@ -168,7 +171,7 @@ impl Repair<'_> {
         new.storage().set_length(self.poll.size).map_err(self.failed("can't be given its length", "try --reflink never"))?;
         (self.phases)("writing", bytes);
         let writer = Writer::new(new.storage(), Ground::Anything, self.watch);
-        let again = self.vote_again(ranges, &writer, self.findings().with_changes_of(&[base]), |again| {
+        let again = self.vote_again(ranges, &writer, &written.checked.findings, self.findings().with_changes_of(&[base]), |again| {
             again.changes_of(base).is_some_and(|(_, again)| again == changes)
         })?;
         (written.bytes, written.unfilled) = (writer.bytes_written(), again.unfilled_sectors);
@@ -184,10 +187,12 @@ impl Repair<'_> {
         &self,
         ranges: &[ByteRange],
         writer: &Writer,
+        before: &Findings,
         mut again: Findings,
         same: impl Fn(&Findings) -> bool,
     ) -> Result<Outcome, RepairError> {
-        let outcome = self.scan(ranges, &self.poll.rules, Some(writer), &mut |run| {
+        let job = self.job(ranges, &self.poll.rules, Some(writer)).as_before(before.unstable());
+        let outcome = self.scan(&job, &mut |run| {
             again.add(run);
             Ok(())
         })?;
@@ -231,14 +236,8 @@ impl Repair<'_> {
         }
     }
 
-    pub(super) fn scan(
-        &self,
-        ranges: &[ByteRange],
-        rules: &Rules,
-        output: Option<&dyn Output>,
-        sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send),
-    ) -> Result<Outcome, RepairError> {
-        let (outcome, error) = self.scan_as_far(&self.job(ranges, rules, output), sink);
+    pub(super) fn scan(&self, job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Send)) -> Result<Outcome, RepairError> {
+        let (outcome, error) = self.scan_as_far(job, sink);
         error.map_or(Ok(outcome), Err)
     }
 
@@ -304,7 +303,7 @@ impl Repair<'_> {
         let image = self.as_image(making)?;
         let reader = image.as_ref().map_or(ReadBack::Medium(storage), |image| ReadBack::Image(image));
         let difference = find_difference(&reader, ranges, &writer.into_fingerprint(), self.question.threads, self.watch).map_err(failed)?;
-        written.from_medium = reader.is_direct();
+        written.origin = reader.origin();
         if let Some(part) = difference {
             return Err(RepairError::ReadBack { output: self.output_name(), from: part.start, to: part.end.min(self.poll.size) });
         }

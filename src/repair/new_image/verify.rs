@@ -10,7 +10,10 @@ use crate::{
     member::{Extent, Member, ReadError},
     repair::fingerprint::{Fingerprint, GROUP_BYTES, sum_of},
     scan::{Output, Watch},
-    sys::{buffer::Buffer, storage::Storage},
+    sys::{
+        buffer::Buffer,
+        storage::{Origin, Storage},
+    },
     vote::ByteRange,
 };
 
@@ -29,11 +32,12 @@ pub(super) enum ReadBack<'a> {
 }
 
 impl ReadBack<'_> {
-    pub(super) fn is_direct(&self) -> bool {
+    /// Where it comes from.
+    pub(super) fn origin(&self) -> Origin {
         match self {
-            Self::Medium(storage) => storage.reaches_medium(),
-            Self::Cached(_) => false,
-            Self::Image(image) => image.reads_medium(),
+            Self::Medium(storage) => storage.origin(),
+            Self::Cached(_) => Origin::Cache,
+            Self::Image(image) => image.origin(),
         }
     }
 

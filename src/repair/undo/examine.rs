@@ -12,7 +12,7 @@ use crate::{
         buffer::{ALIGNMENT, Buffer},
         storage::Storage,
     },
-    vote::ByteRange,
+    vote::{ByteRange, mask_of},
 };
 
 /// Bytes read beyond an entry, in the hope that the next ones lie there.
@@ -59,16 +59,16 @@ impl Undo<'_> {
         // The places first: they say more than a time.
         (self.phases)("comparing", journal.entry_bytes()?);
         self.sift(journal, wanted)?;
-        let ended = journal.ended().into_iter().flat_map(|ended| ended.stamps.iter().enumerate());
-        for (index, left) in ended {
-            if let (Some(target), Some(left)) = (self.target(index), left) {
+        let ended = journal.ended().into_iter().flat_map(|ended| ended.stamps.iter().enumerate().map(|it| (it, ended.synced)));
+        for ((index, left), synced) in ended {
+            if let (Some(target), Some(left), 1) = (self.target(index), left, synced >> index & 1) {
                 let failed = |error| UndoError::Member { member: target.name.clone(), doing: "can't be looked at".into(), error };
                 let Some(now) = target.storage.stamp().map_err(failed)? else { continue };
                 let moved = target.mapped; // moving a file changes its change time
                 let what = match (now.length != left.length, now.modified != left.modified, now.changed != left.changed && !moved) {
-                    (true, ..) => format!("its size went from {} to {} bytes", left.length, now.length),
-                    (_, true, _) => "its modification time moved".into(),
-                    (.., true) => "its change time moved".into(),
+                    (true, ..) => format!("its size went from {} to {} bytes: somebody wrote to it", left.length, now.length),
+                    (_, true, _) => "its modification time moved: somebody wrote to it".into(),
+                    (.., true) => "its change time moved: somebody wrote to it".into(),
                     _ => continue,
                 };
                 return Err(UndoError::Changed { member: target.name.clone(), what });
@@ -128,11 +128,14 @@ impl Undo<'_> {
             }
             Ok(())
         })?;
-        match suspects.iter().zip(&explained).find(|&(_, &explained)| !explained) {
-            Some((suspect, _)) if wanted == Wanted::Oldest => {
+        let kept =
+            mask_of((0..journal.header().members.len()).filter(|&member| wanted == Wanted::Oldest || !self.was_not_kept(journal, member)));
+        let unexplained = suspects.iter().zip(&explained).filter(|&(_, &explained)| !explained);
+        match unexplained.map(|(suspect, _)| suspect).find(|suspect| kept >> suspect.member & 1 == 1) {
+            Some(suspect) if wanted == Wanted::Oldest => {
                 Err(UndoError::ReadBack { member: self.name_of(suspect.member), offset: suspect.at })
             }
-            Some((suspect, _)) => Err(self.changed_at(suspect.member, suspect.at)),
+            Some(suspect) => Err(self.changed_at(suspect.member, suspect.at)),
             None => {
                 suspects.clear();
                 Ok(())
@@ -145,7 +148,20 @@ impl Undo<'_> {
     }
 
     fn changed_at(&self, member: usize, at: u64) -> UndoError {
-        UndoError::Changed { member: self.name_of(member), what: format!("neither its old nor its new bytes are at offset {at:#x}") }
+        UndoError::Changed {
+            member: self.name_of(member),
+            what: format!(
+                "neither its old nor its new bytes are at offset {at:#x}: somebody wrote there since, or its medium doesn't keep what is written"
+            ),
+        }
+    }
+
+    /// Whether the last session found that the member didn't keep what was written to it, and nobody wrote to it since: what it holds instead
+    /// is nobody's.
+    fn was_not_kept(&self, journal: &Journal, member: usize) -> bool {
+        let Some(ended) = journal.ended().filter(|ended| ended.synced >> member & 1 == 0) else { return false };
+        let now = self.target(member).and_then(|target| target.storage.stamp().ok().flatten());
+        now.is_some() && ended.stamps.get(member) == Some(&now)
     }
 
     /// Where the units of an entry begin that don't hold what is `wanted`. The member had `size_before` bytes before the repair.

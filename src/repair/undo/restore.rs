@@ -1,12 +1,17 @@
 //! Puts the old bytes back, the last ones that were overwritten first.
 
+use std::io;
+
 use super::{
     examine::Wanted,
     target::{Undo, UndoError, UndoTarget, Undone, length_of},
 };
 use crate::{
     repair::journal::{Entry, Journal, Loaded, Old, State},
-    sys::{buffer::Buffer, storage::Storage},
+    sys::{
+        buffer::Buffer,
+        storage::{Origin, Storage},
+    },
     vote::ByteRange,
 };
 
@@ -20,7 +25,7 @@ impl Undo<'_> {
     /// See [`UndoError`]; running it again begins anew.
     pub fn restore(&self, journal: Journal) -> Result<Undone, UndoError> {
         let name = journal.name().clone();
-        let mut undone = Undone { from_medium: true, ..Undone::default() };
+        let mut undone = Undone { origin: Origin::Medium, ..Undone::default() };
         // What is noted here tells a later repair that members are neither as it left them nor as they were. Its records come behind
         // those that are read below.
         let note = |journal: Journal, done: bool| {
@@ -43,7 +48,7 @@ impl Undo<'_> {
     /// # Errors
     /// See [`UndoError`].
     pub fn put_back_begun(&self, journal: &Journal) -> Result<Undone, UndoError> {
-        let mut undone = Undone { from_medium: true, ..Undone::default() };
+        let mut undone = Undone { origin: Origin::Medium, ..Undone::default() };
         self.put_all_back(journal, true, &mut undone)?;
         Ok(undone)
     }
@@ -92,12 +97,15 @@ impl Undo<'_> {
         let Some(target) = self.target(member) else { return Ok(0) };
         let write = |offset: u64, bytes: &[u8]| {
             self.watch.spend(bytes.len() as u64);
+            // A full server takes nothing more, and says so only when all is synced: what is there already needs no room.
+            if target.storage.origin() == Origin::Server && holds(target.storage, offset, bytes) {
+                return Ok(());
+            }
             let Err(error) = target.storage.write(offset, bytes) else { return Ok(()) };
             if never_changed(target.storage, offset, bytes) {
                 return Ok(());
             }
-            let doing = format!("writing {} bytes at offset {offset:#x}", bytes.len());
-            Err(UndoError::Member { member: target.name.clone(), doing, error })
+            Err(self.member_failed(target, format!("writing {} bytes at offset {offset:#x}", bytes.len()), error))
         };
         match old {
             Old::Data => write(range.start, &loaded.old)?,
@@ -106,7 +114,9 @@ impl Undo<'_> {
                 if hole {
                     return Ok(0);
                 }
-                write(range.start, &vec![0; range.length() as usize])?;
+                if target.storage.punch(range.start..range.end).is_err() {
+                    write(range.start, &vec![0; range.length() as usize])?;
+                }
             }
             Old::Unreadable => {
                 undone.kept.push((member, range));
@@ -133,10 +143,17 @@ impl Undo<'_> {
 
     fn sync(&self) -> Result<(), UndoError> {
         for target in self.targets.iter().flatten() {
-            let failed = |error| UndoError::Member { member: target.name.clone(), doing: "can't be synced".into(), error };
-            target.storage.sync().map_err(failed)?;
+            target.storage.sync().map_err(|error| self.member_failed(target, "can't be synced".into(), error))?;
         }
         Ok(())
+    }
+
+    /// What the system said of a member; what was given up since the run is to end is an interruption.
+    fn member_failed(&self, target: &UndoTarget, doing: String, error: io::Error) -> UndoError {
+        if error.kind() == io::ErrorKind::TimedOut && self.watch.stopped() {
+            return UndoError::Interrupted;
+        }
+        UndoError::Member { member: target.name.clone(), doing, error }
     }
 
     /// Of each unit the oldest bytes must be there now.
@@ -144,7 +161,7 @@ impl Undo<'_> {
         (self.phases)("reading back", journal.entry_bytes()?);
         for target in self.targets.iter().flatten() {
             target.storage.forget_cached();
-            undone.from_medium &= target.storage.reaches_medium();
+            undone.origin = undone.origin.min(target.storage.origin());
         }
         self.sift(journal, Wanted::Oldest)
     }
@@ -153,12 +170,17 @@ impl Undo<'_> {
 /// Whether bytes that can't be written are there already, for certain: a part of a block that can't be read can't be written either, and
 /// was never changed then.
 fn never_changed(storage: &dyn Storage, offset: u64, bytes: &[u8]) -> bool {
-    let mut now = Buffer::new(bytes.len());
-    let there = storage.read_medium(offset, &mut now).is_ok_and(|held| held == bytes.len()) && now[..] == *bytes;
+    let there = holds(storage, offset, bytes);
     // The page cache may show bytes that the medium doesn't hold; but then it holds the block as a whole.
     let block = ByteRange::new(offset, offset + bytes.len() as u64).widened(storage.block_bytes(), u64::MAX);
     let sick = || storage.read(block.start, &mut Buffer::new(block.length() as usize)).is_err();
-    there && (storage.reaches_medium() || sick())
+    there && (storage.origin() != Origin::Cache || sick())
+}
+
+/// Whether these bytes are there already, read past the page cache where that works.
+fn holds(storage: &dyn Storage, offset: u64, bytes: &[u8]) -> bool {
+    let mut now = Buffer::new(bytes.len());
+    storage.read_medium(offset, &mut now).is_ok_and(|held| held == bytes.len()) && now[..] == *bytes
 }
 
 fn set_length(target: &UndoTarget, length: u64) -> Result<(), UndoError> {

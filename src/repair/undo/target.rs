@@ -7,7 +7,10 @@ use crate::{
     member::MemberName,
     repair::{Phases, journal::JournalError},
     scan::Watch,
-    sys::{locks::Holder, storage::Storage},
+    sys::{
+        locks::Holder,
+        storage::{Origin, Storage},
+    },
     vote::ByteRange,
 };
 
@@ -47,9 +50,9 @@ pub enum UndoError {
         /// Who, as far as can be seen.
         holders: Vec<Holder>,
     },
-    /// Somebody wrote to it since.
+    /// It isn't as the repair left it: somebody wrote to it since, or its medium fails.
     #[error(
-        "{member}: somebody wrote to it since the repair: {what}; nothing was put back\nhint: --force changed puts back the old bytes over what is there now"
+        "{member}: it isn't as the repair left it: {what}; nothing was put back\nhint: --force changed puts back the old bytes over what is there now"
     )]
     Changed {
         /// Which one.
@@ -90,7 +93,7 @@ pub struct Undone {
     /// Ranges that had been unreadable: what was written there stays.
     pub kept: Vec<(usize, ByteRange)>,
     /// Whether all was read back past the page cache.
-    pub from_medium: bool,
+    pub origin: Origin,
 }
 
 /// An undo: the journal, and where its members are now.

@@ -92,6 +92,7 @@ fn absurd(option: &str) -> &'static [&'static str] {
         "snapshot" => &["", "x", "1"],
         "sparse-size" => &["", "-1", "x", "1", "513", "1000", "128k", "16E", TOO_BIG],
         "target-format" => &["", "vmdk", "auto"],
+        "timeout" => &["", "0", "0s", "-1", "1.5s", "x", "1w", "99999999999d", TOO_BIG],
         "threshold" => &["", "0", "1", "4", "65", "-1", "two", "2.5", TOO_BIG],
         "undecided" => &["", "last", "random"],
         _ => panic!("which values of --{option} make no sense?"),

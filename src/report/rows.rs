@@ -1,0 +1,89 @@
+//! The list of divergences, for people.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
+
+use anstyle::Style;
+
+use super::{
+    Divergence, Overall, Report, human_size,
+    styles::{BAD, DIM},
+    words,
+};
+
+/// Writes those that are listed, one a line.
+pub(super) fn divergences(report: &Report, to: &mut dyn Write) -> io::Result<()> {
+    let omitted = report.divergences_omitted;
+    let strangers: Vec<usize> = report.guards.iter().filter(|guard| guard.word == "stranger").filter_map(|guard| guard.member).collect();
+    let folded = report.divergences.divergences().filter(|row| is_of_strangers(row, &strangers)).count() as u64;
+    // That a member has failed is told of it, not of each of its sectors.
+    let told = |row: &Divergence| is_of_strangers(row, &strangers) || only_lacks(row);
+    let mut rows = report.divergences.divergences().filter(|row| !told(row)).peekable();
+    if rows.peek().is_none() && folded == 0 {
+        return match omitted {
+            0 => Ok(()),
+            _ => writeln!(to, "\n{omitted} divergences, none listed (--max-divergences)."),
+        };
+    }
+    if rows.peek().is_some() {
+        writeln!(to, "\n{DIM}{:>14}  {:>10}  {:<9}  MEMBERS{DIM:#}", "OFFSET", "LENGTH", "VERDICT")?;
+    }
+    for row in rows {
+        let style = if row.verdict == Overall::Undecided { BAD } else { Style::new() };
+        let verdict = if row.verdict == Overall::Undecided { "undecided" } else { "decided" };
+        write!(to, "{:>14}  {:>10}  {style}{verdict:<9}{style:#}  {}", format!("{:#x}", row.offset), human_size(row.length), said(&row))?;
+        match &row.partition {
+            Some(partition) => writeln!(to, "  {DIM}partition {partition}{DIM:#}")?,
+            None => writeln!(to)?,
+        }
+    }
+    if folded > 0 {
+        let who = strangers.iter().map(|member| format!("#{member}")).collect::<Vec<_>>().join(" ");
+        let are = if folded == 1 { "isn't" } else { "aren't" };
+        writeln!(to, "\n{} of {who} alone {are} shown: another disk?", words::counted(folded, "divergence"))?;
+    }
+    if omitted > 0 {
+        writeln!(to, "{omitted} more divergences aren't listed: --max-divergences lists more, --report FILE all of them.")?;
+    }
+    Ok(())
+}
+
+/// Whether nothing is amiss there but that members have failed.
+fn only_lacks(row: &Divergence) -> bool {
+    let others = [&row.unreadable, &row.unstable, &row.filler, &row.absent];
+    row.versions.len() == 1 && !row.failed.is_empty() && others.iter().all(|members| members.is_empty())
+}
+
+/// Whether nobody else is outvoted there.
+fn is_of_strangers(row: &Divergence, strangers: &[usize]) -> bool {
+    let mut losers = row.versions.iter().skip(1).flat_map(|version| &version.members);
+    let others =
+        row.unreadable.is_empty() && row.absent.is_empty() && row.filler.is_empty() && row.unstable.is_empty() && row.failed.is_empty();
+    row.verdict == Overall::Decided && row.versions.len() > 1 && others && losers.all(|loser| strangers.contains(loser))
+}
+
+/// Who holds what: `#0 #2 against #1`, `#0 or #1`, `#0 #1; absent: #2`.
+fn said(row: &Divergence) -> String {
+    let list = |members: &[usize]| members.iter().map(|member| format!("#{member}")).collect::<Vec<_>>().join(" ");
+    let versions: Vec<String> = row.versions.iter().map(|version| list(&version.members)).collect();
+    let mut text = match (row.verdict, &versions[..]) {
+        (Overall::Undecided, _) => versions.join(" or "),
+        (_, [winner, rest @ ..]) if !rest.is_empty() => format!("{winner} against {}", rest.join(", ")),
+        _ => versions.concat(),
+    };
+    for (word, members) in [
+        ("unreadable", &row.unreadable),
+        ("unstable", &row.unstable),
+        ("filler", &row.filler),
+        ("absent", &row.absent),
+        ("failed", &row.failed),
+    ] {
+        if !members.is_empty() {
+            let separator = if text.is_empty() { "" } else { "; " };
+            let _ = write!(text, "{separator}{word}: {}", list(members));
+        }
+    }
+    text
+}
