@@ -41,6 +41,7 @@ struct State {
     phase: Mutex<(&'static str, u64, Instant)>,
     bar: ProgressBar,
     rate: Option<Rate>,
+    begun: Instant,
 }
 
 /// No more than so many bytes a second.
@@ -72,6 +73,7 @@ impl Control {
             phase: Mutex::new(("starting", 0, Instant::now())),
             bar,
             rate,
+            begun: Instant::now(),
         });
         let show_nothing = show.quiet;
         let lines = show.progress && !show.quiet && !terminal;
@@ -178,6 +180,10 @@ impl Watch for Control {
             let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else { return };
             thread::sleep(left.min(TICK));
         }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.state.begun.elapsed()
     }
 
     fn pause(&self) {

@@ -138,6 +138,11 @@ pub trait Readable: Send + Sync {
         Origin::Cache
     }
 
+    /// Whether a server that may be slow has to answer each reading.
+    fn is_served(&self) -> bool {
+        false
+    }
+
     /// Memory in bytes that one read may take beside its bytes.
     fn scratch_bytes(&self) -> usize {
         0

@@ -51,7 +51,7 @@ pub fn check(
     listener: Listener,
 ) -> Result<Checked, ScanError> {
     let ranges = poll.ranges();
-    let job = Job::new(members, question, poll, &ranges, watch).weighing(evidence);
+    let job = Job::new(members, question, poll, &ranges, watch).weighing(evidence).in_a_hurry();
     let mut findings = Findings::of(evidence, limits);
     let outcome = scan(&job, &mut |run| {
         findings.add(run);
@@ -191,6 +191,12 @@ pub fn make_report(
         doubted: guards.iter().any(|guard| guard.doubts_vote),
         size_undecided,
     };
+    for (member, _) in members.iter().zip(&outcome.hurried).filter(|(_, hurried)| **hurried) {
+        warnings.push(format!(
+            "{}: what can't be read of it takes so long to say so that it was told in blocks of 64 KiB: some of what lies in them may be readable",
+            member.name()
+        ));
+    }
     let mut changed_any = false;
     let mut reports = Vec::new();
     for (index, member) in members.iter().enumerate() {

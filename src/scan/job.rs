@@ -1,6 +1,6 @@
 //! What to scan, how, and what comes of it.
 
-use std::io;
+use std::{io, time::Duration};
 
 use super::{
     poll::{Poll, Question, THREADS_MAX},
@@ -29,6 +29,10 @@ pub trait Watch: Sync {
     fn spend(&self, _bytes: u64) {}
     /// What differs is about to be read again: time to let writers catch up.
     fn pause(&self) {}
+    /// Time that has gone by since the run began, as whoever runs it tells; zero where nobody looks at a clock.
+    fn elapsed(&self) -> Duration {
+        Duration::ZERO
+    }
     /// So many bytes of the image are done.
     fn advanced(&self, _bytes: u64) {}
 }
@@ -73,6 +77,8 @@ pub struct Job<'a> {
     /// How often what differs is read again before it is believed, with a pause before each: members that are written to one after
     /// the other differ for moments.
     pub(super) rereads: u32,
+    /// Whether places of servers that take minutes to say that they can't be read needn't be narrowed down.
+    pub(super) in_a_hurry: bool,
     /// Bytes of what differs that are read once more, past the page cache, before they are believed.
     pub(super) confirmed_bytes: u64,
     /// Memory in bytes that the output takes for each thread.
@@ -99,6 +105,7 @@ impl<'a> Job<'a> {
             threads: workers(question.threads, members),
             output: None,
             rereads: question.rereads,
+            in_a_hurry: false,
             confirmed_bytes: CONFIRMED_BYTES_MAX,
             scratch_bytes: 0,
             evidence: None,
@@ -123,6 +130,13 @@ impl<'a> Job<'a> {
     #[must_use]
     pub fn writing_to(self, output: &'a dyn Output, fill: Fill) -> Self {
         Self { output: Some((output, fill)), ..self }
+    }
+
+    /// The same where nothing is going to be written by it: it isn't waited without end for servers that take their time to say of each
+    /// sector that it can't be read.
+    #[must_use]
+    pub fn in_a_hurry(self) -> Self {
+        Self { in_a_hurry: true, ..self }
     }
 
     /// The same, a second time: what differs was read again then, and that is worth doing once more only where some of it was `unstable`.
@@ -155,6 +169,8 @@ pub struct Outcome {
     pub complete: bool,
     /// Why a member failed, for each of them.
     pub failures: Vec<Option<String>>,
+    /// For each member: whether what can't be read of it took so long to say so that it was no longer narrowed down.
+    pub hurried: Vec<bool>,
     /// Whether what members hold and lose was weighed.
     pub weighed: bool,
     /// Undecided sectors for which the output got no bytes.
@@ -165,7 +181,7 @@ impl Outcome {
     /// Nothing looked at yet of so many members.
     #[must_use]
     pub fn unscanned(members: usize) -> Self {
-        Self { tally: Tally::new(members), failures: vec![None; members], ..Self::default() }
+        Self { tally: Tally::new(members), failures: vec![None; members], hurried: vec![false; members], ..Self::default() }
     }
 }
 

@@ -6,13 +6,14 @@ use std::{
     path::Path,
     sync::{
         Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{Job, Lost, Outcome, Output, Tally, scan};
+use super::{Job, Lost, Outcome, Output, Tally, Watch, scan};
 use crate::{
     member::{Cache, Extent, Member, MemberName, RawMember, ReadError, Readable, Rewritable},
     sys::buffer::Buffer,
@@ -63,6 +64,10 @@ impl Readable for Memory {
         }
         bytes.copy_from_slice(&self.bytes[start..end]);
         Ok(())
+    }
+
+    fn is_served(&self) -> bool {
+        true
     }
 
     fn read_anew(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
@@ -195,7 +200,7 @@ fn expected(members: &[Memory], size: usize, rules: &Rules, fill: Fill, threshol
 fn plain<'a>(members: &'a [&'a dyn Member], size: u64, ranges: &'a [ByteRange], rules: &'a Rules, fillers: &'a Fillers) -> Job<'a> {
     let (sector, watch) = (SECTOR as u32, &());
     let (threshold, threads, output, rereads, evidence) = (2, 1, None, 0, None);
-    let (confirmed_bytes, scratch_bytes) = (1 << 20, 0);
+    let (confirmed_bytes, scratch_bytes, in_a_hurry) = (1 << 20, 0, false);
     Job {
         members,
         size,
@@ -207,6 +212,7 @@ fn plain<'a>(members: &'a [&'a dyn Member], size: u64, ranges: &'a [ByteRange], 
         output,
         rereads,
         confirmed_bytes,
+        in_a_hurry,
         scratch_bytes,
         evidence,
         fillers,
@@ -469,4 +475,39 @@ fn a_panic_in_a_thread_ends_the_scan() {
     let job = Job { threads: 2, ..plain(&members, 64 << 20, &ranges, &rules, &fillers) };
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| scan(&job, &mut |_| Ok(()))));
     assert!(ended.is_err(), "the panic is handed on");
+}
+
+/// Every look at the clock finds half a minute gone.
+struct Slow(AtomicU64);
+
+impl Watch for Slow {
+    fn elapsed(&self) -> Duration {
+        Duration::from_secs(30 * self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// A server's disk takes its time to say of each sector that it can't read it: a check narrows that down to coarse blocks only, and tells so;
+/// whoever writes by it takes the time.
+#[test]
+fn what_fails_slowly_isnt_narrowed_down_for_ever() {
+    let bytes = vec![7; 1 << 20];
+    let memory = |unreadable: &[usize]| Memory {
+        name: MemberName::from(Path::new("a")),
+        bytes: bytes.clone(),
+        unreadable: unreadable.to_vec(),
+        unstable: Vec::new(),
+        fails: false,
+    };
+    let (sick, sound) = (memory(&[700, 1500]), memory(&[]));
+    let members: [&dyn Member; 3] = [&sick, &sound, &sound];
+    let (rules, fillers, ranges) = (Rules::new(Rule::Threshold(2)), Fillers::default(), [ByteRange::new(0, 1 << 20)]);
+    for in_a_hurry in [true, false] {
+        let watch = Slow(0.into());
+        let job = Job { in_a_hurry, watch: &watch, ..plain(&members, 1 << 20, &ranges, &rules, &fillers) };
+        let outcome = scan(&job, &mut |_| Ok(())).expect("nothing fails here");
+        assert_eq!(outcome.hurried, [in_a_hurry, false, false]);
+        let unreadable = outcome.tally.members[0].unreadable;
+        assert!(if in_a_hurry { (64..=256).contains(&unreadable) } else { unreadable == 2 }, "{unreadable} sectors");
+        assert_eq!(outcome.tally.decided, unreadable);
+    }
 }

@@ -1,6 +1,6 @@
 //! Private copies: read once, with care for what can't be read.
 
-use super::shared::Shared;
+use super::shared::{HURRIED_BYTES, Shared};
 use crate::{
     member::{Member, ReadError},
     sys::buffer::Buffer,
@@ -92,6 +92,7 @@ impl Reading<'_> {
     ) -> Result<(), NoCopy> {
         let mut again = false;
         loop {
+            let begun = self.shared.job.watch.elapsed();
             let flaw = match self.member.read(range.start, bytes, bounce) {
                 Ok(()) => return Ok(()),
                 Err(ReadError::Member(error)) => {
@@ -101,10 +102,12 @@ impl Reading<'_> {
                 Err(ReadError::Medium(_)) => Flaw::Unreadable,
                 Err(ReadError::Ended) => Flaw::Absent,
             };
+            self.shared.waited(self.index, self.shared.job.watch.elapsed().saturating_sub(begun));
             if self.shared.stopped() {
                 return Err(NoCopy::Stopped);
             }
-            let middle = (range.start + range.length() / 2).next_multiple_of(self.unit);
+            let unit = if self.shared.hurries(self.index) { self.unit.max(HURRIED_BYTES) } else { self.unit };
+            let middle = (range.start + range.length() / 2).next_multiple_of(unit);
             if middle < range.end && middle > range.start {
                 let (left, right) = bytes.split_at_mut((middle - range.start) as usize);
                 self.fill(ByteRange::new(range.start, middle), left, bounce, flaws)?;

@@ -66,6 +66,7 @@ pub fn scan_as_far(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Se
         error: Mutex::new(None),
         ended: AtomicBool::new(false),
         chunk_bytes,
+        waited_ms: job.members.iter().map(|_| AtomicU64::new(0)).collect(),
         rereaders: OnceLock::new(),
         unconfirmed: AtomicU64::new(job.confirmed_bytes),
     };
@@ -97,6 +98,7 @@ pub fn scan_as_far(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Se
     }
     let looked_at_all = feeder.into_inner().expect("no panics").exhausted();
     let (mut outcome, closed) = delivery.finish();
+    outcome.hurried = (0..job.members.len()).map(|member| shared.hurries(member)).collect();
     let error = shared.error.into_inner().expect("no panics").or(closed.err().map(ScanError::Sink));
     outcome.complete &= looked_at_all && error.is_none();
     if outcome.complete {

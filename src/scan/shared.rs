@@ -1,8 +1,11 @@
 //! What all threads of a scan share.
 
-use std::sync::{
-    Mutex, OnceLock,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -27,6 +30,8 @@ pub(super) struct Shared<'a> {
     pub(super) error: Mutex<Option<ScanError>>,
     pub(super) ended: AtomicBool,
     pub(super) chunk_bytes: usize,
+    /// For each member the milliseconds that readings took which failed.
+    pub(super) waited_ms: Vec<AtomicU64>,
     /// Bytes of differences that may still be read again.
     pub(super) unconfirmed: AtomicU64,
     /// Those who read again what differs, once anything does.
@@ -36,7 +41,24 @@ pub(super) struct Shared<'a> {
 /// Readings of what differs that are under way at once.
 const REREADERS: usize = 8;
 
+/// Time in milliseconds for readings of a server that fail, one by one, in all: from then on what can't be read isn't narrowed down further than
+/// to blocks of so many bytes.
+const WAITED_MS_MAX: u64 = 120_000;
+pub(super) const HURRIED_BYTES: u64 = 64 << 10;
+
 impl Shared<'_> {
+    /// Notes that a reading of a server failed after so long; who holds its bytes on this machine has all the time.
+    pub(super) fn waited(&self, member: usize, time: Duration) {
+        if self.job.members[member].is_served() {
+            self.waited_ms[member].fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether that took too long already to go on with it.
+    pub(super) fn hurries(&self, member: usize) -> bool {
+        self.job.in_a_hurry && self.waited_ms[member].load(Ordering::Relaxed) >= WAITED_MS_MAX
+    }
+
     /// Those who read again what differs; none where threads can't be had.
     pub(super) fn rereaders(&self) -> Option<&ThreadPool> {
         let build = || ThreadPoolBuilder::new().num_threads(REREADERS).thread_name(|n| format!("again-{n}")).build().ok();

@@ -210,6 +210,10 @@ impl Readable for Qcow2Member {
         self.image.scratch_bytes()
     }
 
+    fn is_served(&self) -> bool {
+        self.image.files().iter().any(|file| file.is_served())
+    }
+
     fn origin(&self) -> Origin {
         self.image.files().iter().map(|file| file.origin()).min().unwrap_or(Origin::Cache)
     }

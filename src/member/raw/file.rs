@@ -348,6 +348,10 @@ impl Readable for RawMember {
         (!self.host.is_device()).then_some(self.host.file())
     }
 
+    fn is_served(&self) -> bool {
+        self.host.network().is_some()
+    }
+
     fn origin(&self) -> Origin {
         match (&self.direct, self.host.network()) {
             (None, _) => Origin::Cache,
