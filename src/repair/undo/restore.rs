@@ -35,7 +35,7 @@ impl Undo<'_> {
         // An undo that was begun may have set lengths that never reached stable storage.
         let again = journal.state() == State::UndoBegun;
         let journal = if again { journal } else { note(journal, false)? };
-        self.put_all_back(&journal, again, &mut undone)?;
+        self.put_all_back_somehow(&journal, again, &mut undone)?;
         self.restore_times(&journal);
         note(journal, true)?;
         undone.kept.sort_unstable();
@@ -49,12 +49,23 @@ impl Undo<'_> {
     /// See [`UndoError`].
     pub fn put_back_begun(&self, journal: &Journal) -> Result<Undone, UndoError> {
         let mut undone = Undone { origin: Origin::Medium, ..Undone::default() };
-        self.put_all_back(journal, true, &mut undone)?;
+        self.put_all_back_somehow(journal, true, &mut undone)?;
         Ok(undone)
     }
 
-    /// `again`: lengths are set even where they seem to be right.
-    fn put_all_back(&self, journal: &Journal, again: bool, undone: &mut Undone) -> Result<(), UndoError> {
+    /// Where a disk or server is full, what is there already is left alone in a second attempt: it needs no room, and wasn't written either.
+    fn put_all_back_somehow(&self, journal: &Journal, again: bool, undone: &mut Undone) -> Result<(), UndoError> {
+        match self.put_all_back(journal, again, false, undone) {
+            Err(UndoError::Member { error, .. }) if is_full(&error) => {
+                *undone = Undone { origin: Origin::Medium, ..Undone::default() };
+                self.put_all_back(journal, true, true, undone)
+            }
+            done => done,
+        }
+    }
+
+    /// `again`: lengths are set even where they seem to be right. `lean`: what is there already isn't written.
+    fn put_all_back(&self, journal: &Journal, again: bool, lean: bool, undone: &mut Undone) -> Result<(), UndoError> {
         let header = journal.header();
         (self.phases)("putting back", journal.entry_bytes()?);
         let resized: Vec<usize> = journal.resized().map(|resized| resized.member).collect();
@@ -73,7 +84,7 @@ impl Undo<'_> {
             if self.watch.stopped() {
                 return Err(UndoError::Interrupted);
             }
-            let written = self.put_back(loaded, undone)?;
+            let written = self.put_back(loaded, lean, undone)?;
             undone.bytes += written;
             unsynced += written;
             self.watch.advanced(loaded.entry.range.length());
@@ -92,13 +103,12 @@ impl Undo<'_> {
         self.read_back(journal, undone)
     }
 
-    fn put_back(&self, loaded: &Loaded, undone: &mut Undone) -> Result<u64, UndoError> {
+    fn put_back(&self, loaded: &Loaded, lean: bool, undone: &mut Undone) -> Result<u64, UndoError> {
         let Entry { member, old, range, .. } = loaded.entry;
         let Some(target) = self.target(member) else { return Ok(0) };
         let write = |offset: u64, bytes: &[u8]| {
             self.watch.spend(bytes.len() as u64);
-            // A full server takes nothing more, and says so only when all is synced: what is there already needs no room.
-            if target.storage.origin() == Origin::Server && holds(target.storage, offset, bytes) {
+            if lean && target.storage.origin() != Origin::Cache && holds(target.storage, offset, bytes) {
                 return Ok(());
             }
             let Err(error) = target.storage.write(offset, bytes) else { return Ok(()) };
@@ -175,6 +185,11 @@ fn never_changed(storage: &dyn Storage, offset: u64, bytes: &[u8]) -> bool {
     let block = ByteRange::new(offset, offset + bytes.len() as u64).widened(storage.block_bytes(), u64::MAX);
     let sick = || storage.read(block.start, &mut Buffer::new(block.length() as usize)).is_err();
     there && (storage.origin() != Origin::Cache || sick())
+}
+
+/// Whether there is no room left; a server may say so only when all is synced.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
 }
 
 /// Whether these bytes are there already, read past the page cache where that works.
