@@ -66,7 +66,7 @@ pub(super) struct MemberArgs {
     #[arg(long, value_name = "NAME")]
     pub snapshot: Option<OsString>,
 
-    /// How members are read: `none` reads the medium itself, past this machine's page cache
+    /// How members are read: `none` reads past this machine's page cache, from the medium or from the server that holds the file
     #[arg(short = 'T', long, value_enum, default_value_t = CacheMode::Writeback, value_name = "MODE")]
     pub cache: CacheMode,
 }

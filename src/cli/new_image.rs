@@ -91,7 +91,8 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path, given: &Given) -> Resul
     {
         let have = if repair.unfilled_sectors == 1 { "has" } else { "have" };
         let what = format!("{}: not made, since {} {have} no winner", repair.output, sectors(repair.unfilled_sectors));
-        complain(&format!("{what}\nhint: --pick says who is right in a range, --undecided what to write there"));
+        let outside = if report.decides_part { " (what differs outside of --range has none)" } else { "" };
+        complain(&format!("{what}{outside}\nhint: --pick says who is right in a range, --undecided what to write there"));
     }
     let look = Look { next: next::after(&report, &args.members, given, &evidence.device_metadata()), or: None };
     presenter.into_inner().expect("no panics").finish(report, &look)

@@ -47,8 +47,8 @@ Examples:
     quorum-img check a.img b.img c.img
   What guests see, whatever holds it:
     quorum-img check raw:a.img qcow2:b.qcow2 nbd://server/vm1
-  The medium itself, at 100 MiB a second, for a cron job:
-    quorum-img check -q -T none -r 100M --report last.json a.img b.img c.img
+  Past the page cache, at 100 MiB a second, for a cron job:
+    quorum-img check -q -T none -r 100M --timeout 5m --report last.json a.img b.img c.img
   Every divergence, for a program:
     quorum-img check --output events a.img b.img c.img
 

@@ -87,6 +87,7 @@ fn headline(report: &Report) -> String {
         None => "the vote".into(),
     };
     let fate = if report.guards.iter().any(|guard| !guard.forced && stands(report, guard)) { "a person must decide" } else { "repairable" };
+    let outside = if report.decides_part { " (outside of --range none is looked for)" } else { "" };
     let have = if undecided == 1 { "has" } else { "have" };
     let lengths = report.members.iter().filter(|member| member.surplus_bytes > 0).count();
     match (decided, undecided) {
@@ -111,9 +112,9 @@ fn headline(report: &Report) -> String {
         }
         (1, 0) => format!("{so_far}1 of {} differs, and {judge} decides it: {fate}.", sectors(total)),
         (_, 0) => format!("{so_far}{decided} of {} differ, and {judge} decides all of them: {fate}.", sectors(total)),
-        (0, _) => format!("{so_far}{undecided} of {} {have} no winner.", sectors(total)),
-        (1, _) => format!("{so_far}{undecided} of {} {have} no winner; 1 more differs and is decided.", sectors(total)),
-        _ => format!("{so_far}{undecided} of {} {have} no winner; {decided} more differ and are decided.", sectors(total)),
+        (0, _) => format!("{so_far}{undecided} of {} {have} no winner{outside}.", sectors(total)),
+        (1, _) => format!("{so_far}{undecided} of {} {have} no winner{outside}; 1 more differs and is decided.", sectors(total)),
+        _ => format!("{so_far}{undecided} of {} {have} no winner{outside}; {decided} more differ and are decided.", sectors(total)),
     }
 }
 

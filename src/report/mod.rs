@@ -75,6 +75,9 @@ pub struct Report {
     /// Decided sectors in which nothing is amiss but that members have failed.
     #[serde(skip)]
     pub lacking: u64,
+    /// Whether outside of a part that was asked for no winner is looked for, and what differs there counts as undecided.
+    #[serde(skip)]
+    pub decides_part: bool,
     /// What stands in the way of writing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub guards: Vec<GuardReport>,

@@ -250,6 +250,7 @@ pub fn make_report(
         members: reports,
         sectors,
         lacking: outcome.tally.lacking,
+        decides_part: question.range.is_some() && poll.range.length() == poll.size,
         warnings,
         unvoted: false,
         repair: None,

@@ -216,6 +216,8 @@ fn encryption_is_refused_by_name() {
         "create -q -f qcow2 --object secret,id=s,data=abc -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 a.q 300032";
     qemu_img(&lab, create);
     sends_to_qemu(&lab, &["LUKS"]);
+    // Its size is nobody's secret.
+    lab.quorum_img(["info", "a.q"]).exits(3).complains("300032 bytes");
 }
 
 /// A feature that an image can't be read without: by the name that its own table gives, else by its bit.

@@ -123,7 +123,12 @@ pub enum HeaderError {
         what: String,
     },
     /// The disk is encrypted.
-    Encrypted(String),
+    Encrypted {
+        /// By which method.
+        how: String,
+        /// What a guest sees, in bytes.
+        size: u64,
+    },
     /// It has features that this program doesn't know: their names, or numbers.
     Features(Vec<String>),
 }
@@ -132,7 +137,7 @@ impl fmt::Display for HeaderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Damaged { offset, field, what } => write!(f, "its qcow2 header can't be read: {field} at offset {offset:#x} {what}"),
-            Self::Encrypted(how) => write!(f, "the disk is encrypted ({how})"),
+            Self::Encrypted { how, size } => write!(f, "the disk is encrypted ({how}); a guest sees {size} bytes of it"),
             Self::Features(names) => write!(f, "it needs features that aren't known here: {}", names.join(", ")),
         }
     }
@@ -195,11 +200,12 @@ impl Header {
             let bits = (0..64).filter(|bit| unknown >> bit & 1 == 1);
             return Err(HeaderError::Features(bits.map(|bit| name(bit).unwrap_or_else(|| format!("bit {bit}"))).collect()));
         }
+        let encrypted = |how| Err(HeaderError::Encrypted { how, size: u64_at(bytes, 24) });
         match crypt {
             0 => {}
-            1 => return Err(HeaderError::Encrypted("AES".into())),
-            2 => return Err(HeaderError::Encrypted("LUKS".into())),
-            other => return Err(HeaderError::Encrypted(format!("method {other}"))),
+            1 => return encrypted("AES".into()),
+            2 => return encrypted("LUKS".into()),
+            other => return encrypted(format!("method {other}")),
         }
         let extended_l2 = features & INCOMPATIBLE_EXTENDED_L2 != 0;
         if extended_l2 && cluster_bits < EXTENDED_CLUSTER_BITS_MIN {

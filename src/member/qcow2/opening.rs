@@ -112,7 +112,7 @@ pub fn unsupported(error: &HeaderError) -> String {
 }
 
 fn who_reads(error: &HeaderError) -> &'static str {
-    if matches!(error, HeaderError::Encrypted(_)) { "QEMU reads it where it has the secret" } else { "a QEMU that knows them reads it" }
+    if matches!(error, HeaderError::Encrypted { .. }) { "QEMU reads it where it has the secret" } else { "a QEMU that knows them reads it" }
 }
 
 fn listed(snapshots: &[Snapshot]) -> String {
