@@ -203,13 +203,47 @@ fn there_are_no_colours_in_a_file_and_some_on_a_terminal() {
 }
 
 #[test]
-fn quiet_says_it_by_the_exit_code_alone() {
+fn quiet_says_what_is_wrong_and_twice_quiet_nothing() {
     let lab = Lab::new();
     let [a, b, c] = one_bad_sector(&lab);
     for flag in ["-q", "--quiet"] {
         let output = lab.quorum_img(["check", flag]).args([&a, &b, &c]).exits(1);
+        assert!(output.stderr.is_empty(), "{output}");
+        let lines: Vec<String> = output.stdout().lines().map(str::to_owned).collect();
+        assert_eq!(lines.len(), 2, "the verdict, and the one that is unwell\n{output}");
+        assert!(lines[0].starts_with("1 of ") && lines[1].contains("divergent"), "{output}");
+        let output = lab.quorum_img(["check", flag, "-q"]).args([&a, &b, &c]).exits(1);
         assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output}");
     }
+    lab.quorum_img(["check", "-q"]).args([&a, &c, &a.with_extension("gone")]).exits(3);
+    fs::copy(&a, &b).expect("it can be copied");
+    let output = lab.quorum_img(["check", "-q"]).args([&a, &b, &c]).exits(0);
+    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "all is well\n{output}");
+}
+
+/// On a terminal the verdict and what leads on come last, and nothing runs over its edge; into a file the verdict comes first, and all is listed.
+#[test]
+fn a_terminal_ends_with_what_matters() {
+    if !needs("script") {
+        return;
+    }
+    let lab = Lab::new();
+    let [a, b, c] = lab.copies("a-disk-with-quite-a-long-name-of-its-own.img", MIB);
+    for sector in 0..60 {
+        lab.damage(&b, sectors(sector * 30..sector * 30 + 1));
+    }
+    let line = format!("stty cols 80; {} check {} {} {}", env!("CARGO_BIN_EXE_quorum-img"), a.display(), b.display(), c.display());
+    let shown = lab.program("script").args(["-qec", &line, "/dev/null"]).env("NO_COLOR", "1").exits(1);
+    let text = shown.stdout().replace('\r', "");
+    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    assert!(lines.last().is_some_and(|last| last.starts_with("next: ")), "{shown}");
+    let place = |what: &str| lines.iter().position(|line| line.contains(what)).unwrap_or_else(|| panic!("no {what}\n{shown}"));
+    assert!(place("OFFSET") < place("and 40 more") && place("and 40 more") < place("60 of 2048 sectors differ"), "{shown}");
+    assert!(place("dissents: 60 sectors in 60 ranges") < place("OFFSET"), "{shown}");
+    let long: Vec<&&str> = lines.iter().filter(|line| line.len() > 80 && !line.starts_with("next: ")).collect();
+    assert!(long.iter().all(|line| !line.trim().contains(' ')), "too long: {long:?}\n{shown}");
+    let piped = lab.quorum_img(["check"]).args([&a, &b, &c]).exits(1);
+    assert!(piped.stdout().starts_with("60 of 2048 sectors differ") && piped.stdout().matches(" against ").count() == 60, "{piped}");
 }
 
 // --- events ---------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 
 use super::{
     parse::{parse_duration, parse_filler, parse_mapfile, parse_range, parse_size},
@@ -263,13 +263,20 @@ pub(super) struct ProgressArgs {
     #[arg(short, long)]
     pub progress: bool,
 
-    /// Print nothing but errors
-    #[arg(short, long)]
-    pub quiet: bool,
+    /// Print only the verdict and the members that are unwell, and that only where something is wrong; twice: nothing but errors
+    #[arg(short, long, action = ArgAction::Count)]
+    pub quiet: u8,
 
     /// Bytes a second, reads and writes of all members together; 0: no limit
     #[arg(short, long, value_name = "BYTES", value_parser = parse_size)]
     pub rate_limit: Option<u64>,
+}
+
+impl ProgressArgs {
+    /// Whether nothing is to be said of what is as it should be.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet > 0
+    }
 }
 
 /// How results are printed.

@@ -83,16 +83,17 @@ pub(super) fn run(args: &RepairArgs, given: &Given) -> Result<u8> {
     };
     refuse_report_as_journal(args, place.as_ref())?;
     if let (Some((folder, name)), false) = (&place, args.in_place.dry_run) {
-        tidy_beside(&folder.join(name), args.show.progress.quiet);
+        tidy_beside(&folder.join(name), args.show.progress.is_quiet());
     }
     let presenter = Mutex::new(Presenter::new(&args.show, &members)?.reading(args.from.as_deref()));
     let mut report = repair(args, &members, (&question, &poll, &evidence), &wish, warnings, &presenter)?;
     report.mark_guesses(&voters.guessed);
+    let mut presenter = presenter.into_inner().expect("no panics");
     if let Some(done) = &report.in_place {
-        tell(args, done, &report, &members, wish.journal.as_ref());
+        tell(args, done, &report, &members, wish.journal.as_ref(), &mut |text| presenter.complain(text));
     }
     let look = Look { next: next::after(&report, &args.members, given, &evidence.device_metadata()), or: None };
-    presenter.into_inner().expect("no panics").finish(report, &look)
+    presenter.finish(report, &look)
 }
 
 /// Says why nothing is done; where a person has to decide there is a report of it for programs, too.

@@ -2,11 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use super::{
-    ask::ask,
-    repair_args::RepairArgs,
-    say::{complain, warn_unless},
-};
+use super::{ask::ask, repair_args::RepairArgs, say::warn_unless};
 use crate::{
     member::Member,
     repair::{JournalPlace, Proposal},
@@ -20,7 +16,7 @@ const SPEED_MIN: f64 = 5e6;
 
 /// Shows what is going to be done, and asks where somebody is there to answer.
 pub(super) fn agree(args: &RepairArgs, proposal: &Proposal, estimate: &str, stopped: &dyn Fn() -> bool) -> bool {
-    if !args.show.progress.quiet {
+    if !args.show.progress.is_quiet() {
         let mut to = anstream::stderr().lock();
         let mut say = |line: &str| drop(writeln!(to, "{line}")); // where standard error is gone, nobody listens
         if proposal.resumed {
@@ -56,7 +52,14 @@ pub(super) fn estimate(proposal: &Proposal, members: usize, bytes_per_second: f6
 }
 
 /// What went wrong, and how to go on.
-pub(super) fn tell(args: &RepairArgs, done: &InPlaceReport, report: &Report, members: &[&dyn Member], journal: Option<&JournalPlace>) {
+pub(super) fn tell(
+    args: &RepairArgs,
+    done: &InPlaceReport,
+    report: &Report,
+    members: &[&dyn Member],
+    journal: Option<&JournalPlace>,
+    complain: &mut dyn FnMut(&str),
+) {
     let code = report.exit_code;
     if let Some(refused) = &done.refused {
         return complain(refused);
@@ -88,10 +91,10 @@ pub(super) fn tell(args: &RepairArgs, done: &InPlaceReport, report: &Report, mem
                 }
                 None => "its size can't be changed".to_owned(),
             };
-            warn_unless(args.show.progress.quiet, &format!("{}: {surplus} behind the virtual size were kept; {way_out}", member.name));
+            warn_unless(args.show.progress.is_quiet(), &format!("{}: {surplus} behind the virtual size were kept; {way_out}", member.name));
         }
         if member.no_write {
-            warn_unless(args.show.progress.quiet, &format!("{}: it differs, and stays so: --no-write", member.name));
+            warn_unless(args.show.progress.is_quiet(), &format!("{}: it differs, and stays so: --no-write", member.name));
         }
     }
     for member in &done.members {

@@ -63,7 +63,7 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path, given: &Given) -> Resul
         divergences_max: args.show.max_divergences as usize,
     };
     refuse_report_at(args.show.report.as_deref(), output_file, "the output itself")?;
-    tidy_beside(output_file, args.show.progress.quiet);
+    tidy_beside(output_file, args.show.progress.is_quiet());
     let presenter = Mutex::new(Presenter::new(&args.show, &members)?.reading(args.from.as_deref()));
     let mut control = Control::new(&args.show.progress)?;
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
@@ -84,18 +84,19 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path, given: &Given) -> Resul
     let mut report = report?;
     report.mark_guesses(&voters.guessed);
     let failed = |repair: &RepairReport| repair.refused.clone().or_else(|| repair.error.clone());
+    let mut presenter = presenter.into_inner().expect("no panics");
     if let Some(why) = report.repair.as_ref().and_then(failed) {
-        complain(&why);
+        presenter.complain(&why);
     } else if report.exit_code == 2
         && let Some(repair) = report.repair.as_ref().filter(|repair| !repair.written)
     {
         let have = if repair.unfilled_sectors == 1 { "has" } else { "have" };
         let what = format!("{}: not made, since {} {have} no winner", repair.output, sectors(repair.unfilled_sectors));
         let outside = if report.decides_part { " (what differs outside of --range has none)" } else { "" };
-        complain(&format!("{what}{outside}\nhint: --pick says who is right in a range, --undecided what to write there"));
+        presenter.complain(&format!("{what}{outside}\nhint: --pick says who is right in a range, --undecided what to write there"));
     }
     let look = Look { next: next::after(&report, &args.members, given, &evidence.device_metadata()), or: None };
-    presenter.into_inner().expect("no panics").finish(report, &look)
+    presenter.finish(report, &look)
 }
 
 /// Says why nothing is made; where a person has to decide there is a report of it for programs, too.

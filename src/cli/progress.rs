@@ -75,8 +75,8 @@ impl Control {
             rate,
             begun: Instant::now(),
         });
-        let show_nothing = show.quiet;
-        let lines = show.progress && !show.quiet && !terminal;
+        let show_nothing = show.is_quiet();
+        let lines = show.progress && !show.is_quiet() && !terminal;
         let ticker = thread::Builder::new().name("progress".into()).spawn({
             let state = Arc::clone(&state);
             move || state.tick(lines, terminal && !show_nothing)

@@ -52,7 +52,7 @@ pub(super) fn put_images_back(args: &RepairArgs, candidates: &mut Candidates) ->
     let numbers = put_back.run(candidates)?;
     if !numbers.is_empty() {
         let names: Vec<MemberName> = numbers.iter().map(|&index| MemberName::new(&args.members.members[index])).collect();
-        warn_unless(args.show.progress.quiet, &format!("put back first, since a repair was cut off: {}", in_words(&names)));
+        warn_unless(args.show.progress.is_quiet(), &format!("put back first, since a repair was cut off: {}", in_words(&names)));
     }
     Ok(numbers)
 }

@@ -5,20 +5,34 @@ use std::{
     os::fd::AsFd,
 };
 
-use crate::member::escaped;
+use crate::{member::escaped, report::wrapped, sys::terminal};
+
+/// Columns of a terminal that doesn't tell how many it has.
+const COLUMNS: usize = 80;
+
+/// How wide a terminal is.
+pub(super) fn columns(to: impl AsFd) -> usize {
+    terminal::columns(to).unwrap_or(COLUMNS).max(40)
+}
+
+/// Text for standard error, as wide as that is; `lead` stands before it.
+fn fitted(lead: &str, text: &str) -> String {
+    let text = format!("{lead} {text}");
+    if io::stderr().is_terminal() { wrapped(&text, columns(io::stderr()), "  ") } else { text }
+}
 
 /// Says on standard error what went wrong.
 pub(super) fn complain(text: &str) {
     let mut to = anstream::stderr().lock();
     let style = anstyle::AnsiColor::Red.on_default().bold();
-    let _ = writeln!(to, "{style}quorum-img:{style:#} {text}"); // where standard error is gone, nobody listens
+    let _ = writeln!(to, "{}", fitted(&format!("{style}quorum-img:{style:#}"), text)); // where standard error is gone, nobody listens
 }
 
 /// Says on standard error what the user should know.
 pub(super) fn warn(text: &str) {
     let mut to = anstream::stderr().lock();
     let style = anstyle::AnsiColor::Yellow.on_default().bold();
-    let _ = writeln!(to, "{style}warning:{style:#} {text}"); // as in `complain`
+    let _ = writeln!(to, "{}", fitted(&format!("{style}warning:{style:#}"), text)); // as in `complain`
 }
 
 /// Standard output. Whoever closes the pipe has seen enough: that is no error.

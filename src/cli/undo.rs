@@ -124,7 +124,7 @@ pub(super) fn run(args: &UndoArgs) -> Result<u8> {
     let opened: Vec<Box<dyn Member>> = opened.into_iter().map(|target| target.member).collect();
     let files: Vec<&HostFile> = opened.iter().flat_map(|member| member.files()).collect();
     check_independence(&files, &Sysfs::default())?;
-    lock_all_for_writing(&files, force)?.iter().for_each(|warning| warn_unless(args.show.quiet, warning));
+    lock_all_for_writing(&files, force)?.iter().for_each(|warning| warn_unless(args.show.is_quiet(), warning));
     let mapped = |identity: &Identity| map.iter().any(|(old, _)| old.as_bytes() == identity.path);
     let mut targets: Vec<Option<UndoTarget>> = journal.header().members.iter().map(|_| None).collect();
     for (member, &index) in opened.iter().zip(&members) {
@@ -137,7 +137,7 @@ pub(super) fn run(args: &UndoArgs) -> Result<u8> {
             mapped: mapped(&journal.header().members[index]),
         });
     }
-    if !args.show.quiet {
+    if !args.show.is_quiet() {
         list_targets(&journal, &targets)?;
     }
     let phases = |what, bytes| control.begin(what, bytes);
@@ -152,7 +152,7 @@ pub(super) fn run(args: &UndoArgs) -> Result<u8> {
         Some(undo.restore(journal)?)
     };
     control.end();
-    if !args.show.quiet {
+    if !args.show.is_quiet() {
         tell(undone.as_ref(), &targets)?;
     }
     Ok(0)

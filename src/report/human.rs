@@ -5,13 +5,13 @@ use std::{
     io::{self, Write},
 };
 
-use comfy_table::{CellAlignment, Table, presets};
-
 use super::{GuardReport, ImageErrorReport, MemberReport, Overall, ReadPattern, RepairReport, Report, Sectors, Status, human_size};
 use super::{
+    fit::wrapped,
     in_place::rewritten,
     rows::divergences,
     styles::{BAD, GOOD, MEND},
+    table::{members_table, unwell},
 };
 use super::{words, words::sectors};
 
@@ -24,11 +24,72 @@ pub struct Look {
     pub or: Option<String>,
 }
 
+/// In which order a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The verdict first, and all that is listed last: what is kept in a file is read from the top.
+    VerdictFirst,
+    /// The verdict last, and a short list before it: on a terminal what comes last is what is seen.
+    VerdictLast {
+        /// How wide the terminal is.
+        columns: usize,
+    },
+}
+
+/// Divergences that are shown where the verdict comes last.
+const SHORT_LIST: usize = 20;
+
 /// Writes the report, with ANSI styles: what takes it strips them where they aren't wanted.
 ///
 /// # Errors
 /// What writing says.
-pub fn render(report: &Report, look: &Look, to: &mut dyn Write) -> io::Result<()> {
+pub fn render(report: &Report, order: Order, to: &mut dyn Write) -> io::Result<()> {
+    let Order::VerdictLast { columns } = order else {
+        verdict(report, to)?;
+        writeln!(to, "\n{}", members_table(report, None))?;
+        return divergences(report, usize::MAX, to);
+    };
+    writeln!(to, "{}", members_table(report, Some(columns)))?;
+    let written = report.in_place.as_ref().is_some_and(|repair| !repair.dry_run && repair.bytes_written > 0);
+    if !written && !report.repair.as_ref().is_some_and(|repair| repair.written) {
+        divergences(report, SHORT_LIST, to)?;
+    }
+    let mut text = Vec::new();
+    verdict(report, &mut text)?;
+    write!(to, "\n{}", wrapped(&String::from_utf8_lossy(&text), columns, "  "))
+}
+
+/// Writes the verdict, and the members that are unwell: what a mail of a cron job needs to say.
+///
+/// # Errors
+/// What writing says.
+pub fn render_brief(report: &Report, to: &mut dyn Write) -> io::Result<()> {
+    writeln!(to, "{}", headline(report))?;
+    for member in report.members.iter().filter(|member| member.status != Status::Ok) {
+        writeln!(to, "{}: {}", name_of(member), unwell(member))?;
+    }
+    for guard in report.guards.iter().filter(|guard| !guard.forced) {
+        writeln!(to, "{}: {}", guard.word, guard.message)?;
+    }
+    Ok(())
+}
+
+/// Writes what leads on.
+///
+/// # Errors
+/// What writing says.
+pub fn lead_on(look: &Look, to: &mut dyn Write) -> io::Result<()> {
+    if let Some(next) = &look.next {
+        writeln!(to, "\nnext: {next}")?;
+    }
+    if let Some(other) = &look.or {
+        writeln!(to, "or:   {other}")?;
+    }
+    Ok(())
+}
+
+/// What was found, and what was done.
+fn verdict(report: &Report, to: &mut dyn Write) -> io::Result<()> {
     let style = match (report.exit_code, report.verdict) {
         (0, _) => GOOD,
         (_, Overall::Undecided) | (2.., _) => BAD,
@@ -51,14 +112,6 @@ pub fn render(report: &Report, look: &Look, to: &mut dyn Write) -> io::Result<()
     }
     if let Some(repair) = report.in_place.as_ref().filter(|_| done.is_none()) {
         writeln!(to, "{}", rewritten(report, repair))?;
-    }
-    writeln!(to, "\n{}", members_table(report))?;
-    divergences(report, to)?;
-    if let Some(next) = &look.next {
-        writeln!(to, "\nnext: {next}")?;
-    }
-    if let Some(other) = &look.or {
-        writeln!(to, "or:   {other}")?;
     }
     Ok(())
 }
@@ -285,80 +338,6 @@ fn repaired(repair: &RepairReport) -> String {
     }
     if let Some(sha256) = &repair.sha256 {
         let _ = write!(text, "\nSHA-256 of its guest-visible bytes: {sha256}");
-    }
-    text
-}
-
-/// The members, one a line. Columns in which nobody has anything to say are left out.
-fn members_table(report: &Report) -> String {
-    type Column = (&'static str, fn(&MemberReport) -> String, CellAlignment);
-    // Where sizes differ, rounding would hide it.
-    let differ = report.members.windows(2).any(|pair| pair[0].size != pair[1].size);
-    let all: [Column; 12] = [
-        ("#", |member| member.index.to_string(), CellAlignment::Right),
-        ("MEMBER", |member| member.name.clone(), CellAlignment::Left),
-        ("FORMAT", format, CellAlignment::Left),
-        ("SIZE", if differ { |member| format!("{} B", member.size) } else { |member| human_size(member.size) }, CellAlignment::Right),
-        ("MODIFIED", |member| member.modified.as_deref().map_or_else(String::new, shown_time), CellAlignment::Left),
-        ("STATUS", |member| status(member).into(), CellAlignment::Left),
-        ("DISSENTS", dissents, CellAlignment::Left),
-        ("UNREADABLE", |member| counted(member.unreadable_sectors), CellAlignment::Left),
-        ("UNSTABLE", |member| counted(member.unstable_sectors), CellAlignment::Left),
-        ("FILLER", |member| counted(member.filler_sectors), CellAlignment::Left),
-        ("ABSENT", |member| counted(member.absent_sectors), CellAlignment::Left),
-        ("SURPLUS", |member| if member.surplus_bytes == 0 { String::new() } else { human_size(member.surplus_bytes) }, CellAlignment::Left),
-    ];
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
-    let rows: Vec<Vec<String>> = report.members.iter().map(|member| all.iter().map(|(_, cell, _)| cell(member)).collect()).collect();
-    let shown: Vec<usize> = (0..all.len()).filter(|&column| rows.iter().any(|row| !row[column].is_empty())).collect();
-    table.set_header(shown.iter().map(|&column| all[column].0));
-    for row in &rows {
-        table.add_row(shown.iter().map(|&column| row[column].as_str()));
-    }
-    for (place, &column) in shown.iter().enumerate() {
-        if let Some(shown) = table.column_mut(place) {
-            shown.set_cell_alignment(all[column].2);
-            shown.set_padding((u16::from(place != 0), 1));
-        }
-    }
-    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
-}
-
-/// To the second, and with a blank for the `T`.
-fn shown_time(rfc3339: &str) -> String {
-    match (rfc3339.split_once('T'), rfc3339.find('.')) {
-        (Some((date, _)), Some(point)) => format!("{date} {}Z", &rfc3339[date.len() + 1..point]),
-        (Some((date, time)), None) => format!("{date} {time}"),
-        _ => rfc3339.into(),
-    }
-}
-
-fn status(member: &MemberReport) -> &'static str {
-    match member.status {
-        Status::Failed => "failed",
-        Status::Ok if member.whole => "whole",
-        Status::Ok => "ok",
-        Status::Divergent => "divergent",
-    }
-}
-
-fn format(member: &MemberReport) -> String {
-    let snapshot = member.snapshot.as_ref().map_or_else(String::new, |snapshot| format!(", {snapshot}"));
-    format!("{}{snapshot}{}", member.format, if member.format_guessed { " (guessed)" } else { "" })
-}
-
-fn counted(count: u64) -> String {
-    if count == 0 { String::new() } else { sectors(count) }
-}
-
-/// How often and where.
-fn dissents(member: &MemberReport) -> String {
-    let Some(span) = member.dissent_span else { return String::new() };
-    let places = words::counted(member.dissents, "range");
-    let mut text = format!("{} in {places}, {:#x} to {:#x}", sectors(member.dissenting_sectors), span.offset, span.end() - 1);
-    if !member.dissent_partitions.is_empty() {
-        let _ = write!(text, ", partition {}", member.dissent_partitions.join(", "));
     }
     text
 }

@@ -1,6 +1,7 @@
 //! What was found, as plain data, and the ways to show it: for people, as JSON, as events. Knows nothing of files.
 
 mod events;
+mod fit;
 mod guards;
 mod human;
 mod in_place;
@@ -12,14 +13,16 @@ mod rows;
 mod size;
 mod span;
 mod styles;
+mod table;
 mod time;
 mod words;
 
 use serde::Serialize;
 
 pub use events::{Event, events_of, last_events};
+pub use fit::wrapped;
 pub use guards::GuardReport;
-pub use human::{Look, render};
+pub use human::{Look, Order, lead_on, render, render_brief};
 pub use in_place::{InPlaceMember, InPlaceReport, MemberSpan, Planned};
 pub use info::{FileSystemInfo, Info, PartitionInfo, ProcessInfo, Sections as InfoSections, TableInfo, Told, render_infos};
 pub use journal::{JournalFacts, JournalInfo, JournalMember, TORN};

@@ -13,8 +13,8 @@ use super::{
     words,
 };
 
-/// Writes those that are listed, one a line.
-pub(super) fn divergences(report: &Report, to: &mut dyn Write) -> io::Result<()> {
+/// Writes those that are listed, one a line, but no more than `shown_max`.
+pub(super) fn divergences(report: &Report, shown_max: usize, to: &mut dyn Write) -> io::Result<()> {
     let omitted = report.divergences_omitted;
     let strangers: Vec<usize> = report.guards.iter().filter(|guard| guard.word == "stranger").filter_map(|guard| guard.member).collect();
     let folded = report.divergences.divergences().filter(|row| is_of_strangers(row, &strangers)).count() as u64;
@@ -30,14 +30,24 @@ pub(super) fn divergences(report: &Report, to: &mut dyn Write) -> io::Result<()>
     if rows.peek().is_some() {
         writeln!(to, "\n{DIM}{:>14}  {:>10}  {:<9}  MEMBERS{DIM:#}", "OFFSET", "LENGTH", "VERDICT")?;
     }
-    for row in rows {
+    for row in rows.by_ref().take(shown_max) {
         let style = if row.verdict == Overall::Undecided { BAD } else { Style::new() };
         let verdict = if row.verdict == Overall::Undecided { "undecided" } else { "decided" };
-        write!(to, "{:>14}  {:>10}  {style}{verdict:<9}{style:#}  {}", format!("{:#x}", row.offset), human_size(row.length), said(&row))?;
+        write!(
+            to,
+            "{:>14}  {:>10}  {style}{verdict:<9}{style:#}  {}",
+            format!("{:#x}", row.offset),
+            human_size(row.length),
+            said(&row, report.members.len())
+        )?;
         match &row.partition {
             Some(partition) => writeln!(to, "  {DIM}partition {partition}{DIM:#}")?,
             None => writeln!(to)?,
         }
+    }
+    let left = rows.count() as u64;
+    if left > 0 {
+        return writeln!(to, "and {} more: --report FILE has all of them.", left + omitted);
     }
     if folded > 0 {
         let who = strangers.iter().map(|member| format!("#{member}")).collect::<Vec<_>>().join(" ");
@@ -64,12 +74,18 @@ fn is_of_strangers(row: &Divergence, strangers: &[usize]) -> bool {
     row.verdict == Overall::Decided && row.versions.len() > 1 && others && losers.all(|loser| strangers.contains(loser))
 }
 
+/// From so many winners on they are all the others.
+const ALL_MIN: usize = 8;
+
 /// Who holds what: `#0 #2 against #1`, `#0 or #1`, `#0 #1; absent: #2`.
-fn said(row: &Divergence) -> String {
+fn said(row: &Divergence, members: usize) -> String {
     let list = |members: &[usize]| members.iter().map(|member| format!("#{member}")).collect::<Vec<_>>().join(" ");
     let versions: Vec<String> = row.versions.iter().map(|version| list(&version.members)).collect();
+    let holders: usize = row.versions.iter().map(|version| version.members.len()).sum();
+    let most = row.versions.first().map_or(0, |version| version.members.len());
     let mut text = match (row.verdict, &versions[..]) {
         (Overall::Undecided, _) => versions.join(" or "),
+        (_, [_, rest @ ..]) if !rest.is_empty() && holders == members && most >= ALL_MIN => format!("all against {}", rest.join(", ")),
         (_, [winner, rest @ ..]) if !rest.is_empty() => format!("{winner} against {}", rest.join(", ")),
         _ => versions.concat(),
     };

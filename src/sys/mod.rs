@@ -27,4 +27,5 @@ pub mod random;
 pub mod served;
 pub mod storage;
 pub mod stream;
+pub mod terminal;
 pub mod users;
