@@ -15,15 +15,23 @@ use super::{
     say::{Output, columns, complain, warn_unless},
 };
 use crate::{
-    member::{Member, MemberName},
-    report::{self, Look, Order, Report, events_of, last_events},
-    scan::Findings,
-    vote::Run,
+    evidence::Looks,
+    member::{Member, MemberName, escaped},
+    report::{self, DamageReport, Damages, Diagnosis, Divergence, Look, Order, Report, events_of, last_events},
+    scan::{Findings, Loser, losers},
+    vote::{Run, members_of},
 };
+
+/// Divergences whose losing versions are looked at: more of them tell nothing new.
+const DIAGNOSED_MAX: usize = 1000;
 
 /// Takes divergences as they are found, and the report at the end.
 pub(super) struct Presenter<'a> {
     show: &'a ShowArgs,
+    members: &'a [&'a dyn Member],
+    /// What the damages of each look like, and those of the first divergences.
+    diagnoses: Vec<Diagnosis>,
+    damages: Damages,
     names: Vec<String>,
     file: Option<ReportFile>,
     /// Whether the file is the very list that is read (`--from`).
@@ -37,11 +45,23 @@ pub(super) struct Presenter<'a> {
 
 impl<'a> Presenter<'a> {
     /// Refuses a report file that can't be written, or would take the place of something else, before anything is read.
-    pub(super) fn new(show: &'a ShowArgs, members: &[&dyn Member]) -> Result<Self> {
+    pub(super) fn new(show: &'a ShowArgs, members: &'a [&'a dyn Member]) -> Result<Self> {
         let file = show.report.as_deref().map(|target| ReportFile::new(target, members)).transpose();
         let file = file.with_context(|| format!("--report {}", shown(show.report.as_deref())))?;
         let names = members.iter().map(|member| member.name().to_string()).collect();
-        Ok(Self { show, names, file, is_list: false, events: Output::new(), warned: Vec::new(), complaints: Vec::new() })
+        let diagnoses = vec![Diagnosis::default(); members.len()];
+        Ok(Self {
+            show,
+            members,
+            diagnoses,
+            damages: Damages::new(),
+            names,
+            file,
+            is_list: false,
+            events: Output::new(),
+            warned: Vec::new(),
+            complaints: Vec::new(),
+        })
     }
 
     /// The report file may be the list that is read: a report of less doesn't take its place, since it could not be read like it.
@@ -52,8 +72,9 @@ impl<'a> Presenter<'a> {
 
     /// Takes a divergence.
     pub(super) fn divergence(&mut self, run: &Run, findings: &Findings) -> io::Result<()> {
+        let damage = self.diagnose(run);
         if let Some(file) = &mut self.file {
-            let added = file.add(&findings.described(run));
+            let added = file.add(&Divergence { damage, ..findings.described(run) });
             added.map_err(|error| io::Error::new(error.kind(), format!("--report {}: {error}", shown(Some(file.target())))))?;
         }
         if self.show.format == OutputFormat::Events && !self.show.progress.is_quiet() {
@@ -63,6 +84,22 @@ impl<'a> Presenter<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Looks at what lost in a divergence, as long as there aren't too many of them.
+    fn diagnose(&mut self, run: &Run) -> Vec<DamageReport> {
+        if self.damages.len() >= DIAGNOSED_MAX {
+            members_of(run.vote.dissenters()).for_each(|member| self.diagnoses[member].add_unseen());
+            return Vec::new();
+        }
+        let damage: Vec<DamageReport> = losers(self.members, run).into_iter().map(told).collect();
+        for version in &damage {
+            version.members.iter().for_each(|&member| self.diagnoses[member].add(version, run.range.length()));
+        }
+        if !damage.is_empty() {
+            self.damages.insert(run.range.start, damage.clone());
+        }
+        damage
     }
 
     /// Shows warnings that can't wait for the report, which won't repeat them.
@@ -92,6 +129,10 @@ impl<'a> Presenter<'a> {
 
     /// Shows the report and returns its exit code.
     pub(super) fn finish(mut self, mut report: Report, look: &Look) -> Result<u8> {
+        report.divergences.diagnose(std::mem::take(&mut self.damages));
+        for (member, diagnosis) in report.members.iter_mut().zip(&self.diagnoses) {
+            member.conclusion = diagnosis.in_words();
+        }
         // To people all that is known was said: why it is refused.
         let said = report.unvoted && self.show.format == OutputFormat::Human;
         for warning in report.warnings.iter().filter(|warning| !said && !self.warned.contains(warning)) {
@@ -135,6 +176,22 @@ impl<'a> Presenter<'a> {
         }
         Ok(report.exit_code)
     }
+}
+
+/// A losing version as reports have it.
+fn told(loser: Loser) -> DamageReport {
+    let looks = &loser.looks;
+    let (bits_set, bits_cleared, bits) = match *looks {
+        Looks::Flips { set, cleared, bits } => (Some(set), Some(cleared), (0..8).filter(|bit| bits >> bit & 1 == 1).collect()),
+        _ => (None, None, Vec::new()),
+    };
+    let filler = match looks {
+        Looks::Filled(text) if text.len() > 1 && text.is_ascii() => Some(escaped(&String::from_utf8_lossy(text))),
+        Looks::Filled(bytes) => Some(bytes.iter().fold("0x".to_owned(), |hex, byte| format!("{hex}{byte:02x}"))),
+        _ => None,
+    };
+    let shifted_bytes = if let Looks::Shifted(by) = *looks { Some(by) } else { None };
+    DamageReport { members: loser.members, looks: looks.word(), bits_set, bits_cleared, bits, filler, shifted_bytes }
 }
 
 fn shown(path: Option<&Path>) -> String {

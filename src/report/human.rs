@@ -199,6 +199,8 @@ fn details(report: &Report) -> Vec<String> {
     for member in report.members.iter().filter(|member| member.status == Status::Failed) {
         lines.push(format!("Failed: {}: {}.", name_of(member), member.error.as_deref().unwrap_or("it can't be read")));
     }
+    let concluded = |member: &MemberReport| Some(format!("{}: {}.", name_of(member), member.conclusion.as_ref()?));
+    lines.extend(report.members.iter().filter_map(concluded));
     lines.extend(report.members.iter().filter(|member| member.unstable_sectors > 0).map(unstable));
     lines.extend(guards(report));
     lines.extend(image_errors(report));

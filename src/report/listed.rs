@@ -8,7 +8,7 @@ use std::{
 use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::value::RawValue;
 
-use super::PartitionMap;
+use super::{DamageReport, Damages, PartitionMap};
 use crate::{
     sys::{storage::Storage, stream::Stream},
     vote::{Run, Verdict, members_of},
@@ -44,6 +44,9 @@ pub struct Divergence {
     /// The partitions it touches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partition: Option<String>,
+    /// What the losing versions look like, where that was looked at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damage: Vec<DamageReport>,
 }
 
 /// Members that hold the same bytes.
@@ -76,6 +79,7 @@ impl Divergence {
             unstable: list(grouping.unstable()),
             failed: list(grouping.failed()),
             partition: partitions.labels(run.range),
+            damage: Vec::new(),
         }
     }
 }
@@ -84,25 +88,36 @@ impl Divergence {
 #[derive(Debug)]
 pub enum Listed {
     /// The first ones, in memory.
-    Runs(Vec<Run>, PartitionMap),
+    Runs(Vec<Run>, PartitionMap, Damages),
     /// All of them, a line of JSON each.
     Spooled(Spooled),
 }
 
 impl Default for Listed {
     fn default() -> Self {
-        Self::Runs(Vec::new(), PartitionMap::default())
+        Self::Runs(Vec::new(), PartitionMap::default(), Damages::new())
     }
 }
 
 impl Listed {
     /// The first ones with their partitions; none where they are spooled.
     pub fn divergences(&self) -> impl Iterator<Item = Divergence> + '_ {
-        let (runs, partitions) = match self {
-            Self::Runs(runs, partitions) => (runs.as_slice(), Some(partitions)),
+        let (runs, known) = match self {
+            Self::Runs(runs, partitions, damages) => (runs.as_slice(), Some((partitions, damages))),
             Self::Spooled(_) => (&[][..], None),
         };
-        runs.iter().filter_map(move |run| Some(Divergence::of(run, partitions?)))
+        runs.iter().filter_map(move |run| {
+            let (partitions, damages) = known?;
+            let damage = damages.get(&run.range.start).cloned().unwrap_or_default();
+            Some(Divergence { damage, ..Divergence::of(run, partitions) })
+        })
+    }
+
+    /// Adds what losing versions look like.
+    pub fn diagnose(&mut self, seen: Damages) {
+        if let Self::Runs(_, _, damages) = self {
+            *damages = seen;
+        }
     }
 }
 

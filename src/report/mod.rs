@@ -1,5 +1,6 @@
 //! What was found, as plain data, and the ways to show it: for people, as JSON, as events. Knows nothing of files.
 
+mod damage;
 mod events;
 mod fit;
 mod guards;
@@ -19,6 +20,7 @@ mod words;
 
 use serde::Serialize;
 
+pub use damage::{DamageReport, Damages, Diagnosis};
 pub use events::{Event, events_of, last_events};
 pub use fit::wrapped;
 pub use guards::GuardReport;
@@ -195,6 +197,9 @@ pub struct MemberReport {
     pub unstable_sectors: u64,
     /// Sectors beyond its end.
     pub absent_sectors: u64,
+    /// What its damages look like, in words: consistent with a cause, and no proof of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conclusion: Option<String>,
     /// Bytes beyond the virtual size.
     pub surplus_bytes: u64,
     /// Bytes in its blocks of 4 KiB that hold anything but zeros, of what was looked at; none where that wasn't counted.

@@ -66,7 +66,7 @@ fn told(member: &MemberReport) -> Vec<String> {
 
 /// What is wrong with a member, in a line.
 pub(super) fn unwell(member: &MemberReport) -> String {
-    let why = member.error.iter().cloned().chain(told(member)).collect::<Vec<_>>().join("; ");
+    let why = member.error.iter().cloned().chain(told(member)).chain(member.conclusion.clone()).collect::<Vec<_>>().join("; ");
     if why.is_empty() { status(member).to_owned() } else { format!("{}: {why}", status(member)) }
 }
 

@@ -144,6 +144,7 @@ impl Scene<'_> {
             unstable_sectors: counted.unstable,
             absent_sectors: counted.absent,
             content_bytes: outcome.weighed.then_some(counted.lost.content_held),
+            conclusion: None,
             surplus_bytes: member.size().saturating_sub(poll.size),
             error: error.map(|error| escaped(&error)),
             image_errors: image_errors.into_iter().map(told).collect(),

@@ -5,7 +5,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::composed::Composed;
 use crate::{
     evidence::{DeviceMetadata, Evidence, Seniority},
-    report::{Divergence, Listed, PartitionMap},
+    report::{Damages, Divergence, Listed, PartitionMap},
     vote::{ByteRange, CoarseRanges, Fill, Run, Verdict, members_of},
 };
 
@@ -203,6 +203,6 @@ impl Findings {
     #[must_use]
     pub fn finish(self) -> (Listed, u64) {
         let omitted = self.count - self.listed.len() as u64;
-        (Listed::Runs(self.listed, self.partitions), omitted)
+        (Listed::Runs(self.listed, self.partitions, Damages::new()), omitted)
     }
 }

@@ -9,6 +9,7 @@ mod chunk;
 mod composed;
 mod confirm;
 mod content;
+mod diagnosis;
 mod extents;
 mod feeder;
 mod findings;
@@ -26,6 +27,7 @@ mod worker;
 mod oracle;
 
 pub use check::{Checked, Listener, Weighed, check, make_report, newer_warnings, structures};
+pub use diagnosis::{Loser, losers};
 pub use findings::{Findings, Limits};
 pub use job::{Job, Outcome, Output, ScanError, Watch, sizes, workers};
 pub use lost::{Lost, content_bytes};
