@@ -172,6 +172,11 @@ impl Server {
         Arc::new(Self { who, silent: OnceLock::new() })
     }
 
+    /// From now on it isn't asked any more, nor waited for when its files are closed; the first reason counts.
+    pub fn fall_silent(&self, why: &str) {
+        let _ = self.silent.set(why.to_owned());
+    }
+
     /// Why it isn't asked any more; none as long as it answers.
     #[must_use]
     pub fn silent(&self) -> Option<&str> {

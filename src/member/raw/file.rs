@@ -135,6 +135,9 @@ impl RawMember {
 
     /// Believes nothing more of it; the first reason counts.
     fn fail(&self, why: String) -> ReadError {
+        if let Some(server) = self.host.served().server() {
+            server.fall_silent(&why);
+        }
         let _ = self.failed.set(why);
         self.failure_met().unwrap_or(ReadError::Ended)
     }
