@@ -23,7 +23,9 @@ const EXTENTS_MAX: usize = 4096;
 
 /// The same bytes would vote twice.
 #[derive(Debug, thiserror::Error)]
-#[error("{first} and {second} are the same storage ({how}): the same bytes can't vote twice\nhint: leave one of them out")]
+#[error(
+    "{first} and {second} are the same storage ({how}): the same bytes can't vote twice\nhint: leave one of them out: shared storage has one vote"
+)]
 pub struct DependenceError {
     /// One of them.
     pub first: MemberName,

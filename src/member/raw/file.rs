@@ -167,8 +167,10 @@ impl RawMember {
             return self.fail(format!("{why} (reading at offset {offset:#x}: {error})"));
         }
         if !self.reads_elsewhere(ByteRange::new(offset, offset + length)) {
+            // A server of NFS version 4 that took the locks away lets nothing be read by the descriptor that held them.
+            let cause = if self.host.has_locks_to_lose() { "its locks were lost, or its disk fails" } else { "its disk fails" };
             return self.fail(format!(
-                "no place of it can be read, though its server says that it is there: {error}, first at offset {offset:#x}"
+                "no place of it can be read, though its server says that it is there: {cause} ({error}, first at offset {offset:#x})"
             ));
         }
         *self.bad.lock().unwrap_or_else(PoisonError::into_inner) = Bad { part: offset / BAD_PART_BYTES, errors: 1 };
