@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::say::warn_unless;
 use crate::{
-    member::MemberName,
+    member::{MemberName, escaped},
     sys::{leftovers::sweep, storage::place_of},
 };
 
@@ -18,6 +18,6 @@ pub(super) fn tidy_beside(file: &Path, quiet: bool) {
     }
     for other in &others {
         let path = name(&other.path);
-        warn_unless(quiet, &format!("{path}: {} makes it, or left it there; where that is gone: rm {path}", other.maker));
+        warn_unless(quiet, &format!("{path}: {} makes it, or left it there; where that is gone: rm {path}", escaped(&other.maker)));
     }
 }

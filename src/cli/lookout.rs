@@ -15,6 +15,8 @@ use crate::sys::served::{Waiting, give_up, guard, waiting};
 const TICK: Duration = Duration::from_millis(100);
 /// After this it is said that somebody is waited for, and again each time when twice as much has gone by.
 const TELL_AFTER: Duration = Duration::from_secs(30);
+/// Longest time between two looks that is thought to be one.
+const GAP_MAX: Duration = Duration::from_millis(1500);
 /// How much longer calls have to come to their end once the run is to end: a write that only takes its time isn't left in the middle.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -39,6 +41,8 @@ struct Lookout {
     timeout: Option<Duration>,
     /// When each call was first seen, by its number.
     calls: BTreeMap<u64, Instant>,
+    /// When it looked last.
+    looked: Option<Instant>,
     /// When it was first seen that the run is to end.
     stopped: Option<Instant>,
     /// Who was told of: since when, and when it is to be said again.
@@ -47,12 +51,18 @@ struct Lookout {
 
 impl Lookout {
     fn new(timeout: Option<Duration>) -> Self {
-        Self { timeout, calls: BTreeMap::new(), stopped: None, told: BTreeMap::new() }
+        Self { timeout, calls: BTreeMap::new(), looked: None, stopped: None, told: BTreeMap::new() }
     }
 
     /// Looks at the calls that are under way; gives up those that are to be, and returns what is to be said.
     fn look(&mut self, waiting: &[Waiting], now: Instant, stopped: bool, give_up: &mut dyn FnMut(u64, &str)) -> Vec<String> {
         let mut said = Vec::new();
+        // Time in which this program itself was stopped isn't the servers'.
+        let gap = self.looked.replace(now).map_or(Duration::ZERO, |looked| now.duration_since(looked));
+        if gap > GAP_MAX {
+            self.calls.values_mut().for_each(|since| *since += gap);
+            self.told.values_mut().for_each(|(since, _)| *since += gap);
+        }
         let stopped = stopped.then(|| *self.stopped.get_or_insert(now));
         let there: BTreeSet<u64> = waiting.iter().map(|call| call.id).collect();
         self.calls.retain(|id, _| there.contains(id));

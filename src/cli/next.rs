@@ -13,7 +13,6 @@ use crate::{
     member::{HostFile, Member, MemberName},
     repair::JOURNAL_SUFFIX,
     report::{Divergence, GuardReport, MemberReport, Overall, Report, Status, sectors},
-    sys::storage::Storage,
     vote::ByteRange,
 };
 
@@ -294,7 +293,7 @@ pub(super) fn byte_for_byte(report: &Report, members: &[&dyn Member]) -> Option<
             .iter()
             .map(|file| {
                 let mut bytes = vec![0; SAMPLE_BYTES.min((length - at) as usize)];
-                file.file().read(at, &mut bytes).is_ok_and(|held| held == bytes.len()).then_some(bytes)
+                file.served().read(None, at, &mut bytes, &mut None).is_ok_and(|held| held == bytes.len()).then_some(bytes)
             })
             .collect();
         let seen_by = |one: &Option<Vec<u8>>| samples.iter().filter(|other| *other == one).count();

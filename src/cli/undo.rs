@@ -4,7 +4,7 @@ use std::{
     ffi::{OsStr, OsString},
     io::{self, IsTerminal, Write},
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -217,11 +217,10 @@ fn open_targets(map: &[(&OsStr, &OsStr)], journal: &Journal) -> Result<Vec<Opene
     for (index, identity) in journal.header().members.iter().enumerate() {
         let mapped = map.iter().find(|(old, _)| old.as_bytes() == identity.path).map(|&(_, new)| new);
         let given = mapped.unwrap_or(OsStr::from_bytes(&identity.path));
-        let path = Path::new(given);
         if touched >> index & 1 == 0 {
             continue;
         }
-        let member = reopen_to_rewrite(&Roll { stop: &stop_flag, ..Roll::of(&[]) }, given).map_err(|error| led_on(error, path))?;
+        let member = reopen_to_rewrite(&Roll { stop: &stop_flag, ..Roll::of(&[]) }, given).map_err(led_on)?;
         ensure!(
             member.files().first().is_none_or(|file| file.is_device() == identity.device),
             "{}: isn't the member that the journal tells of: one is a device, the other a file\nhint: name where that one is now with --map OLD=NEW",
@@ -233,12 +232,12 @@ fn open_targets(map: &[(&OsStr, &OsStr)], journal: &Journal) -> Result<Vec<Opene
 }
 
 /// The same error with the way out that undo has.
-fn led_on(error: ElectorateError, path: &Path) -> ElectorateError {
+fn led_on(error: ElectorateError) -> ElectorateError {
     match error {
         ElectorateError::Export(lost) if matches!(lost.error, NbdError::Lost(_) | NbdError::Silent | NbdError::Request { .. }) => {
             NbdOpenError { hint: SERVE_AGAIN, ..lost }.into()
         }
-        ElectorateError::Open(OpenError::Open { member, error, .. }) if !path.exists() => {
+        ElectorateError::Open(OpenError::Open { member, error, .. }) if error.kind() == io::ErrorKind::NotFound => {
             let hint = "it is a member of the journal; --map OLD=NEW says where it is now";
             OpenError::Open { member, error, hint }.into()
         }

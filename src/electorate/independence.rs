@@ -166,17 +166,22 @@ fn by_servers(a: &HostFile, b: &HostFile) -> Option<Relation> {
     }
     let (mount_a, mount_b) = (a.mount().unwrap_or_default(), b.mount().unwrap_or_default());
     let one_source = a.network().is_some() && b.network().is_some() && mount_a.source == mount_b.source && mount_a.source.contains(':');
-    if one_source && mount_a.root == mount_b.root && there.ino() == other.ino() {
+    let times = |meta: &fs::Metadata| (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
+    let alike = there.ino() == other.ino() && there.len() == other.len() && times(there) == times(other);
+    // Several servers may be reached by one address, through tunnels; and FUSE makes numbers up.
+    let numbered = ![a.network(), b.network()].contains(&Some("FUSE"));
+    if one_source && numbered && mount_a.root == mount_b.root && alike {
         return Some(Relation::Same(format!("one file of {}, mounted twice", mount_a.source)));
     }
     for (mount, file, local) in [(&mount_a, a, other), (&mount_b, b, there)] {
         let own = mount.own_path(file.path()).and_then(|path| fs::metadata(path).ok());
-        if own.is_some_and(|own| (own.dev(), own.ino()) == (local.dev(), local.ino())) {
+        let same = |own: &fs::Metadata| {
+            (own.dev(), own.ino()) == (local.dev(), local.ino()) && there.len() == other.len() && there.mtime() == other.mtime()
+        };
+        if own.is_some_and(|own| same(&own)) {
             return Some(Relation::Same(format!("one file of this machine, reached through {} as well", mount.source)));
         }
     }
-    let times = |meta: &fs::Metadata| (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
-    let alike = there.ino() == other.ino() && there.len() == other.len() && times(there) == times(other);
     // Servers that make numbers and times up have no fractions of a second.
     let exact = there.ctime_nsec() != 0;
     (alike && exact).then(|| {

@@ -52,7 +52,8 @@ impl OpenError {
     /// Whether that is how it was.
     #[must_use]
     pub fn is_silent(&self) -> bool {
-        matches!(self, Self::Open { error, .. } if error.kind() == io::ErrorKind::TimedOut)
+        // The system's own word for it has a number.
+        matches!(self, Self::Open { error, .. } if error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none())
     }
 
     /// What is in the way, without the name and the way out.

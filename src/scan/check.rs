@@ -123,6 +123,8 @@ impl Scene<'_> {
         let outside = question.range.is_some() || question.size.is_some() || self.blank_surplus.contains(&index);
         let length_differs = !(outside && member.size() >= part_end) && (self.size_undecided || member.size() != poll.size);
         let flaws = counted.dissenting + counted.unreadable + counted.absent + counted.filler + counted.unstable + counted.failed;
+        // Of one that failed nothing is known.
+        let structure = if error.is_some() { Structure::default() } else { structure };
         let unsound = !structure.errors.is_empty();
         let unsettled = tally.undecided > 0 || length_differs || changed || !outcome.complete || self.doubted || unsound;
         let (image_errors, image_errors_omitted) = member.image_errors();
@@ -198,7 +200,14 @@ pub fn make_report(
             member.name()
         ));
     }
-    let mut changed_any = false;
+    for &index in &outcome.late {
+        warnings.push(format!(
+            "{}: failed only when all was read, so that its ballots are counted, and aren't to be relied on: bring it back, or leave it out, and \
+             run this again",
+            members[index].name()
+        ));
+    }
+    let mut changed_any = command != "check" && !outcome.late.is_empty();
     let mut reports = Vec::new();
     for (index, member) in members.iter().enumerate() {
         // Who has failed isn't asked.

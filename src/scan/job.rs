@@ -169,6 +169,8 @@ pub struct Outcome {
     pub complete: bool,
     /// Why a member failed, for each of them.
     pub failures: Vec<Option<String>>,
+    /// Members, by number, that failed only when all was read: their ballots are counted, and aren't to be relied on.
+    pub late: Vec<usize>,
     /// For each member: whether what can't be read of it took so long to say so that it was no longer narrowed down.
     pub hurried: Vec<bool>,
     /// Whether what members hold and lose was weighed.

@@ -90,9 +90,18 @@ pub fn scan_as_far(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Se
         }
         delivery.wake_all();
     });
+    let mut late = Vec::new();
     // Up to here it was read; whether that was a member that can still be asked, under locks that still hold, shows now.
-    for (member, failure) in job.members.iter().zip(&shared.failures).filter(|(_, failure)| failure.get().is_none()) {
+    for (index, member) in job.members.iter().enumerate() {
+        let failure = &shared.failures[index];
+        if failure.get().is_some() {
+            continue;
+        }
         if let Some(why) = member.gone() {
+            // What it said has been counted; it isn't asked any more.
+            late.push(index);
+            let servers = member.files().into_iter().filter_map(|file| file.served().server());
+            servers.for_each(|server| server.fall_silent(&why));
             let _ = failure.set(why); // nobody else sets it any more
         }
     }
@@ -105,6 +114,7 @@ pub fn scan_as_far(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Se
         outcome.scanned_bytes = job.ranges.iter().map(|range| range.length()).sum();
     }
     outcome.weighed = job.evidence.is_some();
+    outcome.late = late;
     outcome.failures = shared.failures.into_iter().map(OnceLock::into_inner).collect();
     (outcome, error)
 }

@@ -145,6 +145,15 @@ impl Storage for DiskFile {
         direct.ask("writing", move |file| file.write_all_at(&buffer, offset))
     }
 
+    fn lost_locks(&self) -> Option<String> {
+        let &bytes = self.locked.get()?;
+        match self.file.ask("locking", move |file| retake(file, bytes)) {
+            Ok(true) => None,
+            Ok(false) => Some("its locks were lost: another program has taken its own meanwhile".to_owned()),
+            Err(error) => Some(format!("its locks were lost: {error}")),
+        }
+    }
+
     fn punch(&self, range: Range<u64>) -> io::Result<()> {
         if self.device {
             return Err(io::ErrorKind::Unsupported.into()); // what a discarded part of a device reads as is its own affair

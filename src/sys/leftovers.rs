@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     locks::{self, Claim},
+    mount,
     random::random_bytes,
 };
 
@@ -54,13 +55,14 @@ impl Maker {
         Some(Self { host, boot, namespace, process, began })
     }
 
-    /// Whether it is gone for certain: known only of this machine's processes.
-    fn is_gone(&self) -> bool {
+    /// Whether it is gone for certain: known only of this machine's processes; `shared`: other machines may write there, too, and one may have
+    /// the same name.
+    fn is_gone(&self, shared: bool) -> bool {
         let this = Self::this();
         let here = !self.host.is_empty() && self.host == this.host;
         let same_boot = !self.boot.is_empty() && self.boot == this.boot;
         // The machine has another number since it was started anew, and in a container processes of others can't be seen.
-        here && (!same_boot || (self.namespace == this.namespace && began(self.process) != Some(self.began)))
+        here && ((!same_boot && !shared) || (same_boot && self.namespace == this.namespace && began(self.process) != Some(self.began)))
     }
 }
 
@@ -95,6 +97,7 @@ pub struct Leftover {
 pub fn sweep(folder: &Path) -> (Vec<PathBuf>, Vec<Leftover>) {
     let (mut removed, mut others) = (Vec::new(), Vec::new());
     let is_one = |name: &OsStr| name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX));
+    let shared = fs::File::open(folder).is_ok_and(|folder| mount::network(&folder).is_some());
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| is_one(&entry.file_name()) && entry.file_type().is_ok_and(|kind| kind.is_file())) {
         let path = entry.path();
@@ -102,7 +105,7 @@ pub fn sweep(folder: &Path) -> (Vec<PathBuf>, Vec<Leftover>) {
         if maker.as_ref() == Some(Maker::this()) {
             continue;
         }
-        if maker.as_ref().is_some_and(Maker::is_gone) && nobody_holds(&path) && fs::remove_file(&path).is_ok() {
+        if maker.as_ref().is_some_and(|maker| maker.is_gone(shared)) && nobody_holds(&path) && fs::remove_file(&path).is_ok() {
             removed.push(path);
         } else {
             let maker = maker.map_or_else(|| "an unknown run".to_owned(), |maker| format!("process {} on {}", maker.process, maker.host));

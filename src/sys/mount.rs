@@ -79,7 +79,7 @@ impl Mount {
         let host = host.rsplit('@').next()?.trim_matches(['[', ']']);
         let itself = || fs::read_to_string("/proc/sys/kernel/hostname").is_ok_and(|name| name.trim() == host);
         let here = ["localhost", "::1"].contains(&host) || host.starts_with("127.") || itself();
-        let within = path.canonicalize().ok().filter(|_| here)?;
+        let within = here.then(|| path.canonicalize().ok()).flatten()?;
         let folder = Path::new("/").join(folder).join(self.root.trim_start_matches('/'));
         Some(folder.join(within.strip_prefix(&self.point).ok()?))
     }
@@ -88,7 +88,8 @@ impl Mount {
     #[must_use]
     pub fn keeps_locks_here(&self) -> bool {
         let stays = |option: &String| matches!(option.as_str(), "nolock" | "local_lock=all" | "local_lock=posix" | "nobrl");
-        self.options.iter().any(stays)
+        // sshfs passes no locks on.
+        self.kind == "fuse.sshfs" || self.options.iter().any(stays)
     }
 }
 
@@ -118,7 +119,15 @@ pub fn ask(file: &File) -> io::Result<()> {
     let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_FORCE_SYNC;
     // SAFETY: the name is an empty C string, and `found` has room for what is written.
     let result = unsafe { libc::statx(file.as_raw_fd(), c"".as_ptr(), flags, libc::STATX_BASIC_STATS, &raw mut found) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        // Forbidden, or not known here: the usual way may ask less.
+        Some(libc::ENOSYS | libc::EPERM | libc::EINVAL) => file.metadata().map(drop),
+        _ => Err(error),
+    }
 }
 
 #[cfg(test)]

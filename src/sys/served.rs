@@ -151,9 +151,9 @@ fn employ(mut work: Work) {
             desk.idle.push(again.clone());
         }
     };
-    // Where no thread is to be had the work is dropped, and the call is answered by that.
-    if thread::Builder::new().name("server".into()).spawn(serve).is_ok() {
-        let _ = sender.send(work); // the receiver waits for it
+    match thread::Builder::new().name("server".into()).spawn(serve) {
+        Ok(_) => drop(sender.send(work)), // the receiver waits for it
+        Err(_) => work(),                 // no thread is to be had: then it can't be given up
     }
 }
 

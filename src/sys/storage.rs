@@ -99,6 +99,10 @@ pub trait Storage: Send + Sync {
     fn overwrite(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.write(offset, bytes)
     }
+    /// What became of the locks that it holds, where a server may have taken them away.
+    fn lost_locks(&self) -> Option<String> {
+        None
+    }
     /// Makes a hole of whatever lies there, which reads as zeros and takes no room: on a full disk, too.
     ///
     /// # Errors

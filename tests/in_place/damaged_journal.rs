@@ -195,7 +195,7 @@ fn killed() -> (Damaged, Vec<Vec<u8>>, Vec<u8>, usize) {
 #[test]
 fn a_rotten_last_batch_is_no_torn_one() {
     let (set, before, journal, batch) = killed();
-    for offset in [batch + 3, batch + 40, batch + 70, batch + 200, batch + 900] {
+    for offset in [batch + 3, batch + 40, batch + 70, batch + 200, batch + 900, batch + 1500] {
         set.lab.flip_bit(&set.journal(), offset as u64);
         for run in [set.undo(), set.undo().args(["--force", "changed"]), set.lab.quorum_img(["info"]).arg(set.journal()), set.repair()] {
             refuses(&set.lab, run, 3, &["disk-0.img.quorum-journal", "damaged"]);
@@ -206,11 +206,12 @@ fn a_rotten_last_batch_is_no_torn_one() {
     set.assert_bytes(&before);
 }
 
-/// A batch that was cut off has sectors that never came: nothing of it was done, which is said, and the next session begins where it began.
+/// A batch that was cut off has no head yet: nothing of it was done, which is said, and the next session begins where it began.
 #[test]
 fn a_torn_last_batch_is_told_and_left_out() {
     let (set, before, mut journal, batch) = killed();
-    journal[batch + 512..batch + 1024].fill(0);
+    journal[batch..batch + 64].fill(0);
+    journal[batch + 8192..batch + 8200].fill(1); // longer than a page
     let torn = || {
         set.lab.file("disk-0.img.quorum-journal", &journal);
         for (member, bytes) in set.members.iter().zip(&before) {

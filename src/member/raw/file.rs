@@ -195,8 +195,12 @@ impl RawMember {
         others.retain(|other| other.start < size && other.and(range).is_none());
         others.dedup();
         let mut bytes = Buffer::new(PROBE_BYTES);
+        let past_cache = self.past_cache();
         let mut read = |other: &ByteRange| {
-            self.pread(self.past_cache(), other.start, &mut bytes[..PROBE_BYTES], &mut None).is_ok_and(|count| count > 0)
+            if past_cache.is_none() {
+                prefetch::forget(self.host.file(), other.start..other.end); // what this machine remembers says nothing of the server
+            }
+            self.pread(past_cache, other.start, &mut bytes[..PROBE_BYTES], &mut None).is_ok_and(|count| count > 0)
         };
         others.is_empty() || others.iter().any(&mut read)
     }

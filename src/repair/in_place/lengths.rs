@@ -103,6 +103,9 @@ impl Rewriter<'_> {
 
     fn set_length(&mut self, member: usize, length: u64) {
         let Some(store) = self.stores[member] else { return };
+        if let Some(why) = store.lost_locks() {
+            return self.give_up(member, format!("{why}; nothing more was written to it"));
+        }
         match store.set_length(length) {
             Ok(()) => self.sync(1 << member),
             Err(error) => {

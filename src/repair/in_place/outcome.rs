@@ -113,7 +113,8 @@ impl InPlace<'_> {
         }
         section.completed = done.completed;
         section.verified = done.completed;
-        section.verified_from = done.completed.then_some(done.origin.word());
+        let written = done.progress.iter().any(|progress| progress.written > 0);
+        section.verified_from = (done.completed && written).then_some(done.origin.word());
         section.journal = self.wish.journal.as_ref().filter(|_| done.journal_bytes.is_some()).map(|place| place.shown.to_string());
         section.journal_bytes = done.journal_bytes.unwrap_or(0);
         section.error = done.error.as_ref().map(ToString::to_string);

@@ -66,6 +66,8 @@ impl InPlace<'_> {
             format!("{}: {} bytes that it lacks at its end can't be added: {why}", member.name(), plan.left_bytes)
         }));
         let failures = &checked.outcome.failures;
+        // The plan would rely on its vote.
+        let late = checked.outcome.late.first().map(|&member| (member, failures[member].clone().unwrap_or_default()));
         let voted = mask_of((0..self.members.len()).filter(|&index| failures[index].is_none()));
         let failed = failures.iter().any(Option::is_some);
         let stands = self.stands(&checked, &plan, begun);
@@ -93,7 +95,7 @@ impl InPlace<'_> {
             picked: self.question.picks.iter().map(|&(range, member)| Picked { span: Span::from(range), member }).collect(),
             ..InPlaceReport::default()
         };
-        let readable = complete && report.exit_code != 3;
+        let readable = complete && (report.exit_code != 3 || late.is_some());
         let mut code = if readable { self.left_over(&report, &plan, failed, &stands.blank_surplus) } else { report.exit_code };
         if readable {
             let mut again = unfinished.as_ref().map_or(Ok(Vec::new()), Journal::unsynced)?;
@@ -104,6 +106,10 @@ impl InPlace<'_> {
             let refused = self.judged(&stands.guards, &plan, &survey).err().or(standing_there.filter(|_| !plan.is_empty()));
             if self.watch.stopped() {
                 code = 130;
+            } else if let Some((member, why)) = late {
+                let error = RepairError::Failed { member: self.members[member].name().clone(), why };
+                code = code.max(error.exit_code());
+                section.error = Some(error.to_string());
             } else if let Some(refusal) = refused {
                 code = code.max(refusal.exit_code());
                 section.refused = Some(refusal.to_string());

@@ -79,8 +79,8 @@ impl Journal {
     /// Reads all of it, and checks every checksum.
     ///
     /// # Errors
-    /// See [`JournalError`]. A record at the end that is torn is no error: nothing relied on it. What it lacks are whole sectors that are still
-    /// zero, as the space behind the end is; one that lacks none and has a wrong checksum has rotted.
+    /// See [`JournalError`]. A record at the end that has no head is no error: it was cut off while it was written, and nothing relied on it. One
+    /// that has a head was on stable storage as a whole before: where its checksum is wrong it has rotted.
     pub fn load(name: &MemberName, storage: Box<dyn Storage>) -> Result<Self, JournalError> {
         let read_error = |offset, error| JournalError::Read { journal: name.clone(), offset, error };
         let damaged = |offset| JournalError::Damaged { journal: name.clone(), offset };
@@ -121,6 +121,7 @@ impl Journal {
             }
         }
         journal.refuse_later_records(length)?;
+        journal.torn = journal.state() == State::Unfinished && journal.remnant > journal.end + ALIGNMENT;
         // What was completed gave back what it didn't need; everything else is as long as it was made.
         if journal.state() == State::Unfinished && length < journal.header.reserved {
             return Err(damaged(length));
@@ -137,13 +138,13 @@ impl Journal {
     }
 
     /// The record at `at`, if a whole one stands there.
-    fn record_at(&mut self, at: u64, length: u64) -> Result<Option<Record>, JournalError> {
+    fn record_at(&self, at: u64, length: u64) -> Result<Option<Record>, JournalError> {
         let mut head = [0; HEAD_BYTES];
         if self.read(at, &mut head)? < HEAD_BYTES {
             return Ok(None);
         }
         let Some(head) = Head::decode(&head, &self.header.id) else {
-            // Heads don't reach over a sector's end: one that was never written is zeros.
+            // Heads don't reach over a sector's end: one that was never written is zeros, as all of the space is.
             return if is_zero(&head) || !self.records.is_empty() && self.state() != State::Unfinished {
                 Ok(None)
             } else {
@@ -171,8 +172,7 @@ impl Journal {
             done += step as u64;
         }
         if hash.digest() != head.hash {
-            self.torn = self.has_zero_sector(at, body + head.length)?;
-            return if self.torn { Ok(None) } else { Err(self.damaged(at)) };
+            return Err(self.damaged(at));
         }
         let nonsense = || self.damaged(at);
         let synced = match head.kind {
@@ -188,21 +188,6 @@ impl Journal {
             _ => Vec::new(),
         };
         Ok(Some(Record { at, head, synced, ended, resized }))
-    }
-
-    /// Whether any sector from `at` (a multiple of 4096) to `end` is still zero.
-    fn has_zero_sector(&self, at: u64, end: u64) -> Result<bool, JournalError> {
-        let mut bytes = vec![0; STEP_BYTES];
-        for step in ByteRange::new(at, end).pieces(STEP_BYTES as u64) {
-            let read = self.read(step.start, &mut bytes[..step.length() as usize])?;
-            // The head is written after the body: of the first sector the rest counts.
-            let body = if step.start == at { HEAD_BYTES.min(read) } else { 0 };
-            let (first, others) = bytes[body..read].split_at((SECTOR - body).min(read - body));
-            if is_zero(first) || others.chunks(SECTOR).any(is_zero) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Where the records end, no other may follow: each is synced before the next one is written.

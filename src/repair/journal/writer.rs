@@ -233,6 +233,8 @@ impl<'a> BatchWriter<'a> {
             self.flush_from(0)?;
         }
         let journal = self.journal;
+        // The body first: where a head stands, all of its record was on stable storage, and what is wrong with it has rotted.
+        journal.storage.sync()?;
         let head =
             Head { sequence: journal.sequence, kind: self.kind, session: journal.session, length: self.length, hash: self.hash.digest() };
         journal.remnant = journal.remnant.max(journal.at + HEAD_BYTES as u64);

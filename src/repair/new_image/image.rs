@@ -133,7 +133,7 @@ impl Repair<'_> {
     /// Whether any of those who voted and haven't failed changed.
     fn any_changed(&self, checked: &Checked) -> bool {
         let voted = self.members.iter().zip(&checked.outcome.failures).filter(|(_, failure)| failure.is_none());
-        voted.into_iter().any(|(member, _)| member.changed().is_some())
+        !checked.outcome.late.is_empty() || voted.into_iter().any(|(member, _)| member.changed().is_some())
     }
 
     /// Bytes of data that an output surely takes: no less than the member with the fewest.

@@ -67,6 +67,7 @@ impl Undo<'_> {
     /// `again`: lengths are set even where they seem to be right. `lean`: what is there already isn't written.
     fn put_all_back(&self, journal: &Journal, again: bool, lean: bool, undone: &mut Undone) -> Result<(), UndoError> {
         let header = journal.header();
+        self.refuse_lost_locks()?;
         (self.phases)("putting back", journal.entry_bytes()?);
         let resized: Vec<usize> = journal.resized().map(|resized| resized.member).collect();
         let resized = || {
@@ -91,15 +92,20 @@ impl Undo<'_> {
             if unsynced >= SYNC_BYTES {
                 unsynced = 0;
                 self.sync()?;
+                self.refuse_lost_locks()?;
             }
             Ok(())
         })?;
+        self.refuse_lost_locks()?;
         for (target, size) in resized() {
             if again || length_of(target)? > size {
                 set_length(target, size)?;
             }
         }
         self.sync()?;
+        if undone.bytes == 0 {
+            undone.origin = Origin::Cache; // nothing was read back
+        }
         self.read_back(journal, undone)
     }
 
@@ -124,7 +130,8 @@ impl Undo<'_> {
                 if hole {
                     return Ok(0);
                 }
-                if target.storage.punch(range.start..range.end).is_err() {
+                // Else what was reserved would be given away.
+                if !lean || target.storage.punch(range.start..range.end).is_err() {
                     write(range.start, &vec![0; range.length() as usize])?;
                 }
             }
@@ -154,6 +161,16 @@ impl Undo<'_> {
     fn sync(&self) -> Result<(), UndoError> {
         for target in self.targets.iter().flatten() {
             target.storage.sync().map_err(|error| self.member_failed(target, "can't be synced".into(), error))?;
+        }
+        Ok(())
+    }
+
+    /// Nothing is written to a member whose locks a server took away: somebody else may write there.
+    fn refuse_lost_locks(&self) -> Result<(), UndoError> {
+        for target in self.targets.iter().flatten() {
+            if let Some(why) = target.storage.lost_locks() {
+                return Err(self.member_failed(target, "isn't written to any more".into(), io::Error::other(why)));
+            }
         }
         Ok(())
     }
