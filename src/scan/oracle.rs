@@ -511,3 +511,53 @@ fn what_fails_slowly_isnt_narrowed_down_for_ever() {
         assert_eq!(outcome.tally.decided, unreadable);
     }
 }
+
+/// A member that turns out to be gone once all was read: its ballots were counted, and nobody may rely on them.
+#[test]
+fn who_is_gone_at_the_end_is_told_of() {
+    struct Gone(Memory);
+
+    impl Readable for Gone {
+        fn size(&self) -> u64 {
+            self.0.size()
+        }
+        fn extent(&self, offset: u64) -> Result<Extent, ReadError> {
+            self.0.extent(offset)
+        }
+        fn read(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
+            self.0.read(offset, bytes, bounce)
+        }
+    }
+    impl Rewritable for Gone {}
+    impl Member for Gone {
+        fn name(&self) -> &MemberName {
+            &self.0.name
+        }
+        fn format(&self) -> &'static str {
+            "raw"
+        }
+        fn modified(&self) -> Option<std::time::SystemTime> {
+            None
+        }
+        fn gone(&self) -> Option<String> {
+            Some("its locks were lost".into())
+        }
+        fn changed(&self) -> Option<String> {
+            None
+        }
+    }
+
+    let memory = || Memory {
+        name: MemberName::from(Path::new("a")),
+        bytes: vec![7; 20_000],
+        unreadable: Vec::new(),
+        unstable: Vec::new(),
+        fails: false,
+    };
+    let (gone, sound) = (Gone(memory()), memory());
+    let members: [&dyn Member; 3] = [&sound, &gone, &sound];
+    let (rules, fillers, ranges) = (Rules::new(Rule::Threshold(2)), Fillers::default(), [ByteRange::new(0, 20_000)]);
+    let outcome = scan(&plain(&members, 20_000, &ranges, &rules, &fillers), &mut |_| Ok(())).expect("nothing fails here");
+    assert_eq!(outcome.late, [1]);
+    assert_eq!(outcome.failures, [None, Some("its locks were lost".to_owned()), None]);
+}
