@@ -85,6 +85,7 @@ impl Candidates {
     /// The format of each: as stated, or as all whose format isn't stated look alike.
     fn settle_formats(&self, writes: bool) -> Result<Vec<Format>, FormatError> {
         let mut guesses = Vec::new();
+        let mut silent = Vec::new();
         let mut formats = Vec::new();
         for (source, stated) in self.all.iter().zip(&self.stated) {
             formats.push(if source.is_missing() {
@@ -95,11 +96,18 @@ impl Candidates {
                 refuse_journal(file)?;
                 refuse_foreign(file)?;
                 let guess = guess_format(file);
-                guesses.push((file.name().clone(), guess));
+                if file.host().silent() {
+                    silent.push(formats.len()); // what it doesn't answer is no first bytes
+                } else {
+                    guesses.push((file.name().clone(), guess));
+                }
                 guess
             } else {
                 Format::Raw // an export is what a guest sees
             });
+        }
+        if let Some(&(_, format)) = guesses.first() {
+            silent.into_iter().for_each(|index| formats[index] = format);
         }
         if guesses.iter().any(|(_, guess)| *guess != guesses[0].1) {
             return Err(FormatError::Unlike { guesses });

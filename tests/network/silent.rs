@@ -27,6 +27,27 @@ fn one_that_doesnt_answer_in_time_has_failed() {
     }
 }
 
+/// What isn't answered says nothing of a format: the others' is its.
+#[test]
+fn one_that_is_silent_from_the_start_has_no_format_of_its_own() {
+    if !super::support::qemu::have_qemu() {
+        return;
+    }
+    let Some(servers) = Servers::new() else { return };
+    let image = servers.lab.path("image.q");
+    servers.lab.file("disk.raw", &servers.original);
+    servers.lab.program("qemu-img").args(["convert", "-f", "raw", "-O", "qcow2", "disk.raw", "image.q"]).exits(0);
+    let bytes = servers.lab.bytes(&image);
+    for name in NAMES {
+        servers.media.with(name, |file| file.bytes.clone_from(&bytes));
+    }
+    servers.media.with("a.img", |file| file.read_delay = (0, SILENCE));
+    let run = servers.check().args(["--timeout", "1s"]).exits(1);
+    let report = run.json();
+    assert_eq!((member(&report, 0)["status"].as_str(), member(&report, 0)["format"].as_str()), (Some("failed"), Some("qcow2")), "{run}");
+    assert_eq!(report["sectors"]["undecided"], 0, "{run}");
+}
+
 /// Slow isn't silent: who answers in time votes, and without the option everybody has all the time.
 #[test]
 fn one_that_is_slow_votes() {
