@@ -107,7 +107,9 @@ impl Candidates {
             });
         }
         if let Some(&(_, format)) = guesses.first() {
-            silent.into_iter().for_each(|index| formats[index] = format);
+            for index in silent {
+                formats[index] = format;
+            }
         }
         if guesses.iter().any(|(_, guess)| *guess != guesses[0].1) {
             return Err(FormatError::Unlike { guesses });
