@@ -158,9 +158,13 @@ fn kills(share: u64) -> u64 {
 fn nights(seed: u64, one: fn(&mut Night, &Set)) {
     for (part, surplus, rate) in [(0, false, &[][..]), (1, true, &["-r", "24M"])] {
         let mut night = Night::new(seed + part, surplus, rate);
-        for _ in 0..kills(8) {
+        // A busy machine measured the whole of it slower than it is then: some more tries.
+        for tried in 1..=5 * kills(8) {
             let set = night.set();
             one(&mut night, &set);
+            if tried >= kills(8) && night.met.unfinished + night.met.undo_begun > 0 {
+                break;
+            }
         }
         let met = &night.met;
         assert!(

@@ -263,7 +263,11 @@ fn interrupted_and_completed() {
         return;
     }
     let mut night = Night::new(4000);
-    for signal in ["INT", "TERM", "HUP"] {
+    // A busy machine measured the whole of it slower than it is then: some more tries.
+    for (tried, signal) in ["INT", "TERM", "HUP"].into_iter().cycle().take(15).enumerate() {
+        if tried >= 3 && night.unfinished > 0 {
+            break;
+        }
         let set = night.set();
         let mut running = set.repair().start();
         let dice = night.dice();
