@@ -1,0 +1,29 @@
+# A server of NFSv4 that hears nothing of a client for longer than its lease (10 s) gives that client's locks to others. From then on the
+# member may be written to by somebody else: it can't vote any more, and nothing may be written to it.
+[ -x /lab/bin/locks ] || skip "gcc makes guest/locks.c, and isn't there"
+client2_up
+client2_mount 2 v42 vers=4.2
+mounts v42 vers=4.2
+m=/mnt/v42
+# QEMU on another machine starts to write to the image while this one is cut off.
+lose() {
+    server_cut 2
+    until_so 90 on_client2 locks take w 201 /mnt/v42/2/a.img && touch /tmp/lost
+    server_join 2
+}
+lost() { claim "another client got its lock" [ -e /tmp/lost ]; rm -f /tmp/lost; }
+
+images a.img 8 full
+meanwhile $m/2 1500000 lose
+expect 1 quorum-img check -T none -r 3M --report /tmp/report.json $m/{1,2,3}/a.img
+happened; lost
+says "its locks were lost"
+tells 'Failed: #1'
+reports '.members[1].status == "failed"'
+
+images a.img 8 full; damage 2 a.img 4096 8192; damage 2 a.img 7000064 8192; keep a.img
+meanwhile $m/2 1500000 lose
+expect '1|2|3' quorum-img repair -f raw -y --in-place -r 3M $m/{1,2,3}/a.img
+happened; lost
+says "its locks were lost"
+kept a.img
