@@ -23,14 +23,14 @@ expect() {
     ended "$codes" "$*"
 }
 # begin COMMAND...: in the background, as $pid; finished: whether it is over; finish CODES: waits for it, and expects one of these codes.
-# A zombie is over: nothing of it runs any more, though the kernel may still be giving back its locks of NFSv3, without an end where
-# their server is gone, on a soft mount too. Waiting for it takes a server that is back.
+# A process without memory is over, be it a zombie or not yet: the kernel may still be giving back its locks of NFSv3, without an end
+# where their server is gone, on a soft mount too. Waiting for it takes a server that is back.
 begin() {
     rm -f /tmp/report.json
     "$@" > /tmp/stdout 2> /tmp/stderr &
     pid=$! told=no began=$SECONDS
 }
-finished() { [ ! -e /proc/$pid/status ] || grep -q '^State:.Z' /proc/$pid/status; }
+finished() { ! grep -q "^VmSize" /proc/$pid/status 2> /dev/null; }
 finish() {
     code=0; wait $pid 2> /dev/null || code=$?
     took=$((SECONDS - began))
