@@ -2,7 +2,7 @@
 
 use crate::{
     evidence::Looks,
-    member::Member,
+    member::{Extent, Member},
     vote::{Run, Verdict, members_of},
 };
 
@@ -26,7 +26,10 @@ pub fn losers(members: &[&dyn Member], run: &Run) -> Vec<Loser> {
     let length = run.range.length().min(LOOKED_AT_BYTES) as usize;
     let read = |member: usize| {
         let mut bytes = vec![0; length];
-        members[member].read(run.range.start, &mut bytes, &mut None).is_ok().then_some(bytes)
+        // What is known to be zeros isn't read.
+        let zeros = |extent| matches!(extent, Extent::Zero(end) if end >= run.range.start + length as u64);
+        let known = members[member].extent(run.range.start).is_ok_and(zeros);
+        (known || members[member].read(run.range.start, &mut bytes, &mut None).is_ok()).then_some(bytes)
     };
     let versions: Vec<usize> = grouping.versions().filter(|&version| version != winner).collect();
     if versions.is_empty() {
