@@ -34,8 +34,8 @@ server_net() {
     "
 }
 
-# Starts server N's daemons, those that don't run, and its nfsd: server_start N [GRACE]. For so many seconds only clients that had locks
-# before get any.
+# Starts server N's daemons, those that don't run, and its nfsd: server_start N [GRACE]. For so many seconds only clients of NFSv3 that had
+# locks before get any; for those of NFSv4 it is 10, the kernel's least, or until each of them has taken its locks again.
 server_start() {
     local n=$1 grace=${2:-10} options=rw,sync,no_subtree_check,no_root_squash,insecure,fsid=$((100 + $1))
     on_server "$n" bash -c "
@@ -45,7 +45,11 @@ server_start() {
         runs rpc.statd || rpc.statd
         runs rpc.mountd || rpc.mountd
         exportfs -o '$options' '*:/srv/s$n'
-        rpc.nfsd -G $grace -L 10 4
+        if [ \$(cat /proc/fs/nfsd/threads) = 0 ]; then
+            echo $grace > /proc/sys/fs/nfs/nlm_grace_period
+            echo 10 > /proc/fs/nfsd/nfsv4leasetime; echo 10 > /proc/fs/nfsd/nfsv4gracetime
+            rpc.nfsd 4
+        fi
     "
 }
 # Stops its nfsd, and with it all locks; or does what a server does that was booted again: NFSv3's clients are told, so that they take
