@@ -60,7 +60,7 @@ pub(super) fn run(args: &RepairArgs, given: &Given) -> Result<u8> {
     let journal = place.as_ref().map(|(folder, name)| JournalPlace {
         folder,
         name,
-        shown: MemberName::from(shown_path(args, folder, name).as_path()),
+        shown: MemberName::from(shown_path(args, &first_files(&members), folder, name).as_path()),
     });
     let here = env::current_dir().ok();
     let identity = |member: &&dyn Member| Identity::of(*member, here.as_deref()).with_context(|| member.name().to_string());
@@ -155,8 +155,12 @@ fn open(args: &RepairArgs, roles: &Roles) -> Result<(Voters, Vec<usize>)> {
 
 /// Folder and name of the journal.
 fn place_of_journal(args: &RepairArgs, members: &[&dyn Member]) -> Result<Option<(PathBuf, OsString)>> {
-    let files: Vec<&HostFile> = members.iter().filter_map(|member| member.files().into_iter().next()).collect();
-    journal_path(args, &files)
+    journal_path(args, &first_files(members))
+}
+
+/// The file of each member that has one: an image's own.
+fn first_files<'a>(members: &[&'a dyn Member]) -> Vec<&'a HostFile> {
+    members.iter().filter_map(|member| member.files().into_iter().next()).collect()
 }
 
 /// What people should know before anything is written.

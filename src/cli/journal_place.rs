@@ -11,7 +11,7 @@ use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
 use super::{places::refuse_member_at, repair_args::RepairArgs};
 use crate::{
-    electorate::{Given, file_system_conflict},
+    electorate::file_system_conflict,
     member::{HostFile, Member, MemberName},
     repair::{JOURNAL_SUFFIX, journal_beside},
     sys::{
@@ -47,6 +47,12 @@ pub(super) fn journal_path(args: &RepairArgs, files: &[&HostFile]) -> Result<Opt
                 device.name()
             );
         }
+        if files[0].silent() {
+            bail!(
+                "{}: its server doesn't answer, and the journal of what is overwritten would lie beside it\nhint: name a place with --journal FILE",
+                files[0].name()
+            );
+        }
         // Beside the file itself, whatever link leads there.
         journal_beside(files[0].path()).with_context(|| files[0].name().to_string())?
     };
@@ -66,13 +72,12 @@ pub(super) fn journal_path(args: &RepairArgs, files: &[&HostFile]) -> Result<Opt
 }
 
 /// The journal as the user would name it.
-pub(super) fn shown_path(args: &RepairArgs, folder: &Path, name: &OsString) -> PathBuf {
+pub(super) fn shown_path(args: &RepairArgs, files: &[&HostFile], folder: &Path, name: &OsString) -> PathBuf {
     if let Some(path) = &args.in_place.journal {
         return path.clone();
     }
-    let given: Vec<Given> = args.members.members.iter().map(|name| Given::of(name)).collect();
     // Beside the first that isn't missing.
-    let member = given.iter().filter_map(Given::path).find(|path| path.exists()).unwrap_or(Path::new(""));
+    let member = files.first().map_or(Path::new(""), |file| file.path());
     let mut beside = member.as_os_str().to_owned();
     beside.push(JOURNAL_SUFFIX);
     let beside = PathBuf::from(beside);

@@ -31,7 +31,7 @@ pub(super) fn put_images_back(args: &RepairArgs, candidates: &mut Candidates) ->
     if own.iter().any(|file| file.is_at(&folder.join(&name)).unwrap_or(false)) {
         return Ok(Vec::new());
     }
-    let shown = MemberName::from(shown_path(args, &folder, &name).as_path());
+    let shown = MemberName::from(shown_path(args, &own, &folder, &name).as_path());
     let place = JournalPlace { folder: &folder, name: &name, shown };
     let ours = known_options(args)?;
     let control = Control::new(&args.show.progress)?;

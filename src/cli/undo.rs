@@ -31,9 +31,9 @@ use crate::{
         journal::{Identity, Journal, State, file_system_of},
         undo::{Undo, UndoTarget, Undone},
     },
-    report::{TORN, counted, human_size},
+    report::{TORN, counted, human_size, read_from},
     scan::Watch,
-    sys::{device::Sysfs, libnbd::NbdError, storage::Origin},
+    sys::{device::Sysfs, libnbd::NbdError},
 };
 
 /// The way out where an export can't be had.
@@ -164,11 +164,7 @@ fn tell(undone: Option<&Undone>, targets: &[Option<UndoTarget>]) -> Result<()> {
         writeln!(to, "All of it can be put back; nothing was written (--dry-run).")?;
         return Ok(());
     };
-    let from = match undone.origin {
-        Origin::Medium => " from the medium",
-        Origin::Server => " from the server",
-        Origin::Cache => "",
-    };
+    let from = read_from(undone.origin.word());
     writeln!(to, "Undone: {} put back, read back{from} and found right.", human_size(undone.bytes))?;
     if !undone.kept.is_empty() {
         writeln!(to, "What was unreadable before the repair keeps what was written there:")?;

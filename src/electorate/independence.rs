@@ -12,6 +12,7 @@ use crate::{
         btrfs,
         device::{Beneath, Sysfs},
         fiemap,
+        mount::Mount,
     },
     vote::ByteRange,
 };
@@ -164,7 +165,8 @@ fn by_servers(a: &HostFile, b: &HostFile) -> Option<Relation> {
     if !served || a.is_device() || b.is_device() {
         return None;
     }
-    let (mount_a, mount_b) = (a.mount().unwrap_or_default(), b.mount().unwrap_or_default());
+    let unknown = Mount::default();
+    let (mount_a, mount_b) = (a.mount().unwrap_or(&unknown), b.mount().unwrap_or(&unknown));
     let one_source = a.network().is_some() && b.network().is_some() && mount_a.source == mount_b.source && mount_a.source.contains(':');
     let times = |meta: &fs::Metadata| (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
     let alike = there.ino() == other.ino() && there.len() == other.len() && times(there) == times(other);
@@ -173,7 +175,7 @@ fn by_servers(a: &HostFile, b: &HostFile) -> Option<Relation> {
     if one_source && numbered && mount_a.root == mount_b.root && alike {
         return Some(Relation::Same(format!("one file of {}, mounted twice", mount_a.source)));
     }
-    for (mount, file, local) in [(&mount_a, a, other), (&mount_b, b, there)] {
+    for (mount, file, local) in [(mount_a, a, other), (mount_b, b, there)] {
         let own = mount.own_path(file.path()).and_then(|path| fs::metadata(path).ok());
         let same = |own: &fs::Metadata| {
             (own.dev(), own.ino()) == (local.dev(), local.ino()) && there.len() == other.len() && there.mtime() == other.mtime()

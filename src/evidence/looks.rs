@@ -1,11 +1,10 @@
 //! What a losing version looks like beside the one that won: consistent with a kind of damage, and never a proof of it. Pure.
 
+use super::damage::has_few_flips;
 use crate::vote::{Pattern, is_zero};
 
 /// The unit in bytes in which flipped bits are counted.
 const UNIT: usize = 512;
-/// Most bits that rot flips in a unit.
-const FLIPS_MAX: u32 = 8;
 /// Longest text that a filler repeats, in bytes.
 const PERIOD_MAX: usize = 8;
 /// How far bytes are looked for that were shifted, and how many must agree then.
@@ -48,9 +47,8 @@ impl Looks {
         if let Some(filler) = repeated(lost) {
             return if filler == [0xff] { Self::Ones } else { Self::Filled(filler) };
         }
-        let flips = Flips::between(lost, won);
-        if flips.few {
-            return Self::Flips { set: flips.set, cleared: flips.cleared, bits: flips.bits };
+        if let Some(flips) = few_flips(lost, won) {
+            return flips;
         }
         if let Some(shift) = shifted(lost, won) {
             return Self::Shifted(shift);
@@ -82,32 +80,17 @@ fn repeated(bytes: &[u8]) -> Option<Vec<u8>> {
     (1..=PERIOD_MAX).find(repeats).map(|period| bytes[..period].to_vec())
 }
 
-struct Flips {
-    set: u32,
-    cleared: u32,
-    bits: u8,
-    /// Whether no unit has more than rot flips.
-    few: bool,
-}
-
-impl Flips {
-    fn between(lost: &[u8], won: &[u8]) -> Self {
-        let mut flips = Self { set: 0, cleared: 0, bits: 0, few: lost.len() == won.len() };
-        for (lost, won) in lost.chunks(UNIT).zip(won.chunks(UNIT)) {
-            let before = flips.set + flips.cleared;
-            for (lost, won) in lost.iter().zip(won) {
-                let flipped = lost ^ won;
-                flips.set += (flipped & lost).count_ones();
-                flips.cleared += (flipped & won).count_ones();
-                flips.bits |= flipped;
-            }
-            flips.few &= flips.set + flips.cleared - before <= FLIPS_MAX;
-            if !flips.few {
-                break;
-            }
-        }
-        flips
+/// The bits that differ, where no unit has more of them than rot flips.
+fn few_flips(lost: &[u8], won: &[u8]) -> Option<Looks> {
+    let few = lost.len() == won.len() && lost.chunks(UNIT).zip(won.chunks(UNIT)).all(|(lost, won)| has_few_flips(lost, won));
+    let (mut set, mut cleared, mut bits) = (0, 0, 0);
+    for (lost, won) in lost.iter().zip(won).filter(|_| few) {
+        let flipped = lost ^ won;
+        set += (flipped & lost).count_ones();
+        cleared += (flipped & won).count_ones();
+        bits |= flipped;
     }
+    few.then_some(Looks::Flips { set, cleared, bits })
 }
 
 /// How many bytes further the others' bytes stand, where they do, all but at the ends.

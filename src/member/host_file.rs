@@ -15,7 +15,7 @@ use super::{
 use crate::sys::{
     device::{self, Sysfs},
     disk_file::DiskFile,
-    locks::{self, Bytes, Locked},
+    locks::{self, Locked},
     mount::{self, Mount},
     served::{ServedFile, Server},
     storage::Storage,
@@ -30,8 +30,8 @@ pub struct HostFile {
     size: u64,
     /// What kind of network file system holds it, if one does.
     network: Option<&'static str>,
-    /// The locks that it holds.
-    locks: OnceLock<Bytes>,
+    /// The mount by which it was opened, once that was asked for.
+    mount: OnceLock<Option<Mount>>,
     /// The way to rewrite it, where it was opened for that.
     disk: Option<DiskFile>,
 }
@@ -98,7 +98,7 @@ impl HostFile {
         let disk = |file| DiskFile::of(ServedFile::new(file, server.clone()));
         let disk = if writes { Some(file.try_clone().and_then(disk).map_err(failed)?) } else { None };
         let file = ServedFile::new(file, server);
-        Ok(Self { name, path: path.to_owned(), file, meta, size, network, locks: OnceLock::new(), disk })
+        Ok(Self { name, path: path.to_owned(), file, meta, size, network, mount: OnceLock::new(), disk })
     }
 
     /// As the user, or the image that refers to it, named it.
@@ -139,42 +139,30 @@ impl HostFile {
                 Err(error) => return Err(error),
             }
         }
-        if self.network.is_some() && self.mount().is_some_and(|mount| mount.keeps_locks_here()) {
+        if self.network.is_some() && self.mount().is_some_and(Mount::keeps_locks_here) {
             return Ok(Locked::Unsupported(io::Error::other("its mount keeps them on this machine: nolock, local_lock or nobrl")));
         }
-        if let (Locked::Yes(bytes), Some(_)) = (&locked, self.network) {
-            let _ = self.locks.set(bytes); // they are taken once
-            self.disk.iter().for_each(|disk| disk.locked(bytes));
+        if let Locked::Yes(bytes) = locked {
+            self.file.hold(bytes);
         }
         Ok(locked)
     }
 
-    /// Whether it holds locks that its server may take away.
-    #[must_use]
-    pub fn has_locks_to_lose(&self) -> bool {
-        self.locks.get().is_some()
-    }
-
-    /// Takes the same locks by another descriptor of the same file, so that a server that takes them away stops that one, too.
-    pub fn cover(&self, other: &ServedFile) -> bool {
-        let retake = |&bytes: &Bytes| other.ask("locking", move |file| locks::retake(file, bytes)).unwrap_or(false);
-        self.locks.get().is_none_or(retake)
-    }
-
-    /// What became of its locks, where a server may have taken them away, as one does that was out of reach for longer than their lease.
+    /// What became of its locks, where a server may have taken them away.
     #[must_use]
     pub fn lost_locks(&self) -> Option<String> {
-        let &bytes = self.locks.get()?;
-        match self.file.ask("locking", move |file| locks::retake(file, bytes)) {
-            Ok(true) => None,
-            Ok(false) => Some("its locks were lost: another program has taken its own meanwhile".to_owned()),
-            Err(error) => Some(format!("its locks were lost: {error}")),
-        }
+        self.file.lost_locks()
     }
 
     /// Why nothing can be said of it any more, in words: it can't be looked at, or its locks were lost.
     #[must_use]
     pub fn gone(&self) -> Option<String> {
+        self.out_of_sight().or_else(|| self.lost_locks())
+    }
+
+    /// Why it can't be looked at any more, in words.
+    #[must_use]
+    pub fn out_of_sight(&self) -> Option<String> {
         let (path, network) = (self.path.clone(), self.network.is_some());
         let looked = self.file.ask("looking at it", move |file| {
             if network { mount::ask(file) } else { file.metadata().map(drop) }?;
@@ -183,10 +171,7 @@ impl HostFile {
                 _ => Ok(()),
             }
         });
-        match looked {
-            Err(error) => Some(format!("it can't be looked at any more: {error}")),
-            Ok(()) => self.lost_locks(),
-        }
+        looked.err().map(|error| format!("it can't be looked at any more: {error}"))
     }
 
     /// The way to rewrite it, where it was opened for that.
@@ -203,8 +188,8 @@ impl HostFile {
 
     /// The mount by which it was opened; none where that can't be told.
     #[must_use]
-    pub fn mount(&self) -> Option<Mount> {
-        Mount::of(self.file.file())
+    pub fn mount(&self) -> Option<&Mount> {
+        self.mount.get_or_init(|| Mount::of(self.file.file())).as_ref()
     }
 
     /// Whether its server doesn't answer, and isn't waited for any more.

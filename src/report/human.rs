@@ -305,10 +305,8 @@ fn repaired(repair: &RepairReport) -> String {
             _ => format!("{} written", human_size(repair.bytes_written)),
         };
         let verified = match repair.verified_from {
-            Some("medium") => ", read back from the medium and found right",
-            Some("server") => ", read back from the server and found right",
-            Some(_) => ", read back and found right",
-            None => ", not read back",
+            Some(from) => format!(", read back{} and found right", words::read_from(from)),
+            None => ", not read back".to_owned(),
         };
         format!("Repaired image: {} ({how}{verified}).", repair.output)
     } else if repair.bytes_written > 0 {

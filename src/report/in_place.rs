@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     Picked, Report, Span, human_size,
-    words::{blocks, sectors},
+    words::{blocks, read_from, sectors},
 };
 
 /// What an in-place repair is going to do, or did.
@@ -190,12 +190,8 @@ pub(super) fn rewritten(report: &Report, repair: &InPlaceReport) -> String {
         (true, _) => "Plan (nothing is written):".to_owned(),
         (false, _) if repair.members.is_empty() && !repair.resumed => "Nothing to do: nothing was written.".to_owned(),
         (false, true) => {
-            let verified = match repair.verified_from {
-                Some("medium") => ", read back from the medium and found right",
-                Some("server") => ", read back from the server and found right",
-                Some(_) => ", read back and found right",
-                None => "",
-            };
+            let verified = repair.verified_from.map(|from| format!(", read back{} and found right", read_from(from)));
+            let verified = verified.unwrap_or_default();
             format!("Repaired in place: {} written{verified}.", human_size(repair.bytes_written))
         }
         (false, false) if repair.bytes_written == 0 && repair.members.iter().all(|member| member.error.is_none()) => {
@@ -206,7 +202,7 @@ pub(super) fn rewritten(report: &Report, repair: &InPlaceReport) -> String {
     for member in &repair.members {
         let _ = write!(text, "\n  {}", member.described());
         if let Some(error) = &member.error {
-            let _ = write!(text, "\n     FAILED: {error}");
+            let _ = write!(text, "\n     FAILED, with {} of that written: {error}", human_size(member.bytes_written));
         }
     }
     if repair.healed_sectors > 0 {

@@ -33,7 +33,7 @@ pub use listed::{Divergence, Listed, Spool, Spooled, Version};
 pub use size::human_size;
 pub use span::{PartitionMap, Span};
 pub use time::rfc3339;
-pub use words::{counted, duration, sectors};
+pub use words::{counted, duration, read_from, sectors};
 
 /// Version of the JSON report: keys are added under the same number, never changed or removed.
 pub const SCHEMA: u32 = 1;

@@ -17,6 +17,16 @@ pub(super) fn blocks(count: u64) -> String {
     format!("{} of 4 KiB {}", counted(count, "block"), if count == 1 { "was" } else { "were" })
 }
 
+/// Where what was read back came from, as `verified-from` has it.
+#[must_use]
+pub fn read_from(word: &str) -> &'static str {
+    match word {
+        "medium" => " from the medium",
+        "server" => " from the server",
+        _ => "",
+    }
+}
+
 /// A time in the unit that suits it: "45 s", "12 min", "3 h", "5 days".
 #[must_use]
 pub fn duration(seconds: f64) -> String {

@@ -76,7 +76,7 @@ fn again(shared: &Shared, chunk: &Chunk, member: usize, copy: &Copy, places: &[B
         Ok(()) => Ok(true),
         Err(ReadError::Medium(_) | ReadError::Ended) => Ok(false),
         Err(ReadError::Member(error)) => {
-            let _ = shared.failures[member].set(error.to_string()); // the first word counts
+            shared.member_failed(member, error.to_string());
             Err(Said::Failed)
         }
     };

@@ -35,8 +35,6 @@ pub struct Findings {
     /// For members that may become the base of an output: what would have to be changed in them.
     changes: Vec<Changes>,
     digest: Xxh3,
-    /// Whether any member answered differently when it was read again.
-    unstable: bool,
 }
 
 /// What makes a member agree with every verdict.
@@ -93,7 +91,6 @@ impl Findings {
             composed: Composed::new(),
             changes: Vec::new(),
             digest: Xxh3::new(),
-            unstable: false,
         }
     }
 
@@ -116,7 +113,6 @@ impl Findings {
     /// Takes the next one.
     pub fn add(&mut self, run: &Run) {
         self.count += 1;
-        self.unstable |= run.vote.grouping.unstable() != 0;
         if self.listed.len() < self.limits.divergences {
             self.listed.push(*run);
         }
@@ -185,12 +181,6 @@ impl Findings {
     #[must_use]
     pub fn digest(&self) -> u64 {
         self.digest.digest()
-    }
-
-    /// Whether any member answered differently when it was read again.
-    #[must_use]
-    pub fn unstable(&self) -> bool {
-        self.unstable
     }
 
     /// Blocks of 4 KiB that no member holds as a whole.

@@ -96,7 +96,7 @@ impl Reading<'_> {
             let flaw = match self.member.read(range.start, bytes, bounce) {
                 Ok(()) => return Ok(()),
                 Err(ReadError::Member(error)) => {
-                    let _ = self.shared.failures[self.index].set(error.to_string()); // the first word counts
+                    self.shared.member_failed(self.index, error.to_string());
                     return Err(NoCopy::MemberFailed);
                 }
                 Err(ReadError::Medium(_)) => Flaw::Unreadable,

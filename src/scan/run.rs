@@ -93,8 +93,8 @@ pub fn scan_as_far(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Se
     let mut late = Vec::new();
     // Up to here it was read; whether that was a member that can still be asked, under locks that still hold, shows now.
     for (index, member) in job.members.iter().enumerate() {
-        let failure = &shared.failures[index];
-        if failure.get().is_some() {
+        // Where the run is to end no server is given the time to answer; what was found so far is told as that.
+        if shared.failures[index].get().is_some() || shared.stopped() {
             continue;
         }
         if let Some(why) = member.gone() {
@@ -102,7 +102,7 @@ pub fn scan_as_far(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Se
             late.push(index);
             let servers = member.files().into_iter().filter_map(|file| file.served().server());
             servers.for_each(|server| server.fall_silent(&why));
-            let _ = failure.set(why); // nobody else sets it any more
+            shared.member_failed(index, why);
         }
     }
     let looked_at_all = feeder.into_inner().expect("no panics").exhausted();

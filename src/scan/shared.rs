@@ -47,6 +47,11 @@ const WAITED_MS_MAX: u64 = 120_000;
 pub(super) const HURRIED_BYTES: u64 = 64 << 10;
 
 impl Shared<'_> {
+    /// Notes that a member failed as a whole; the first word counts.
+    pub(super) fn member_failed(&self, member: usize, why: String) {
+        let _ = self.failures[member].set(why);
+    }
+
     /// Notes that a reading of a server failed after so long; who holds its bytes on this machine has all the time.
     pub(super) fn waited(&self, member: usize, time: Duration) {
         if self.job.members[member].is_served() {

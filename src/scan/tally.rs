@@ -48,6 +48,12 @@ impl Tally {
         Self { members: vec![MemberTally::default(); members], ..Self::default() }
     }
 
+    /// Whether any member answered differently when it was read again.
+    #[must_use]
+    pub fn any_unstable(&self) -> bool {
+        self.members.iter().any(|member| member.unstable > 0)
+    }
+
     /// Counts what a window's members hold and lose: one for each member, or none at all.
     pub(super) fn add_lost(&mut self, lost: &[Lost]) {
         for (member, lost) in self.members.iter_mut().zip(lost) {

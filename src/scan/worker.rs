@@ -166,7 +166,7 @@ impl<'a> Worker<'a> {
         match track(range, block, job.size, member.size(), |at| member.extent(at)) {
             Ok(track) => track,
             Err(ReadError::Member(error)) => {
-                let _ = self.shared.failures[index].set(error.to_string()); // the first word counts
+                self.shared.member_failed(index, error.to_string());
                 vec![(range.end, State::Failed)]
             }
             // Where it can't tell its holes, reading tells all.

@@ -16,7 +16,7 @@ use nix::sys::{stat::futimens, time::TimeSpec};
 use super::{
     buffer::Buffer,
     device, direct, holes,
-    locks::{self, Bytes, Claim, retake},
+    locks::{self, Claim},
     mount,
     served::ServedFile,
     storage::{Origin, PAGE_BYTES, Stamp, Storage},
@@ -31,8 +31,6 @@ pub struct DiskFile {
     /// For direct reading and writing, with its alignment in bytes; none where the file system refuses it. Opened when it is first used:
     /// a file that is empty yet can't tell.
     direct: OnceLock<Option<(ServedFile, usize)>>,
-    /// The locks that are held by `file`: whoever reads or writes holds them, too, where a server may take them away.
-    locked: OnceLock<Bytes>,
     device: bool,
     network: bool,
     block_bytes: u64,
@@ -57,7 +55,7 @@ impl DiskFile {
         let physical = if device { device::physical_block_bytes(file).map_or(PAGE_BYTES, u64::from) } else { PAGE_BYTES };
         let block_bytes = if physical.is_power_of_two() { physical.clamp(PAGE_BYTES, BLOCK_BYTES_MAX) } else { PAGE_BYTES };
         let network = mount::network(file).is_some();
-        Ok(Self { file: served, direct: OnceLock::new(), locked: OnceLock::new(), device, network, block_bytes })
+        Ok(Self { file: served, direct: OnceLock::new(), device, network, block_bytes })
     }
 
     /// The file itself.
@@ -68,18 +66,10 @@ impl DiskFile {
 
     fn direct(&self) -> Option<&(ServedFile, usize)> {
         let open = || {
-            let locked = self.locked.get().copied();
-            let covered = move |direct: &File| locked.is_none_or(|bytes| retake(direct, bytes).unwrap_or(false));
-            let open = move |file: &File| Ok(open_direct(file).filter(|(direct, _)| covered(direct)));
-            let (direct, unit) = self.file.ask("opening", open).ok()??;
-            Some((ServedFile::new(direct, self.file.server().cloned()), unit))
+            let (direct, unit) = self.file.ask("opening", |file| Ok(open_direct(file))).ok()??;
+            Some((self.file.another(direct), unit)).filter(|(direct, _)| direct.takes_locks())
         };
         self.direct.get_or_init(open).as_ref()
-    }
-
-    /// Takes note of the locks that its file holds, before it is first read or written past the page cache.
-    pub fn locked(&self, bytes: Bytes) {
-        let _ = self.locked.set(bytes); // once is enough
     }
 }
 
@@ -146,12 +136,7 @@ impl Storage for DiskFile {
     }
 
     fn lost_locks(&self) -> Option<String> {
-        let &bytes = self.locked.get()?;
-        match self.file.ask("locking", move |file| retake(file, bytes)) {
-            Ok(true) => None,
-            Ok(false) => Some("its locks were lost: another program has taken its own meanwhile".to_owned()),
-            Err(error) => Some(format!("its locks were lost: {error}")),
-        }
+        self.file.lost_locks()
     }
 
     fn punch(&self, range: Range<u64>) -> io::Result<()> {

@@ -88,10 +88,8 @@ pub fn lock_for_writing(file: &File) -> io::Result<Locked> {
 /// What fcntl says.
 pub fn retake(file: &File, bytes: Bytes) -> io::Result<bool> {
     for &byte in bytes {
-        match fcntl(file, FcntlArg::F_OFD_SETLK(&lock(libc::F_RDLCK, byte))) {
-            Ok(_) => {}
-            Err(Errno::EAGAIN | Errno::EACCES) => return Ok(false),
-            Err(error) => return Err(error.into()),
+        if !set(file, libc::F_RDLCK, byte)? {
+            return Ok(false);
         }
     }
     Ok(true)
@@ -103,13 +101,11 @@ pub fn retake(file: &File, bytes: Bytes) -> io::Result<bool> {
 /// # Errors
 /// What fcntl says.
 pub fn writes_alone(file: &File) -> io::Result<bool> {
-    let set = |kind: i32, byte: i64| fcntl(file, FcntlArg::F_OFD_SETLK(&lock(kind, byte)));
     for &byte in WRITER_TESTS {
-        match set(libc::F_WRLCK, byte) {
-            Ok(_) => set(if WRITER.contains(&byte) { libc::F_RDLCK } else { libc::F_UNLCK }, byte)?,
-            Err(Errno::EAGAIN | Errno::EACCES) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
+        let before = if WRITER.contains(&byte) { libc::F_RDLCK } else { libc::F_UNLCK };
+        if !(set(file, libc::F_WRLCK, byte)? && set(file, before, byte)?) {
+            return Ok(false);
+        }
     }
     Ok(true)
 }
@@ -149,10 +145,10 @@ pub fn claim(file: &File, alone: bool) -> io::Result<Claim> {
 fn lock_bytes(file: &File, take: Bytes, test: Bytes) -> io::Result<Locked> {
     // As QEMU does: take first, then look, so that two who come at once see each other.
     for &byte in take {
-        match fcntl(file, FcntlArg::F_OFD_SETLK(&lock(libc::F_RDLCK, byte))) {
-            Ok(_) => {}
+        match set(file, libc::F_RDLCK, byte) {
+            Ok(true) => {}
             // Somebody holds an exclusive lock there.
-            Err(Errno::EAGAIN | Errno::EACCES) => {
+            Ok(false) => {
                 unlock(file, take);
                 return Ok(Locked::InUse);
             }
@@ -171,6 +167,15 @@ fn lock_bytes(file: &File, take: Bytes, test: Bytes) -> io::Result<Locked> {
     Ok(Locked::Yes(take))
 }
 
+/// Sets a lock on that byte, or takes it away; false where another one's is in the way.
+fn set(file: &File, kind: i32, byte: i64) -> Result<bool, Errno> {
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&lock(kind, byte))) {
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether another open file description holds a lock on that byte.
 fn held_by_another(file: &File, byte: i64) -> io::Result<bool> {
     let mut probe = lock(libc::F_WRLCK, byte);
@@ -180,7 +185,7 @@ fn held_by_another(file: &File, byte: i64) -> io::Result<bool> {
 
 fn unlock(file: &File, bytes: &[i64]) {
     for &byte in bytes {
-        let _ = fcntl(file, FcntlArg::F_OFD_SETLK(&lock(libc::F_UNLCK, byte))); // closing the file does it in any case
+        let _ = set(file, libc::F_UNLCK, byte); // closing the file does it in any case
     }
 }
 

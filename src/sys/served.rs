@@ -13,7 +13,13 @@ use std::{
     thread,
 };
 
-use super::{buffer::Buffer, direct, storage::Storage};
+use super::{
+    buffer::Buffer,
+    direct,
+    locks::{Bytes, retake},
+    prefetch,
+    storage::Storage,
+};
 
 /// Whether calls can be given up.
 static GUARDED: AtomicBool = AtomicBool::new(false);
@@ -163,13 +169,15 @@ pub struct Server {
     who: Arc<str>,
     /// Why it isn't asked any more.
     silent: OnceLock<String>,
+    /// The locks that are held of the file, which it may take away: by each descriptor that reads or writes.
+    locks: OnceLock<Bytes>,
 }
 
 impl Server {
     /// The one behind the member of that name.
     #[must_use]
     pub fn behind(who: Arc<str>) -> Arc<Self> {
-        Arc::new(Self { who, silent: OnceLock::new() })
+        Arc::new(Self { who, silent: OnceLock::new(), locks: OnceLock::new() })
     }
 
     /// From now on it isn't asked any more, nor waited for when its files are closed; the first reason counts.
@@ -197,6 +205,17 @@ impl ServedFile {
         Self { file: Some(Arc::new(file)), server }
     }
 
+    /// Another descriptor of the same file.
+    #[must_use]
+    pub fn another(&self, file: File) -> Self {
+        Self::new(file, self.server.clone())
+    }
+
+    /// Its server, where calls to it can be given up.
+    fn guarded(&self) -> Option<&Arc<Server>> {
+        self.server.as_ref().filter(|_| GUARDED.load(Ordering::Relaxed))
+    }
+
     fn shared(&self) -> &Arc<File> {
         self.file.as_ref().expect("it is there until it is dropped")
     }
@@ -218,16 +237,61 @@ impl ServedFile {
     /// # Errors
     /// What the system says, or why it was given up (`TimedOut`).
     pub fn ask<T: Send + 'static>(&self, what: &'static str, work: impl FnOnce(&File) -> io::Result<T> + Send + 'static) -> io::Result<T> {
-        let Some(server) = self.server.as_ref().filter(|_| GUARDED.load(Ordering::Relaxed)) else { return work(self.file()) };
+        let Some(server) = self.guarded() else { return work(self.file()) };
         let given_up = |why: &str| io::Error::new(io::ErrorKind::TimedOut, why.to_owned());
         if let Some(why) = server.silent() {
             return Err(given_up(why));
         }
         let file = Arc::clone(self.shared());
         call(&server.who, what, move || work(&file)).unwrap_or_else(|why| {
-            let _ = server.silent.set(why); // the first reason counts
+            server.fall_silent(&why);
             Err(given_up(server.silent().unwrap_or_default()))
         })
+    }
+
+    /// Takes note of the locks that it holds; a file of this machine keeps its own.
+    pub fn hold(&self, bytes: Bytes) {
+        if let Some(server) = &self.server {
+            let _ = server.locks.set(bytes); // they are taken once
+        }
+    }
+
+    /// The locks that its server may take away.
+    fn locks(&self) -> Option<Bytes> {
+        self.server.as_ref()?.locks.get().copied()
+    }
+
+    /// Whether there are locks that its server may take away.
+    #[must_use]
+    pub fn has_locks_to_lose(&self) -> bool {
+        self.locks().is_some()
+    }
+
+    /// Takes the locks that another descriptor of the same file holds, so that a server that takes them away stops this one, too; false where
+    /// they can't be had.
+    #[must_use]
+    pub fn takes_locks(&self) -> bool {
+        self.locks().is_none_or(|bytes| self.ask("locking", move |file| retake(file, bytes)).unwrap_or(false))
+    }
+
+    /// What became of its locks, where a server may have taken them away, as one does that was out of reach for longer than their lease; also
+    /// where they could be had again, since another one may have written meanwhile.
+    #[must_use]
+    pub fn lost_locks(&self) -> Option<String> {
+        let bytes = self.locks()?;
+        let looked = self.ask("locking", move |file| {
+            // By a descriptor whose locks are lost nothing can be read (Linux' client of NFS version 4), until they are taken again.
+            let dead = asks_for_first_byte(file).is_err_and(|error| error.raw_os_error() == Some(libc::EIO));
+            if !retake(file, bytes)? {
+                return Ok(Some("another program has taken its own meanwhile"));
+            }
+            Ok((dead && asks_for_first_byte(file).is_ok()).then_some("its server had given them up meanwhile"))
+        });
+        match looked {
+            Ok(lost) => lost.map(|how| format!("its locks were lost: {how}")),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Some(error.to_string()), // nobody answers: of locks nothing is known
+            Err(error) => Some(format!("its locks were lost: {error}")),
+        }
     }
 
     /// Reads from `offset` on, past the page cache in units of so many bytes where `unit` is given (then the file is open for that); less only
@@ -240,7 +304,7 @@ impl ServedFile {
             Some(unit) => direct::read(file, unit, offset, bytes, bounce),
             None => Storage::read(file, offset, bytes),
         };
-        if self.server.is_none() || !GUARDED.load(Ordering::Relaxed) {
+        if self.guarded().is_none() {
             return read(self.file(), bytes, bounce);
         }
         let length = bytes.len();
@@ -263,7 +327,7 @@ impl ServedFile {
     /// # Errors
     /// As for [`ask`](Self::ask).
     pub fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        if self.server.is_none() || !GUARDED.load(Ordering::Relaxed) {
+        if self.guarded().is_none() {
             return Storage::write(self.file(), offset, bytes);
         }
         let bytes = bytes.to_vec();
@@ -271,14 +335,20 @@ impl ServedFile {
     }
 }
 
+/// Has the server asked for the file's first byte, whatever this machine remembers of it.
+fn asks_for_first_byte(file: &File) -> io::Result<()> {
+    prefetch::forget(file, 0..1);
+    Storage::read(file, 0, &mut [0]).map(drop)
+}
+
 impl Drop for ServedFile {
     fn drop(&mut self) {
         let Some(file) = self.file.take() else { return };
-        let Some(server) = self.server.as_ref().filter(|_| GUARDED.load(Ordering::Relaxed)) else { return };
+        let Some(server) = self.guarded() else { return };
         if server.silent().is_some() {
             std::mem::forget(file); // closing it would wait, too; the process's end closes it
         } else if call(&server.who, "closing", move || drop(file)).is_err() {
-            let _ = server.silent.set("it didn't answer when it was closed".to_owned());
+            server.fall_silent("it didn't answer when it was closed");
         }
     }
 }

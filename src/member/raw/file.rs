@@ -149,7 +149,7 @@ impl RawMember {
 
     /// Sorts an error. Where the file comes from a server, an I/O error may be of the place (its disk can't read it) or of the server, which
     /// didn't answer in time (a soft mount, nfs(5)) or took the locks away: then other places can't be read either.
-    fn sorted(&self, offset: u64, length: u64, error: io::Error) -> ReadError {
+    fn sorted(&self, direct: Option<&(ServedFile, usize)>, offset: u64, length: u64, error: io::Error) -> ReadError {
         if self.host.network().is_none() || error.raw_os_error() != Some(libc::EIO) {
             return match ReadError::of(error) {
                 ReadError::Member(error) if self.host.network().is_some() => self.fail(error.to_string()),
@@ -163,15 +163,21 @@ impl RawMember {
                 return ReadError::Medium(error);
             }
         }
-        if let Some(why) = self.host.gone() {
+        if let Some(why) = self.host.out_of_sight() {
             return self.fail(format!("{why} (reading at offset {offset:#x}: {error})"));
         }
-        if !self.reads_elsewhere(ByteRange::new(offset, offset + length)) {
-            // A server of NFS version 4 that took the locks away lets nothing be read by the descriptor that held them.
-            let cause = if self.host.has_locks_to_lose() { "its locks were lost, or its disk fails" } else { "its disk fails" };
-            return self.fail(format!(
-                "no place of it can be read, though its server says that it is there: {cause} ({error}, first at offset {offset:#x})"
-            ));
+        // By the descriptor that failed, and before its locks are taken again: a server of NFS version 4 that took them away lets nothing be
+        // read by it.
+        if !self.reads_elsewhere(direct, ByteRange::new(offset, offset + length)) {
+            let why = self.host.lost_locks().unwrap_or_else(|| {
+                let cause =
+                    if self.host.served().has_locks_to_lose() { "its locks were lost, or its disk fails" } else { "its disk fails" };
+                format!("no place of it can be read, though its server says that it is there: {cause}")
+            });
+            return self.fail(format!("{why} ({error}, first at offset {offset:#x})"));
+        }
+        if let Some(why) = self.host.lost_locks() {
+            return self.fail(format!("{why} (reading at offset {offset:#x}: {error})"));
         }
         *self.bad.lock().unwrap_or_else(PoisonError::into_inner) = Bad { part: offset / BAD_PART_BYTES, errors: 1 };
         ReadError::Medium(error)
@@ -179,7 +185,7 @@ impl RawMember {
 
     /// Whether any place outside of `range` can be read, from the server: its neighbours, the ends, and places far away. True where there is
     /// no other place.
-    fn reads_elsewhere(&self, range: ByteRange) -> bool {
+    fn reads_elsewhere(&self, direct: Option<&(ServedFile, usize)>, range: ByteRange) -> bool {
         let size = self.host.size();
         let far = (range.start + size / 2) % size.max(1);
         let places = [
@@ -195,12 +201,11 @@ impl RawMember {
         others.retain(|other| other.start < size && other.and(range).is_none());
         others.dedup();
         let mut bytes = Buffer::new(PROBE_BYTES);
-        let past_cache = self.past_cache();
         let mut read = |other: &ByteRange| {
-            if past_cache.is_none() {
+            if direct.is_none() {
                 prefetch::forget(self.host.file(), other.start..other.end); // what this machine remembers says nothing of the server
             }
-            self.pread(past_cache, other.start, &mut bytes[..PROBE_BYTES], &mut None).is_ok_and(|count| count > 0)
+            self.pread(direct, other.start, &mut bytes[..PROBE_BYTES], &mut None).is_ok_and(|count| count > 0)
         };
         others.is_empty() || others.iter().any(&mut read)
     }
@@ -237,9 +242,9 @@ impl RawMember {
             bytes
         };
         if let Some((direct, _)) = &self.direct
-            && self.host.has_locks_to_lose()
+            && direct.has_locks_to_lose()
             && !self.covered.swap(true, Ordering::Relaxed)
-            && !self.host.cover(direct)
+            && !direct.takes_locks()
         {
             return Err(self.fail("its locks were lost: they can't be taken for direct reading".to_owned()));
         }
@@ -251,7 +256,7 @@ impl RawMember {
         match read {
             Ok(count) if count == bytes.len() => Ok(()),
             Ok(count) => Err(self.short(offset + count as u64)),
-            Err(error) => Err(self.sorted(offset, bytes.len() as u64, error)),
+            Err(error) => Err(self.sorted(direct, offset, bytes.len() as u64, error)),
         }
     }
 
@@ -272,8 +277,8 @@ fn open_direct(host: &HostFile) -> Option<(ServedFile, usize)> {
         Ok((direct, unit))
     };
     let (direct, unit) = host.served().ask("opening", open).ok()?;
-    let direct = ServedFile::new(direct, host.served().server().cloned());
-    host.cover(&direct).then_some((direct, unit))
+    let direct = host.served().another(direct);
+    direct.takes_locks().then_some((direct, unit))
 }
 
 impl Readable for RawMember {

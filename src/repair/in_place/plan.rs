@@ -125,7 +125,6 @@ pub struct Planner {
     writes: u64,
     divergences: u64,
     journal_bytes: u64,
-    unstable: bool,
 }
 
 impl Planner {
@@ -165,7 +164,6 @@ impl Planner {
             writes: 0,
             divergences: 0,
             journal_bytes: 0,
-            unstable: false,
             standings,
         }
     }
@@ -179,7 +177,6 @@ impl Planner {
 
     /// Takes the next one.
     pub fn add(&mut self, run: &Run) {
-        self.unstable |= run.vote.grouping.unstable() != 0;
         let length = run.range.length();
         let grouping = &run.vote.grouping;
         let Verdict::Decided { .. } = run.vote.verdict else {
@@ -255,7 +252,7 @@ impl Planner {
             writes: self.writes,
             divergences: self.divergences,
             record_bytes: self.journal_bytes,
-            unstable: self.unstable,
+            unstable: counted.iter().any(|member| member.unstable > 0),
         }
     }
 }

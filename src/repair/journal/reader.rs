@@ -69,8 +69,6 @@ pub struct Journal {
     end: u64,
     /// Up to where something lies behind it: of a record that was cut off.
     remnant: u64,
-    /// Whether the record at the end is torn.
-    torn: bool,
     /// What the entries add up to, once that was asked for.
     pub(super) sums: OnceLock<Vec<MemberSum>>,
 }
@@ -99,16 +97,8 @@ impl Journal {
         let mut bytes = vec![0; header_bytes];
         storage.read(0, &mut bytes).map_err(|error| read_error(0, error))?;
         let header = Header::decode(&bytes).ok_or_else(|| damaged(0))?;
-        let mut journal = Self {
-            name: name.clone(),
-            storage,
-            header,
-            records: Vec::new(),
-            end: header_bytes as u64,
-            remnant: 0,
-            torn: false,
-            sums: OnceLock::new(),
-        };
+        let mut journal =
+            Self { name: name.clone(), storage, header, records: Vec::new(), end: header_bytes as u64, remnant: 0, sums: OnceLock::new() };
         while let Some(record) = journal.record_at(journal.end, length)? {
             journal.end = (record.at + HEAD_BYTES as u64 + record.head.length).next_multiple_of(ALIGNMENT);
             // Only the last end is ever asked what members looked like.
@@ -121,7 +111,6 @@ impl Journal {
             }
         }
         journal.refuse_later_records(length)?;
-        journal.torn = journal.state() == State::Unfinished && journal.remnant > journal.end + ALIGNMENT;
         // What was completed gave back what it didn't need; everything else is as long as it was made.
         if journal.state() == State::Unfinished && length < journal.header.reserved {
             return Err(damaged(length));
@@ -255,7 +244,7 @@ impl Journal {
     /// Whether its last record was cut off while it was written: nothing of what it speaks was done yet.
     #[must_use]
     pub fn torn(&self) -> bool {
-        self.torn
+        self.state() == State::Unfinished && self.remnant > self.end + ALIGNMENT
     }
 
     /// Batches in it.
@@ -316,7 +305,7 @@ impl Journal {
         let head = writer.note_ended(&ended)?;
         self.records.push(Record { at: self.end, head, synced: 0, ended: Some(ended), resized: Vec::new() });
         (self.storage, self.end) = writer.into_parts();
-        (self.remnant, self.torn) = (self.end, false);
+        self.remnant = self.end;
         Ok(self)
     }
 
@@ -330,7 +319,7 @@ impl Journal {
         let head = writer.note_undo(done)?;
         self.records.push(Record { at: self.end, head, synced: 0, ended: None, resized: Vec::new() });
         (self.storage, self.end) = writer.into_parts();
-        (self.remnant, self.torn) = (self.end, false);
+        self.remnant = self.end;
         Ok(self)
     }
 }

@@ -97,7 +97,7 @@ impl JournalWriter {
         Ok(journal)
     }
 
-    /// Makes what a record that was given up left behind zeros again: what the next one lacks, if it is cut off, is told by that.
+    /// Makes what a record that was given up left behind zeros again: a head that was never written is told by that.
     fn clear(&mut self) -> io::Result<()> {
         if self.remnant <= self.at {
             return Ok(());

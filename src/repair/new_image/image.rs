@@ -13,7 +13,7 @@ use crate::{
     member::Member,
     repair::RepairError,
     report::{ReadPattern, Report},
-    scan::{Checked, Findings, Limits, Listener, Outcome, newer_warnings},
+    scan::{Checked, Limits, Listener, Outcome, newer_warnings},
     sys::{
         holes,
         storage::{Draft, Folder, NotSynced, Replace, Storage},
@@ -161,7 +161,7 @@ impl Repair<'_> {
     /// Votes again, writes, and reads back.
     fn overwrite(&self, device: &dyn Storage, written: &mut Written) -> Result<(), RepairError> {
         let writer = Writer::new(device, Ground::Anything, self.watch);
-        let again = self.write(&writer, &written.checked.findings);
+        let again = self.write(&writer, &written.checked);
         written.bytes = writer.bytes_written(); // of a device that failed halfway, too
         let (copied, again) = again?;
         written.unfilled = copied.tally.undecided.max(again.unfilled_sectors);
@@ -179,11 +179,11 @@ impl Repair<'_> {
     }
 
     /// Copies what is only copied, and votes on the rest once more, as it was voted on before.
-    fn write(&self, writer: &Writer, before: &Findings) -> Result<(Outcome, Outcome), RepairError> {
+    fn write(&self, writer: &Writer, before: &Checked) -> Result<(Outcome, Outcome), RepairError> {
         let (copied, ranges) = (self.copy_unlisted(writer)?, self.ranges());
         (self.phases)("writing", ranges.iter().map(|range| range.length()).sum());
-        let digest = before.digest();
-        let again = self.vote_again(&ranges, writer, before, self.findings(), |again| again.digest() == digest)?;
+        let digest = before.findings.digest();
+        let again = self.vote_again(&ranges, writer, &before.outcome, self.findings(), |again| again.digest() == digest)?;
         Ok((copied, again))
     }
 }

@@ -171,7 +171,7 @@ impl Repair<'_> {
         new.storage().set_length(self.poll.size).map_err(self.failed("can't be given its length", "try --reflink never"))?;
         (self.phases)("writing", bytes);
         let writer = Writer::new(new.storage(), Ground::Anything, self.watch);
-        let again = self.vote_again(ranges, &writer, &written.checked.findings, self.findings().with_changes_of(&[base]), |again| {
+        let again = self.vote_again(ranges, &writer, &written.checked.outcome, self.findings().with_changes_of(&[base]), |again| {
             again.changes_of(base).is_some_and(|(_, again)| again == changes)
         })?;
         (written.bytes, written.unfilled) = (writer.bytes_written(), again.unfilled_sectors);
@@ -187,11 +187,11 @@ impl Repair<'_> {
         &self,
         ranges: &[ByteRange],
         writer: &Writer,
-        before: &Findings,
+        before: &Outcome,
         mut again: Findings,
         same: impl Fn(&Findings) -> bool,
     ) -> Result<Outcome, RepairError> {
-        let job = self.job(ranges, &self.poll.rules, Some(writer)).as_before(before.unstable());
+        let job = self.job(ranges, &self.poll.rules, Some(writer)).as_before(before.tally.any_unstable());
         let outcome = self.scan(&job, &mut |run| {
             again.add(run);
             Ok(())
