@@ -7,6 +7,10 @@ mkdir -p /dev/shm/bin
 cp -u --remove-destination /lab/bin/* /dev/shm/bin/ 2> /dev/null || true
 export PATH=/dev/shm/bin:$PATH
 
+# Waits without a process of its own: nap SECONDS
+exec {nothing}<> <(:)
+nap() { read -rt "$1" -u $nothing || true; }
+
 # Runs something inside server N: on_server N COMMAND...
 on_server() {
     local n=$1; shift
@@ -20,7 +24,7 @@ server_net() {
     ip addr add 10.77."$n".1/24 dev c"$n"; ip link set c"$n" up
     ip netns exec s"$n" sh -c "ip link set lo up; ip addr add 10.77.$n.2/24 dev e$n; ip link set e$n up"
     touch /run/servers/s"$n"
-    nsenter --net=/run/netns/s"$n" unshare --mount=/run/servers/s"$n" --propagation private bash -c "
+    nsenter --net=/run/netns/s"$n" unshare --mount=/run/servers/s"$n" --propagation slave bash -c "
         mount -t tmpfs tmpfs /tmp
         mkdir -p /tmp/nfs/{rpc_pipefs,sm,sm.bak,v4recovery,nfsdcld}
         touch /tmp/nfs/{state,etab,rmtab}
@@ -52,10 +56,17 @@ server_start() {
         fi
     "
 }
-# Stops its nfsd, and with it all locks; or does what a server does that was booted again: NFSv3's clients are told, so that they take
-# their locks again, NFSv4's find out: server_restart N [GRACE]
-server_stop() { on_server "$1" rpc.nfsd 0; }
+# Stops its nfsd, and with it all locks (by itself lockd keeps them until their clients are gone); or does what a server does that was
+# booted again: NFSv3's clients are told, so that they take their locks again, NFSv4's find out: server_restart N [GRACE]
+server_stop() { on_server "$1" sh -c "rpc.nfsd 0; echo /srv/s$1 > /proc/fs/nfsd/unlock_filesystem"; }
 server_restart() { server_stop "$1"; sleep 1; server_start "$@"; on_server "$1" sm-notify -f -v 10.77."$1".2; }
+# The same of a server that lost its power: what wasn't synced to its disk is lost (ext4's EXT4_IOC_SHUTDOWN, without its journal's rest).
+server_crash() {
+    server_stop "$1"
+    perl -e 'open F, "<", $ARGV[0] and $how = pack "L", 2 and ioctl F, 0x8004587d, $how or die $!' /srv/s"$1" &&
+        until_so 20 umount /srv/s"$1" && server_disk "$1" && server_restart "$@"
+}
+server_disk() { local disk=(- vdb vdc vdd); mount -t ext4 /dev/"${disk[$1]}" /srv/s"$1"; }
 
 # The client's cable to server N, pulled out and put back.
 server_cut() { ip link set c"$1" down; }
@@ -69,9 +80,11 @@ lab_up() {
     mkdir -p /run/servers /srv/s{1,2,3} /mnt
     # Namespaces can be pinned on a private mount only.
     mount --bind /run/servers /run/servers; mount --make-private /run/servers
-    local n disk=(- vdb vdc vdd)
-    for n in 1 2 3; do mount -t ext4 /dev/${disk[n]} /srv/s$n; ip netns add s$n; done
-    for n in 1 2 3; do ( server_net $n; server_start $n 5 ) & done
+    # The disks are the same in all namespaces, also when they are mounted again.
+    mount --bind /srv /srv; mount --make-shared /srv
+    local n
+    for n in 1 2 3; do server_disk $n; ip netns add s$n; done
+    for n in 1 2 3; do ( server_net $n; server_start $n 3 ) & done
     # The client's own daemons, for NFSv3's locks.
     mkdir -p /run/rpc_pipefs; mount -t rpc_pipefs sunrpc /run/rpc_pipefs
     chown -R statd /var/lib/nfs/{sm,sm.bak,state}
@@ -99,7 +112,7 @@ client2_up() {
         on_server "$n" sh -c "ip addr add 10.78.$n.2/24 dev f$n; ip link set f$n up"
     done
     # A name of its own: NFSv4's servers take two clients of one name for one, which makes both lose their locks again and again.
-    nsenter --net=/run/netns/h2 unshare --mount=/run/servers/h2 --uts=/run/servers/h2.uts --propagation private bash -c '
+    nsenter --net=/run/netns/h2 unshare --mount=/run/servers/h2 --uts=/run/servers/h2.uts --propagation slave bash -c '
         hostname h2
         mount -t tmpfs tmpfs /tmp; mkdir -p /tmp/nfs/{sm,sm.bak,rpc_pipefs}; touch /tmp/nfs/state; chown -R statd /tmp/nfs
         mount --bind /tmp/nfs /var/lib/nfs
@@ -116,7 +129,7 @@ until_so() {
     local end=$((SECONDS + $1)); shift
     until "$@" > /dev/null 2>&1; do
         [ $SECONDS -lt $end ] || return 1
-        sleep 0.2
+        nap 0.2
     done
 }
 # Bytes that were fetched from the server of a mount so far, and whether they are more than so many.
