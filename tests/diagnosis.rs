@@ -32,7 +32,7 @@ fn every_kind_is_told_of_in_words() {
     let (said, looks) = looked_at(|disk| disk[0x10000..0x20000].fill(0));
     assert_eq!((said.as_str(), &looks[..]), ("one place of 64 KiB of zeros", &["zeroed".to_owned()][..]));
     let (said, looks) = looked_at(|disk| {
-        for at in [1000, 200_000, 700_000] {
+        for at in [1001, 200_000, 700_003] {
             disk[at] ^= 0x20;
         }
     });
@@ -65,4 +65,48 @@ fn many_places_are_bounded() {
     });
     assert!(said.ends_with("; 10 more places weren't looked at"), "{said}");
     assert_eq!(looks.iter().filter(|looks| *looks == "bit-flips").count(), 1000);
+}
+
+/// Nobody could tell a copy that had been away from one that rots: what its file system says of its age was known, and not said.
+#[test]
+fn a_stale_copy_is_called_one() {
+    let lab = Lab::new();
+    let [old, new] = ["ext4-disk-old", "ext4-disk-new"].map(support::disks::bytes);
+    let members = [("a.img", &new), ("b.img", &old), ("c.img", &new)].map(|(name, bytes)| lab.file(name, bytes));
+    let run = lab.quorum_img(["check"]).args(&members).output();
+    let line = run.stdout().lines().find(|line| line.starts_with("#1 ")).unwrap_or_default().to_owned();
+    assert!(line.contains(": looks stale: ") && line.contains(" % differ, its ext4 "), "{run}");
+}
+
+#[test]
+fn a_shorter_copy_and_another_disk_are_called_so() {
+    let lab = Lab::new();
+    let disk = noise(1, 2 * MIB as usize);
+    let members = [("a.img", &disk[..]), ("b.img", &disk[..MIB as usize]), ("c.img", &disk[..])].map(|(name, bytes)| lab.file(name, bytes));
+    lab.quorum_img(["check"]).args(&members).exits(1).says("b.img: 1 MiB shorter.");
+}
+
+/// A controller wrote a block to the wrong place: it says so who is asked to look for it.
+#[test]
+fn what_belongs_elsewhere_is_found() {
+    let lab = Lab::new();
+    let good = noise(7, 3 * MIB as usize + 512);
+    let mut bad = good.clone();
+    bad.copy_within(0x20_0000..0x20_1000, 0x8_0000);
+    let members = [("a.img", &good), ("b.img", &bad), ("c.img", &good)].map(|(name, bytes)| lab.file(name, bytes));
+    let run = lab.quorum_img(["check", "--output", "json", "--diagnose", "deep", "--report", "list.json"]).args(&members).exits(1);
+    let kept: serde_json::Value = serde_json::from_slice(&lab.bytes(&lab.path("list.json"))).expect("a report");
+    for report in [run.json(), kept] {
+        let damage = &report["divergences"][0]["damage"][0];
+        assert_eq!((&damage["looks"], &damage["misplaced-bytes"]), (&"misplaced".into(), &0x18_0000.into()), "{run}");
+    }
+    assert_eq!(run.json()["members"][1]["conclusion"], "one place of 4 KiB with what belongs elsewhere in the image");
+    let quick = lab.quorum_img(["check", "--output", "json"]).args(&members).exits(1).json();
+    assert_eq!(quick["divergences"][0]["damage"][0]["looks"], "other");
+    let never = lab.quorum_img(["check", "--output", "json", "--diagnose", "never"]).args(&members).exits(1).json();
+    assert!(never["divergences"][0].get("damage").is_none() && never["members"][1].get("conclusion").is_none());
+    lab.quorum_img(["repair", "-o", "new.img", "--diagnose", "deep"])
+        .args(&members)
+        .exits(3)
+        .complains("hint: quorum-img check --diagnose deep");
 }

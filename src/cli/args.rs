@@ -251,8 +251,38 @@ pub(super) struct ShowArgs {
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
 
+    /// A map of the image, a row for each member: `auto` draws it on a terminal, where something differs
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Picture::Auto)]
+    pub picture: Picture,
+
+    /// Look at what losing bytes look like: `deep` also reads the image once more for bytes that belong elsewhere in it (check alone)
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Diagnose::Quick)]
+    pub diagnose: Diagnose,
+
     #[command(flatten)]
     pub progress: ProgressArgs,
+}
+
+/// How closely losing bytes are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Diagnose {
+    /// Not at all
+    Never,
+    /// By themselves, in the first 1000 places
+    Quick,
+    /// And whether they belong elsewhere
+    Deep,
+}
+
+/// When a picture is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Picture {
+    /// Not at all
+    Never,
+    /// On a terminal, where there is something to see
+    Auto,
+    /// Wherever people read the output
+    Always,
 }
 
 /// What is shown while it runs, and how fast it runs.

@@ -6,13 +6,15 @@ use anyhow::Result;
 use clap::Args;
 
 use super::{
-    args::{LockArgs, MemberArgs, ShowArgs, VoteArgs},
+    args::{Diagnose, LockArgs, MemberArgs, ShowArgs, VoteArgs},
     given::Given,
+    journal_file::unfinished_beside,
     next,
     parse::parse_percent,
     present::Presenter,
     progress::Control,
     texts,
+    unfinished::Asked,
 };
 use crate::{
     electorate::{Access, open_voters},
@@ -44,6 +46,14 @@ pub(super) struct CheckArgs {
     show: ShowArgs,
 }
 
+impl CheckArgs {
+    /// What was asked for, should it come to nothing.
+    pub(super) fn asked(&self) -> Asked<'_> {
+        let Self { members, show, .. } = self;
+        Asked { command: "check", members: &members.members, format: show.format, report: show.report.as_deref(), others: Vec::new() }
+    }
+}
+
 pub(super) fn run(args: &CheckArgs, given: &Given) -> Result<u8> {
     let voters = open_voters(&args.members.roll(), &Access::Look(args.locks.locks()))?;
     let members = voters.listed();
@@ -51,10 +61,11 @@ pub(super) fn run(args: &CheckArgs, given: &Given) -> Result<u8> {
     let evidence = evidence_of(&members, &question, &[]);
     let poll = args.vote.poll(&members, &mut question, &evidence)?;
     let presenter = Mutex::new(Presenter::new(&args.show, &members)?);
-    let mut control = Control::new(&args.show.progress)?;
+    let mut control = Control::reporting(&args.show)?;
     control.begin("checking", poll.ranges().iter().map(|range| range.length()).sum());
     let limits = Limits { divergences: args.show.max_divergences as usize, ..Limits::default() };
     let checked = check(&members, &question, &poll, &evidence, limits, &control, &mut |run, findings| {
+        control.found();
         presenter.lock().expect("no panics").divergence(run, findings)
     })?;
     let weighing = Weighing {
@@ -73,11 +84,20 @@ pub(super) fn run(args: &CheckArgs, given: &Given) -> Result<u8> {
     let weighed = weighing.stands(&checked.outcome, &checked.findings).reported(Forced::NOTHING);
     let stopped = || control.stopped();
     let weighed = Weighed { structures: structures(&members, &stopped), ..weighed };
+    if args.show.diagnose == Diagnose::Deep && !control.stopped() {
+        let counted = &checked.outcome.tally.members;
+        let readable = (0..members.len()).filter(|&member| checked.outcome.failures[member].is_none());
+        if let Some(best) = readable.min_by_key(|&member| counted[member].dissenting + counted[member].unreadable + counted[member].absent)
+        {
+            control.begin("looking elsewhere", members[best].size());
+            presenter.lock().expect("no panics").look_elsewhere(best, question.threads, &control);
+        }
+    }
     control.end();
-    let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
+    let unfinished = unfinished_beside(&members);
+    let warnings = voters.warnings.iter().chain(&unfinished).chain(&poll.warnings).cloned().collect();
     let mut report = make_report("check", &members, &question, &poll, checked, warnings, weighed);
     report.mark_guesses(&voters.guessed);
-    let look =
-        Look { next: next::after(&report, &args.members, given, &evidence.device_metadata()), or: next::byte_for_byte(&report, &members) };
+    let look = Look { next: next::after(&report, &args.members, given, Some(&evidence)), or: next::byte_for_byte(&report, &members) };
     presenter.into_inner().expect("no panics").finish(report, &look)
 }

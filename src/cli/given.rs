@@ -5,7 +5,6 @@ use std::ffi::{OsStr, OsString};
 use clap::{ArgMatches, parser::ValueSource};
 
 use super::args::{ReadBy, VoteArgs};
-use crate::member::MemberName;
 
 /// The options of one command line, without its members.
 pub(super) struct Given {
@@ -61,25 +60,29 @@ impl Given {
         self.options.iter().filter(move |(given, _)| given == name).filter_map(|(_, value)| value.as_deref())
     }
 
-    /// All of them that the command `to` knows, save those in `dropped`, as a shell reads them; where some of the members are left out,
-    /// the numbers of the others (`#N`) follow, and what was said of those that are left out isn't repeated.
-    pub(super) fn again(&self, to: &str, dropped: &[&str], left_out: &[usize]) -> Vec<String> {
+    /// All of them that the command `to` knows, save those in `dropped`; where some of the members are left out, the numbers of the others
+    /// (`#N`) follow, and what was said of those that are left out isn't repeated.
+    pub(super) fn again(&self, to: &str, dropped: &[&str], left_out: &[usize]) -> Vec<OsString> {
         let known = self.program.find_subcommand(to).into_iter().flat_map(clap::Command::get_arguments);
         let known: Vec<String> = known.filter_map(option_name).collect();
-        let mut words = Vec::new();
+        let mut words: Vec<OsString> = Vec::new();
         for (name, value) in &self.options {
             if !known.contains(name) || dropped.contains(&name.as_str()) {
                 continue;
             }
             let Some(value) = value else {
-                words.push(name.clone());
+                words.push(name.into());
                 continue;
             };
             let Some(value) = renumbered(name, value, left_out) else { continue };
-            let value = MemberName::new(&value).quoted();
-            // An option whose value may be left out takes it behind an equals sign.
-            let glue = if name == "--allow-references" { "=" } else { " " };
-            words.push(format!("{name}{glue}{value}"));
+            // An option whose value may be left out takes it behind an equals sign, and so must one that starts with a dash.
+            if name == "--allow-references" || value.as_encoded_bytes().first() == Some(&b'-') {
+                let mut word = OsString::from(format!("{name}="));
+                word.push(value);
+                words.push(word);
+            } else {
+                words.extend([name.into(), value]);
+            }
         }
         words
     }
@@ -126,22 +129,26 @@ mod tests {
         Given::of(program, &matches)
     }
 
+    fn again(line: &str, to: &str, dropped: &[&str], left_out: &[usize]) -> String {
+        given(line).again(to, dropped, left_out).join(" ".as_ref()).into_string().expect("text")
+    }
+
     #[test]
     fn everything_is_given_again() {
         let line = "quorum-img repair -j2 -T none --allow-references -r 1M --pick 0:512=#1 --pick 1M:4k=b -o new.img -O qcow2 a b c";
-        let again = given(line).again("repair", &["--pick"], &[]).join(" ");
+        let words = again(line, "repair", &["--pick"], &[]);
         for part in ["--threads 2", "--cache none", "--allow-references=own", "--rate-limit 1M", "-o new.img", "--target-format qcow2"] {
-            assert!(again.contains(part), "{part}: {again}");
+            assert!(words.contains(part), "{part}: {words}");
         }
-        assert!(!again.contains("--pick"));
-        assert!(!given(line).again("check", &[], &[]).join(" ").contains("new.img"));
+        assert!(!words.contains("--pick"));
+        assert!(!again(line, "check", &[], &[]).contains("new.img"));
     }
 
     #[test]
     fn numbers_follow_those_who_are_left_out() {
         let line = "quorum-img repair --pick 0:512=#2 --pick 4k:512=#1 --mapfile #3=map --trust #0 -o new.img a b c d";
-        let again = given(line).again("repair", &[], &[1]);
-        assert!(again.contains(&"--pick '0:512=#1'".into()) && again.contains(&"--mapfile '#2=map'".into()), "{again:?}");
-        assert!(again.contains(&"--trust '#0'".into()) && again.iter().filter(|word| word.contains("--pick")).count() == 1, "{again:?}");
+        let words = again(line, "repair", &[], &[1]);
+        assert!(words.contains("--pick 0:512=#1") && words.contains("--mapfile #2=map"), "{words}");
+        assert!(words.contains("--trust #0") && words.matches("--pick").count() == 1, "{words}");
     }
 }

@@ -43,6 +43,9 @@ use crate::{
 /// Opens and locks, puts back what was cut off, settles the question and the journal's place; then votes, plans, asks and rewrites.
 pub(super) fn run(args: &RepairArgs, given: &Given) -> Result<u8> {
     refuse_contradictions(args)?;
+    if let Some(list) = &args.from {
+        refuse_report_at(args.show.report.as_deref(), list, "the list that is read (--from)")?;
+    }
     let roles = Roles::of(args)?;
     let (voters, put_back) = open(args, &roles)?;
     let members = voters.listed();
@@ -85,14 +88,14 @@ pub(super) fn run(args: &RepairArgs, given: &Given) -> Result<u8> {
     if let (Some((folder, name)), false) = (&place, args.in_place.dry_run) {
         tidy_beside(&folder.join(name), args.show.progress.is_quiet());
     }
-    let presenter = Mutex::new(Presenter::new(&args.show, &members)?.reading(args.from.as_deref()));
+    let presenter = Mutex::new(Presenter::new(&args.show, &members)?);
     let mut report = repair(args, &members, (&question, &poll, &evidence), &wish, warnings, &presenter)?;
     report.mark_guesses(&voters.guessed);
     let mut presenter = presenter.into_inner().expect("no panics");
     if let Some(done) = &report.in_place {
         tell(args, done, &report, &members, wish.journal.as_ref(), &mut |text| presenter.complain(text));
     }
-    let look = Look { next: next::after(&report, &args.members, given, &evidence.device_metadata()), or: None };
+    let look = Look { next: next::after(&report, &args.members, given, Some(&evidence)), or: None };
     presenter.finish(report, &look)
 }
 
@@ -107,8 +110,8 @@ fn refuse(args: &RepairArgs, given: &Given, voters: &Voters, question: &Question
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
     let mut report = refused_in_place(&members, question, poll, dry_run, warnings, &refusal);
     report.mark_guesses(&voters.guessed);
-    let look = Look { next: next::after(&report, &args.members, given, &[]), or: None };
-    Presenter::new(&args.show, &members)?.reading(args.from.as_deref()).finish(report, &look)
+    let look = Look { next: next::after(&report, &args.members, given, None), or: None };
+    Presenter::new(&args.show, &members)?.finish(report, &look)
 }
 
 /// Options that can't go with a rewriting.
@@ -197,7 +200,7 @@ fn repair(
     warnings: Vec<String>,
     presenter: &Mutex<Presenter>,
 ) -> Result<Report> {
-    let mut control = Control::new(&args.show.progress)?;
+    let mut control = Control::reporting(&args.show)?;
     let stores: Vec<Option<&dyn Storage>> = members.iter().map(|member| member.store()).collect();
     let begun = Instant::now();
     let phases = |what, bytes| control.begin(what, bytes);
@@ -209,7 +212,10 @@ fn repair(
         })
     };
     let repair = InPlace { members, stores: &stores, question, poll, evidence, wish, watch: &control, phases: &phases, confirm: &confirm };
-    let report = repair.run(warnings, &mut |run, findings| presenter.lock().expect("no panics").divergence(run, findings));
+    let report = repair.run(warnings, &mut |run, findings| {
+        control.found();
+        presenter.lock().expect("no panics").divergence(run, findings)
+    });
     control.end();
     Ok(report?)
 }

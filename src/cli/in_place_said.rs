@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use super::{ask::ask, repair_args::RepairArgs, say::warn_unless};
 use crate::{
     member::Member,
-    repair::{JournalPlace, Proposal},
+    repair::{Answer, JournalPlace, Proposal},
     report::{InPlaceReport, Report, counted, duration, human_size, sectors},
 };
 
@@ -15,7 +15,7 @@ const SEEK_SECONDS: f64 = 50e-6;
 const SPEED_MIN: f64 = 5e6;
 
 /// Shows what is going to be done, and asks where somebody is there to answer.
-pub(super) fn agree(args: &RepairArgs, proposal: &Proposal, estimate: &str, stopped: &dyn Fn() -> bool) -> bool {
+pub(super) fn agree(args: &RepairArgs, proposal: &Proposal, estimate: &str, stopped: &dyn Fn() -> bool) -> Answer {
     if !args.show.progress.is_quiet() {
         let mut to = anstream::stderr().lock();
         let mut say = |line: &str| drop(writeln!(to, "{line}")); // where standard error is gone, nobody listens
@@ -36,10 +36,35 @@ pub(super) fn agree(args: &RepairArgs, proposal: &Proposal, estimate: &str, stop
             None => say("No journal: this can't be undone."),
         }
     }
-    if args.in_place.yes || !io::stdin().is_terminal() {
-        return true;
+    if args.in_place.yes {
+        return Answer::Yes;
     }
-    ask("Go on? [y/N] ", stopped)
+    if !io::stdin().is_terminal() {
+        return unattended(proposal);
+    }
+    if ask("Go on? [y/N] ", stopped) { Answer::Yes } else { Answer::No }
+}
+
+/// Bytes of content from which on becoming zeros isn't left to nobody: as many as make a guard stand (`zeros`).
+const ZEROED_BYTES: u64 = 64 << 10;
+
+/// What is said where nobody is there to be asked, and nobody has said yes beforehand.
+fn unattended(proposal: &Proposal) -> Answer {
+    let mut why = Vec::new();
+    if !proposal.overridden.is_empty() {
+        why.push(format!("guards are overridden ({})", proposal.overridden.join(", ")));
+    }
+    let name = |index: usize| proposal.members.iter().find(|member| member.index == index).map_or("a member", |member| &member.name);
+    why.extend(proposal.newer.iter().map(|&index| format!("{} is newer than all who outvote it", name(index))));
+    let zeroed = proposal.members.iter().filter(|member| !member.no_write && member.content_zeroed_bytes >= ZEROED_BYTES);
+    why.extend(zeroed.map(|member| format!("{} of {} become zeros", human_size(member.content_zeroed_bytes), member.name)));
+    if why.is_empty() {
+        return Answer::Yes;
+    }
+    Answer::Refused(format!(
+        "nobody is there to be asked, and a person must look at this plan: {}\nhint: --dry-run shows it; -y says yes beforehand, on a terminal it is asked",
+        why.join("; ")
+    ))
 }
 
 /// How long it will take, in words, by what reading cost so far.

@@ -1,27 +1,32 @@
 //! `quorum-img info`: what members are, without any vote.
 
-use std::io::Write;
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal},
+};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use super::{
-    args::MemberArgs,
+    args::{MemberArgs, Picture},
     failure::{exit_code, explained},
-    journal_file::open_journal,
+    journal_file::{open_journal, unfinished_beside},
+    present::drawing,
     say::{Output, complain, shown, warn},
     texts,
 };
 use crate::{
     electorate::{ElectorateError, Single, looks_like_journal, open_single},
     evidence::{FileSystem, find_file_system, read_partitions},
-    member::{Facts, Member, MemberName, escaped, qcow2::References},
+    member::{Extent, Facts, Member, MemberName, escaped, qcow2::References},
     repair::journal::{Journal, VERSION},
     report::{
-        FileSystemInfo, Info, InfoSections, JournalFacts, JournalInfo, JournalMember, PartitionInfo, ProcessInfo, TableInfo, Told,
-        render_infos, rfc3339,
+        self, FailedInfo, FileSystemInfo, Info, InfoSections, JournalFacts, JournalInfo, JournalMember, Map, Part, PartitionInfo, Problem,
+        ProcessInfo, TableInfo, Told, render_infos, rfc3339,
     },
     sys::locks::{holders, in_use},
+    vote::ByteRange,
 };
 
 /// Tell what images and devices are: sizes, partitions, file systems, when they were last written
@@ -37,11 +42,15 @@ pub(super) struct InfoArgs {
     /// How results are printed
     #[arg(id = "output-format", long = "output", value_enum, value_name = "FORMAT", default_value_t = InfoFormat::Human)]
     output: InfoFormat,
+
+    /// A map of each image, where it holds data: `auto` draws it on a terminal
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Picture::Auto)]
+    picture: Picture,
 }
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum InfoFormat {
+pub(super) enum InfoFormat {
     /// For people
     Human,
     /// A JSON array with an object for each member
@@ -55,38 +64,46 @@ pub(super) fn run(args: &InfoArgs) -> Result<u8> {
     }
     // One that can't be looked at doesn't hide the rest.
     let mut code = 0;
-    let mut failed = |error: anyhow::Error| {
+    let mut failed = |name: &OsString, error: anyhow::Error| {
         complain(&explained(&error));
         code = code.max(exit_code(&error));
+        let name = MemberName::new(name).to_string();
+        let error = Problem::of(&explained(&error), std::slice::from_ref(&name));
+        FailedInfo { name, error: Problem { member: None, ..error } }
     };
-    let opened: Vec<Single> =
-        args.members.members.iter().filter_map(|given| open_single(&roll, given).map_err(|error| failed(error.into())).ok()).collect();
+    let given = &args.members.members;
+    let opened: Vec<Result<Single, FailedInfo>> =
+        given.iter().map(|given| open_single(&roll, given).map_err(|error| failed(given, error.into()))).collect();
     if let Some(snapshot) = &args.members.snapshot {
-        let has_none = |single: &Single| !single.member.is_encoded();
-        if !opened.is_empty() && opened.iter().all(has_none) {
+        let has_none = |single: &&Single| !single.member.is_encoded();
+        let there: Vec<&Single> = opened.iter().flatten().collect();
+        if !there.is_empty() && there.iter().all(has_none) {
             return Err(ElectorateError::NoSnapshots { snapshot: MemberName::new(snapshot) }.into());
         }
-        for single in opened.iter().filter(|single| has_none(single)) {
+        for single in there.into_iter().filter(has_none) {
             warn(&format!("{}: --snapshot is for qcow2 members: this one is told of as it stands", single.member.name()));
         }
     }
-    let infos: Vec<Told> = opened.iter().filter_map(|single| told(single).map_err(&mut failed).ok()).collect();
-    if infos.is_empty() {
-        return Ok(code);
-    }
-    let mut to = Output::new();
+    let drawn = args.output == InfoFormat::Human && args.picture != Picture::Never;
+    let tell = |(given, single): (&OsString, Result<Single, FailedInfo>)| {
+        let single = match single {
+            Ok(single) => single,
+            Err(failed) => return Told::Failed(failed),
+        };
+        told(&single, drawn).unwrap_or_else(|error| Told::Failed(failed(given, error)))
+    };
+    let infos: Vec<Told> = given.iter().zip(opened).map(tell).collect();
     match args.output {
-        InfoFormat::Human => render_infos(&infos, &mut to)?,
-        InfoFormat::Json => {
-            let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-            serde::Serialize::serialize(&infos, &mut serde_json::Serializer::with_formatter(&mut to, formatter))?;
-            writeln!(to)?;
+        InfoFormat::Human => {
+            let wanted = args.picture == Picture::Always || (args.picture == Picture::Auto && io::stdout().is_terminal());
+            render_infos(&infos, wanted.then(drawing), &mut Output::new().styled())?;
         }
+        InfoFormat::Json => report::write(&infos, Output::new())?,
     }
     Ok(code)
 }
 
-fn told(single: &Single) -> Result<Told> {
+fn told(single: &Single, drawn: bool) -> Result<Told> {
     let (member, guessed) = (single.member.as_ref(), single.guessed);
     if let (true, Some(file)) = (guessed && looks_like_journal(member), member.files().first()) {
         return Ok(Told::Journal(journal_info(&open_journal(file.path(), false)?)?));
@@ -98,7 +115,10 @@ fn told(single: &Single) -> Result<Told> {
         bail!("{}: {why}\nhint: -f raw looks at the file byte for byte", member.name());
     }
     facts.iter().flat_map(|facts| &facts.warnings).for_each(|warning| warn(warning));
-    Ok(Told::Image(Box::new(info(member, guessed, facts))))
+    for warning in unfinished_beside(&[member]) {
+        warn(&warning);
+    }
+    Ok(Told::Image(Box::new(info(member, guessed, facts, drawn))))
 }
 
 fn journal_info(journal: &Journal) -> Result<JournalInfo> {
@@ -129,7 +149,7 @@ fn journal_info(journal: &Journal) -> Result<JournalInfo> {
     })
 }
 
-fn info(member: &dyn Member, guessed: bool, facts: Vec<Facts>) -> Info {
+fn info(member: &dyn Member, guessed: bool, facts: Vec<Facts>, drawn: bool) -> Info {
     use std::os::unix::fs::MetadataExt;
     let file = member.files().into_iter().next();
     let system = |start| find_file_system(member, start).map(file_system);
@@ -154,6 +174,7 @@ fn info(member: &dyn Member, guessed: bool, facts: Vec<Facts>) -> Info {
     });
     Info {
         name: member.name().to_string(),
+        map: if drawn { map_of(member) } else { Map::default() },
         name_hex: member.name().hex(),
         format: member.format(),
         format_guessed: guessed,
@@ -167,6 +188,26 @@ fn info(member: &dyn Member, guessed: bool, facts: Vec<Facts>) -> Info {
         file_system: system(0),
         partition_table: table,
     }
+}
+
+/// Parts of an image that are asked for.
+const MAP_PARTS: u64 = 1024;
+
+/// Where an image holds data, as far as that is known without reading it.
+fn map_of(member: &dyn Member) -> Map {
+    let (mut map, size) = (Map::new(1), member.size());
+    let part = size.div_ceil(MAP_PARTS).max(1);
+    let mut at = 0;
+    while at < size {
+        let Ok(extent) = member.extent(at) else { break };
+        if let Extent::Data(end) = extent {
+            map.mark(0, ByteRange::new(at, end), Part::Data);
+        }
+        // One look is enough for a part that holds some.
+        let next = if matches!(extent, Extent::Data(_)) { (at / part + 1).saturating_mul(part) } else { 0 };
+        at = extent.end().max(next).max(at + 1);
+    }
+    map.covering(size)
 }
 
 fn file_system(found: FileSystem) -> FileSystemInfo {

@@ -9,13 +9,37 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
-    member::MemberName,
-    repair::{journal::Journal, undo::UndoError},
+    member::{Member, MemberName},
+    repair::{
+        journal::{Journal, State},
+        journal_beside,
+        undo::UndoError,
+    },
     sys::{
         locks::Claim,
         storage::{Storage, untrusted},
     },
 };
+
+/// What is to be said of members beside which the journal of a repair stands that was cut off; what can't be looked at now says nothing.
+pub(super) fn unfinished_beside(members: &[&dyn Member]) -> Vec<String> {
+    let files = members.iter().filter_map(|member| member.files().into_iter().next()).filter(|file| !file.is_device() && !file.silent());
+    let told = files.filter_map(|file| {
+        let path = journal_beside(file.path()).ok().filter(|path| path.is_file())?;
+        let state = open_journal(&path, false).ok()?.state();
+        let journal = MemberName::from(path.as_path());
+        match state {
+            State::Unfinished => Some(format!(
+                "{}: a repair in place of it was cut off: the same repair run again goes on, and quorum-img undo {} takes it back",
+                file.name(),
+                journal.quoted()
+            )),
+            State::UndoBegun => Some(format!("{}: an undo of it was cut off: quorum-img undo {} goes on", file.name(), journal.quoted())),
+            State::Complete | State::Undone => None,
+        }
+    });
+    told.collect()
+}
 
 /// Opens and reads a journal that is to be trusted.
 pub(super) fn open_journal(path: &Path, writes: bool) -> Result<Journal> {

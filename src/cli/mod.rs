@@ -23,11 +23,14 @@ mod progress;
 mod put_back;
 mod repair;
 mod repair_args;
+mod report;
 mod report_file;
 mod say;
+mod show;
 mod signals;
 mod texts;
 mod undo;
+mod unfinished;
 
 use std::{
     ffi::OsString,
@@ -54,6 +57,10 @@ use crate::{electorate::foreign_of_name, member::escaped, sys::open_files};
 struct Cli {
     #[command(subcommand)]
     command: Commands,
+
+    /// Colours: `auto` uses them on a terminal, unless the environment says otherwise (`NO_COLOR`, `CLICOLOR`)
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = say::Colours::Auto, help_heading = "Output")]
+    color: say::Colours,
 }
 
 #[derive(Debug, Subcommand)]
@@ -61,6 +68,8 @@ enum Commands {
     Check(check::CheckArgs),
     Repair(Box<repair_args::RepairArgs>),
     Undo(undo::UndoArgs),
+    Show(Box<show::PlaceArgs>),
+    Report(report::ReportArgs),
     Info(info::InfoArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -72,8 +81,9 @@ impl Commands {
             Self::Check(args) => args.members.timeout,
             Self::Repair(args) => args.members.timeout,
             Self::Info(args) => args.members.timeout,
+            Self::Show(args) => args.members.timeout,
             Self::Undo(args) => args.timeout,
-            Self::Completions(_) => None,
+            Self::Completions(_) | Self::Report(_) => None,
         }
     }
 }
@@ -94,6 +104,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 fn parse_and_run(args: impl IntoIterator<Item = OsString>) -> u8 {
+    say::begun();
     let args: Vec<OsString> = args.into_iter().collect();
     let parse = |args: &[OsString]| -> Result<(Cli, Given), clap::Error> {
         let matches = command().try_get_matches_from(args)?;
@@ -109,7 +120,7 @@ fn parse_and_run(args: impl IntoIterator<Item = OsString>) -> u8 {
                 complain(&no_such_command(&error));
                 return FAILED;
             }
-            if let Some(complaint) = foreign_format(&error) {
+            if let Some(complaint) = foreign_format(&error).or_else(|| no_goal(&error)) {
                 complain(&complaint);
                 return FAILED;
             }
@@ -120,6 +131,7 @@ fn parse_and_run(args: impl IntoIterator<Item = OsString>) -> u8 {
             };
         }
     };
+    cli.color.settle();
     open_files::allow_many();
     signals::outlive_file_size_limit();
     let done = run_command(cli.command, given).and_then(|code| say::close_output().context("standard output").map(|()| code));
@@ -140,6 +152,17 @@ fn foreign_format(error: &clap::Error) -> Option<String> {
     Some(format!("--format {}: isn't read here\nhint: {}", foreign.name, foreign.way("FILE")))
 }
 
+/// What is to be said of a repair that doesn't say where to: qemu-img takes its output as the last word.
+fn no_goal(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else { return None };
+    let goal = error.kind() == ErrorKind::MissingRequiredArgument && missing.iter().any(|arg| arg.contains("--in-place"));
+    goal.then(|| {
+        "repair: where to isn't said\nhint: quorum-img repair -o NEW MEMBER MEMBER... makes a new image (the last name is no output, as qemu-img's \
+         is); --in-place rewrites the members"
+            .to_owned()
+    })
+}
+
 /// What clap says of a command that there isn't, without a likeness of letters that leads nowhere.
 fn no_such_command(error: &clap::Error) -> String {
     let given = match error.get(ContextKind::InvalidSubcommand) {
@@ -148,9 +171,13 @@ fn no_such_command(error: &clap::Error) -> String {
     };
     let meant = match given.as_str() {
         "compare" | "verify" | "scrub" | "diff" | "vote" => "check compares copies and writes nothing",
-        "rebuild" | "fix" | "convert" | "resync" | "heal" | "create" => "repair -o makes a new image, repair --in-place rewrites copies",
+        "rebuild" | "fix" | "resync" | "heal" => "repair -o makes a new image, repair --in-place rewrites copies",
+        "convert" | "dd" => "repair -o makes a new image of what several copies agree on; of one image alone qemu-img convert does",
+        "hexdump" | "dump" | "look" => "show tells what each copy holds at a place",
+        "map" => "info tells what an image is and check --picture always draws where copies differ; an image's extents are qemu-img map's",
+        "rebase" | "commit" | "resize" | "snapshot" | "create" | "amend" | "measure" | "bitmap" | "bench" => "that is qemu-img's",
         "rollback" | "revert" | "restore" => "undo takes a repair in place back",
-        _ => "check, repair, undo, info and completions are; quorum-img --help tells of them",
+        _ => "check, show, repair, undo, info, report and completions are; quorum-img --help tells of them",
     };
     format!("{given}: there is no such command\nhint: {meant}")
 }
@@ -159,20 +186,25 @@ fn run_command(command: Commands, given: Given) -> anyhow::Result<u8> {
     lookout::start(command.timeout());
     match command {
         Commands::Check(mut args) => {
-            args.members.expand(Some(&mut args.vote))?;
-            let given = given.expanded(&args.vote);
-            check::run(&args, &given)
+            let done = args.members.expand(Some(&mut args.vote)).and_then(|()| check::run(&args, &given.expanded(&args.vote)));
+            done.inspect_err(|error| args.asked().leave_word(error))
         }
         Commands::Repair(mut args) => {
-            args.members.expand(Some(&mut args.vote))?;
-            let given = given.expanded(&args.vote);
-            repair::run(&args, &given)
+            let done = args.members.expand(Some(&mut args.vote)).and_then(|()| repair::run(&args, &given.expanded(&args.vote)));
+            done.inspect_err(|error| args.asked().leave_word(error))
         }
         Commands::Info(mut args) => {
             args.members.expand(None)?;
             info::run(&args)
         }
+        Commands::Show(args) => {
+            let mut args = args.sort();
+            args.members.expand(Some(&mut args.vote))?;
+            let given = given.expanded(&args.vote);
+            show::run(&args, &given)
+        }
         Commands::Undo(args) => undo::run(&args),
+        Commands::Report(args) => report::run(&args),
         Commands::Completions(args) => completions::run(&args, &mut Cli::command()),
     }
 }

@@ -29,6 +29,9 @@ use crate::{
 /// Votes, and writes what wins to `output_file`.
 pub(super) fn run(args: &RepairArgs, output_file: &Path, given: &Given) -> Result<u8> {
     refuse_mistaken_name(output_file)?;
+    if let Some(list) = &args.from {
+        refuse_report_at(args.show.report.as_deref(), list, "the list that is read (--from)")?;
+    }
     let voters = open_voters(&args.members.roll(), &Access::Read(args.locks.locks()))?;
     let members = voters.listed();
     let mut question = args.question(&members)?;
@@ -64,8 +67,8 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path, given: &Given) -> Resul
     };
     refuse_report_at(args.show.report.as_deref(), output_file, "the output itself")?;
     tidy_beside(output_file, args.show.progress.is_quiet());
-    let presenter = Mutex::new(Presenter::new(&args.show, &members)?.reading(args.from.as_deref()));
-    let mut control = Control::new(&args.show.progress)?;
+    let presenter = Mutex::new(Presenter::new(&args.show, &members)?);
+    let mut control = Control::reporting(&args.show)?;
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
     let phases = |what, bytes| control.begin(what, bytes);
     let before = |warnings: &[String]| control.aside(|| presenter.lock().expect("no panics").warn_ahead(warnings));
@@ -79,7 +82,10 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path, given: &Given) -> Resul
         phases: &phases,
         before: &before,
     };
-    let report = repair.run(warnings, &mut |run, findings| presenter.lock().expect("no panics").divergence(run, findings));
+    let report = repair.run(warnings, &mut |run, findings| {
+        control.found();
+        presenter.lock().expect("no panics").divergence(run, findings)
+    });
     control.end();
     let mut report = report?;
     report.mark_guesses(&voters.guessed);
@@ -95,7 +101,7 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path, given: &Given) -> Resul
         let outside = if report.decides_part { " (what differs outside of --range has none)" } else { "" };
         presenter.complain(&format!("{what}{outside}\nhint: --pick says who is right in a range, --undecided what to write there"));
     }
-    let look = Look { next: next::after(&report, &args.members, given, &evidence.device_metadata()), or: None };
+    let look = Look { next: next::after(&report, &args.members, given, Some(&evidence)), or: None };
     presenter.finish(report, &look)
 }
 
@@ -117,6 +123,6 @@ fn refuse(
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
     let mut report = refused_image(&members, question, poll, (output, args.target_format == TargetFormat::Qcow2), warnings, &refusal);
     report.mark_guesses(&voters.guessed);
-    let look = Look { next: next::after(&report, &args.members, given, &[]), or: None };
-    Presenter::new(&args.show, &members)?.reading(args.from.as_deref()).finish(report, &look)
+    let look = Look { next: next::after(&report, &args.members, given, None), or: None };
+    Presenter::new(&args.show, &members)?.finish(report, &look)
 }

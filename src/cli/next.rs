@@ -2,7 +2,10 @@
 //!
 //! It is the user's own command line, with what leads on: what they gave is given again, and never what was just refused.
 
-use std::path::Path;
+use std::{
+    ffi::{OsStr, OsString},
+    path::Path,
+};
 
 use super::{
     args::{Format, MemberArgs},
@@ -10,27 +13,28 @@ use super::{
     parse::parse_pick,
 };
 use crate::{
-    member::{HostFile, Member, MemberName},
+    evidence::Evidence,
+    member::{HostFile, Member},
     repair::JOURNAL_SUFFIX,
-    report::{Divergence, GuardReport, MemberReport, Overall, Report, Status, sectors},
-    vote::ByteRange,
+    report::{Divergence, GuardReport, MemberReport, NextCommand, Overall, Report, Status, counted, sectors},
+    vote::mask_of,
 };
 
 /// What to run after this; none where there is nothing to do, or nobody can know.
 ///
-/// `legs`: where the members' per-device metadata lies, in bytes.
-pub(super) fn after(report: &Report, members: &MemberArgs, given: &Given, legs: &[ByteRange]) -> Option<String> {
+/// `evidence`: what is known of the members beside their ballots, where that was looked at.
+pub(super) fn after(report: &Report, members: &MemberArgs, given: &Given, evidence: Option<&Evidence>) -> Option<NextCommand> {
     let lead = match report.exit_code {
         _ if report.partial => Lead::rest(report)?,
         1 | 2 if report.repair.as_ref().is_none_or(|repair| !repair.written) => match Lead::past_guards(report) {
             Past::By(lead) => lead,
-            Past::Nothing => Lead::on(report, given, legs)?,
+            Past::Nothing => Lead::on(report, given, evidence)?,
             Past::Unknown => return None,
         },
         3 if way_of(report) == Way::Check => Lead::again(report)?,
         _ => return None,
     };
-    Some(lead.line(report, members, given))
+    Some(lead.command(report, members, given))
 }
 
 /// Where a next command leads.
@@ -39,7 +43,7 @@ struct Lead {
     /// Options that aren't given again, since they were what is left behind, or `more` has others.
     dropped: Vec<&'static str>,
     /// What is added before the members.
-    more: Vec<String>,
+    more: Vec<OsString>,
     /// Members that are left out, by number.
     without: Vec<usize>,
     /// What stands behind it.
@@ -50,6 +54,7 @@ struct Lead {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Check,
+    Show,
     NewImage,
     InPlace,
 }
@@ -68,8 +73,8 @@ enum Past {
 const IN_PLACE_ONLY: &[&str] =
     &["--in-place", "--dry-run", "--max-damage", "--no-write", "--truncate", "--journal", "--no-journal", "--yes", "--range"];
 
-fn strings<const N: usize>(words: [&str; N]) -> Vec<String> {
-    words.map(str::to_owned).to_vec()
+fn strings<const N: usize>(words: [&str; N]) -> Vec<OsString> {
+    words.map(OsString::from).to_vec()
 }
 
 /// Numbers of members, as people read them.
@@ -94,7 +99,7 @@ impl Lead {
     fn rest(report: &Report) -> Option<Self> {
         let range = report.range.map_or((0, report.size), |range| (range.offset, range.length));
         let scanned = report.scanned_bytes.unwrap_or(0);
-        let more = vec!["--range".into(), format!("{:#x}:{}", range.0 + scanned, range.1 - scanned)];
+        let more = vec!["--range".into(), format!("{:#x}:{}", range.0 + scanned, range.1 - scanned).into()];
         let rest = Self { dropped: vec!["--range"], more, ..Self::to(Way::Check, "the rest") };
         (way_of(report) == Way::Check).then_some(rest)
     }
@@ -106,13 +111,14 @@ impl Lead {
     }
 
     /// What mends it, with a person's decision where nobody won.
-    fn on(report: &Report, given: &Given, legs: &[ByteRange]) -> Option<Self> {
+    fn on(report: &Report, given: &Given, evidence: Option<&Evidence>) -> Option<Self> {
         let way = way_of(report);
         let way = if way == Way::Check { Way::NewImage } else { way };
         let undecided = report.verdict == Overall::Undecided;
         if way == Way::InPlace && !undecided {
             return None;
         }
+        let legs = evidence.map_or_else(Vec::new, Evidence::device_metadata);
         let of_leg = |one: &Divergence| legs.iter().any(|leg| leg.start < one.offset + one.length && one.offset < leg.end);
         if undecided && !given.has("--skip-device-metadata") && report.divergences.divergences().any(|one| of_leg(&one)) {
             return Some(Self::without_legs());
@@ -120,13 +126,13 @@ impl Lead {
         if undecided && let Some(again) = Self::again(report) {
             return Some(again);
         }
-        if undecided { Self::decided(report, given, way) } else { Some(Self::to(way, "")) }
+        if undecided { Self::decided(report, given, way, evidence) } else { Some(Self::to(way, "")) }
     }
 
     /// Where nobody won a person has to say who is right, or what to write.
-    fn decided(report: &Report, given: &Given, way: Way) -> Option<Self> {
+    fn decided(report: &Report, given: &Given, way: Way, evidence: Option<&Evidence>) -> Option<Self> {
         if report.size_undecided {
-            let more = vec!["--size".into(), report.size.to_string()];
+            let more = vec!["--size".into(), report.size.to_string().into()];
             let lead = Self::to(way, "or another size: the members don't agree on one");
             return Some(Self { dropped: vec!["--size"], more, ..lead });
         }
@@ -136,12 +142,23 @@ impl Lead {
         let left = report.divergences.divergences().filter(|one| open(one)).count() as u64 + report.divergences_omitted;
         let filled = given.has("--undecided");
         let first = report.divergences.divergences().find(|one| open(one));
-        let who = first.as_ref().filter(|_| !filled).and_then(|first| Some((first, best_of(report, first)?)));
+        let who = first.as_ref().filter(|_| !filled).and_then(|first| Some((first, best_of(report, first, evidence)?)));
         if let Some((first, member)) = who {
-            let more = vec!["--pick".into(), format!("{:#x}:{}='#{member}'", first.offset, first.length)];
+            let doubts = doubts(report, first, member, evidence);
+            if report.command == "check" {
+                let place = format!("{:#x}:{}", first.offset, first.length);
+                let doubts = if doubts.is_empty() { doubts } else { format!("; {doubts}") };
+                return Some(Self {
+                    more: vec![place.into()],
+                    dropped: vec!["--range"],
+                    ..Self::to(Way::Show, format!("nobody won there{doubts}"))
+                });
+            }
+            let more = vec!["--pick".into(), format!("{:#x}:{}=#{member}", first.offset, first.length).into()];
+            let doubts = if doubts.is_empty() { doubts } else { format!(": {doubts}") };
             let others = if left > 1 { format!("; then {} more to settle", left - 1) } else { String::new() };
             let marker = if way == Way::NewImage { "; or --undecided marker" } else { "" };
-            return Some(Self { more, ..Self::to(way, format!("if #{member} is right there{others}{marker}")) });
+            return Some(Self { more, ..Self::to(way, format!("if #{member} is right there{doubts}{others}{marker}")) });
         }
         if way != Way::NewImage {
             return None;
@@ -176,13 +193,13 @@ impl Lead {
         }
         if let Some(member) = ["newer", "empty", "zeros"].iter().find_map(|word| of(word).first().copied()) {
             let lead = Self::to(Way::NewImage, format!("if #{member} is the one that is right"));
-            let more = vec!["--trust".into(), format!("'#{member}'")];
+            let more = vec!["--trust".into(), format!("#{member}").into()];
             return Past::By(Self { more, dropped: vec!["--trust", "--size", "--from", "--pick"], ..lead });
         }
         if let Some(&member) = of("cuts").first() {
             let size = report.members[member].size;
             let lead = Self::to(Way::Check, format!("if #{member}'s size is the right one"));
-            return Past::By(Self { more: vec!["--size".into(), size.to_string()], dropped: vec!["--size"], ..lead });
+            return Past::By(Self { more: vec!["--size".into(), size.to_string().into()], dropped: vec!["--size"], ..lead });
         }
         if stands("minority") {
             return Past::By(Self { dropped: vec!["--threshold"], ..Self::to(Way::Check, "by a majority") });
@@ -197,7 +214,7 @@ impl Lead {
     }
 
     /// The command line.
-    fn line(&self, report: &Report, members: &MemberArgs, given: &Given) -> String {
+    fn command(&self, report: &Report, members: &MemberArgs, given: &Given) -> NextCommand {
         let (to, from) = (self.way, way_of(report));
         let mut dropped = self.dropped.clone();
         if to != from {
@@ -211,61 +228,101 @@ impl Lead {
         if journal.is_some() {
             dropped.push("--journal");
         }
-        let command = if to == Way::Check { "check" } else { "repair" };
+        let command = match to {
+            Way::Check => "check",
+            Way::Show => "show",
+            Way::NewImage | Way::InPlace => "repair",
+        };
         let mut words = strings(["quorum-img", command]);
         words.extend(given.again(command, &dropped, &self.without));
         words.extend(stated_format(report, members, given));
-        words.extend(self.more.iter().cloned());
-        if let (Way::Check, Way::NewImage, Some(list)) = (from, to, self.list(report, given)) {
-            words.extend(["--from".into(), list]);
+        let list = self.list(report, given).filter(|_| from == Way::Check);
+        match (to, list) {
+            // The list names the place, and all others.
+            (Way::Show, Some(list)) => words.extend(["--from".into(), list]),
+            (Way::NewImage, Some(list)) => words.extend(self.more.iter().cloned().chain(["--from".into(), list])),
+            _ => words.extend(self.more.iter().cloned()),
         }
-        words.extend(journal.into_iter().flat_map(|name| ["--journal".to_owned(), name]));
+        words.extend(journal.into_iter().flat_map(|name| ["--journal".into(), name]));
         if to == Way::NewImage && !given.has("-o") {
             words.extend(["-o".into(), free_name()]);
         }
-        let kept = report.members.iter().filter(|member| !self.without.contains(&member.index));
-        words.extend(kept.map(|member| member.shell_name.clone()));
-        let comment = if self.comment.is_empty() { String::new() } else { format!("   # {}", self.comment) };
-        words.join(" ") + &comment
+        let kept = members.members.iter().enumerate().filter(|(index, _)| !self.without.contains(index));
+        words.extend(kept.map(|(_, name)| harmless(name)));
+        NextCommand { words, comment: self.comment.clone() }
     }
 
     /// The report that this check wrote, where a repair can go by it.
-    fn list(&self, report: &Report, given: &Given) -> Option<String> {
+    fn list(&self, report: &Report, given: &Given) -> Option<OsString> {
         let own_question =
             ["--range", "--size", "--trust"].iter().any(|option| given.has(option) || self.more.iter().any(|it| it == option));
         let list = given.value("--report").filter(|_| !own_question && !report.partial && report.exit_code < 3)?;
         // It is written last of all; a pipe can't be read again.
         let gone = Path::new(list).metadata().is_ok_and(|there| !there.is_file());
-        (!gone).then(|| MemberName::new(list).quoted())
+        (!gone).then(|| harmless(list))
     }
 }
 
-/// The member that holds what most hold there, and of those the one that lost least elsewhere.
-fn best_of(report: &Report, divergence: &Divergence) -> Option<usize> {
+/// A name that can't be taken for an option.
+fn harmless(name: &OsStr) -> OsString {
+    let mut word = OsString::from(if name.as_encoded_bytes().first() == Some(&b'-') { "./" } else { "" });
+    word.push(name);
+    word
+}
+
+/// The member that holds what most hold there, and of those one that isn't older than others, and lost least elsewhere.
+fn best_of(report: &Report, divergence: &Divergence, evidence: Option<&Evidence>) -> Option<usize> {
     let most = divergence.versions.iter().map(|version| version.members.len()).max()?;
     let holders = divergence.versions.iter().filter(|version| version.members.len() == most).flat_map(|version| &version.members);
-    let lost = |member: &MemberReport| member.dissenting_sectors + member.unreadable_sectors + member.unstable_sectors;
-    holders.copied().min_by_key(|&member| lost(&report.members[member]))
+    let all = || divergence.versions.iter().flat_map(|version| &version.members).copied();
+    let older = |member| is_older(evidence, member, mask_of(all()), divergence.offset);
+    holders.copied().min_by_key(|&member| (older(member), lost(&report.members[member])))
+}
+
+/// Sectors that a member lost by the vote, or can't give.
+fn lost(member: &MemberReport) -> u64 {
+    member.dissenting_sectors + member.unreadable_sectors + member.unstable_sectors
+}
+
+/// Whether one of `others` (a mask) is newer there by what it holds.
+fn is_older(evidence: Option<&Evidence>, member: usize, others: u64, offset: u64) -> bool {
+    evidence.is_some_and(|evidence| evidence.seniority.is_older(member, others & !(1 << member), offset))
+}
+
+/// Members whose doubts are told.
+const DOUBTED_MAX: usize = 3;
+
+/// What speaks against those who hold something else there than `best`.
+fn doubts(report: &Report, divergence: &Divergence, best: usize, evidence: Option<&Evidence>) -> String {
+    let others = divergence.versions.iter().filter(|version| !version.members.contains(&best)).flat_map(|version| &version.members);
+    let told = others.filter_map(|&member| {
+        let lost = lost(&report.members[member]);
+        let lost = (lost > 0).then(|| format!("lost {}", counted(lost, "other sector")));
+        let older = is_older(evidence, member, mask_of([best]), divergence.offset).then(|| "is older".to_owned());
+        let all: Vec<String> = lost.into_iter().chain(older).collect();
+        (!all.is_empty()).then(|| format!("#{member} {}", all.join(" and ")))
+    });
+    told.take(DOUBTED_MAX).collect::<Vec<_>>().join(", ")
 }
 
 /// A name for another journal, where that of what was just repaired is kept.
-fn another_journal(report: &Report) -> Option<String> {
+fn another_journal(report: &Report) -> Option<OsString> {
     let done = report.in_place.as_ref().filter(|repair| repair.bytes_written > 0 && !repair.dry_run)?;
     let first = done.journal.as_deref()?;
     let stem = first.strip_suffix(JOURNAL_SUFFIX).unwrap_or(first);
     let mut names = (2..100).map(|number| format!("{stem}.{number}{JOURNAL_SUFFIX}"));
     let free = names.find(|name| Path::new(name).symlink_metadata().is_err())?;
-    Some(MemberName::new(free.as_ref()).quoted())
+    Some(harmless(free.as_ref()))
 }
 
 /// A name for a new image that nothing has yet in this folder.
-fn free_name() -> String {
+fn free_name() -> OsString {
     let names = std::iter::once("fixed.img".to_owned()).chain((2..100).map(|number| format!("fixed-{number}.img")));
-    names.into_iter().find(|name| Path::new(name).symlink_metadata().is_err()).unwrap_or_else(|| "fixed.img".into())
+    names.into_iter().find(|name| Path::new(name).symlink_metadata().is_err()).unwrap_or_else(|| "fixed.img".into()).into()
 }
 
 /// The format's option, which whatever writes needs for qcow2 images.
-fn stated_format(report: &Report, members: &MemberArgs, given: &Given) -> Vec<String> {
+fn stated_format(report: &Report, members: &MemberArgs, given: &Given) -> Vec<OsString> {
     let guessed_qcow2 = report.members.iter().any(|member| member.format_guessed && member.format == "qcow2");
     let stated = members.format != Format::Auto || given.has("--format") || !guessed_qcow2;
     if stated { Vec::new() } else { strings(["-f", "qcow2"]) }
@@ -276,7 +333,7 @@ const SAMPLES: u64 = 64;
 const SAMPLE_BYTES: usize = 4096;
 
 /// Where images that differ are files that hardly do: the files themselves can vote, their metadata included.
-pub(super) fn byte_for_byte(report: &Report, members: &[&dyn Member]) -> Option<String> {
+pub(super) fn byte_for_byte(report: &Report, members: &[&dyn Member]) -> Option<NextCommand> {
     let files: Vec<&HostFile> = members.iter().filter_map(|member| member.files().into_iter().next()).collect();
     // What differs in a data or backing file, no comparison of the images' own files can show.
     let alone = |member: &&dyn Member| member.is_encoded() && member.files().len() == 1;
@@ -305,6 +362,7 @@ pub(super) fn byte_for_byte(report: &Report, members: &[&dyn Member]) -> Option<
     if strange.iter().any(|&strange| strange * 10 > count) {
         return None;
     }
-    let names = files.iter().map(|file| MemberName::from(file.path()).quoted()).collect::<Vec<_>>().join(" ");
-    Some(format!("quorum-img check -f raw {names}   # the files are copies of one another: byte for byte, metadata included"))
+    let mut words = strings(["quorum-img", "check", "-f", "raw"]);
+    words.extend(files.iter().map(|file| harmless(file.path().as_os_str())));
+    Some(NextCommand { words, comment: "the files are copies of one another: byte for byte, metadata included".into() })
 }

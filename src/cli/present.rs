@@ -1,6 +1,7 @@
 //! Shows a report: on standard output, and in a file.
 
 use std::{
+    env,
     io::{self, IsTerminal, Write},
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
@@ -9,16 +10,14 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{
-    args::{OutputFormat, ShowArgs},
-    places::same_place,
+    args::{Diagnose, OutputFormat, Picture, ShowArgs},
     report_file::ReportFile,
-    say::{Output, columns, complain, warn_unless},
+    say::{Output, begun, colours, columns, complain, warn_unless},
 };
 use crate::{
-    evidence::Looks,
-    member::{Member, MemberName, escaped},
-    report::{self, DamageReport, Damages, Diagnosis, Divergence, Look, Order, Report, events_of, last_events},
-    scan::{Findings, Loser, losers},
+    member::{Member, MemberName},
+    report::{self, Damaged, Damages, Diagnosis, Drawing, Look, Order, Problem, Report, Times, events_of, last_events, rfc3339},
+    scan::{Findings, LostSector, Watch, find_elsewhere, losers},
     vote::{Run, members_of},
 };
 
@@ -34,8 +33,6 @@ pub(super) struct Presenter<'a> {
     damages: Damages,
     names: Vec<String>,
     file: Option<ReportFile>,
-    /// Whether the file is the very list that is read (`--from`).
-    is_list: bool,
     events: Output,
     /// Warnings that were shown before the report.
     warned: Vec<String>,
@@ -57,29 +54,22 @@ impl<'a> Presenter<'a> {
             damages: Damages::new(),
             names,
             file,
-            is_list: false,
             events: Output::new(),
             warned: Vec::new(),
             complaints: Vec::new(),
         })
     }
 
-    /// The report file may be the list that is read: a report of less doesn't take its place, since it could not be read like it.
-    pub(super) fn reading(self, list: Option<&Path>) -> Self {
-        let is_list = list.zip(self.show.report.as_deref()).is_some_and(|(list, report)| same_place(list, report));
-        Self { is_list, ..self }
-    }
-
     /// Takes a divergence.
     pub(super) fn divergence(&mut self, run: &Run, findings: &Findings) -> io::Result<()> {
-        let damage = self.diagnose(run);
+        self.diagnose(run);
         if let Some(file) = &mut self.file {
-            let added = file.add(&Divergence { damage, ..findings.described(run) });
+            let added = file.add(&findings.described(run));
             added.map_err(|error| io::Error::new(error.kind(), format!("--report {}: {error}", shown(Some(file.target())))))?;
         }
         if self.show.format == OutputFormat::Events && !self.show.progress.is_quiet() {
             for event in events_of(run, &self.names) {
-                let written = writeln!(self.events, "{}", event.line(now()));
+                let written = self.events.write_all(event.line(now()).as_bytes());
                 written.map_err(|error| io::Error::new(error.kind(), format!("standard output: {error}")))?;
             }
         }
@@ -87,19 +77,41 @@ impl<'a> Presenter<'a> {
     }
 
     /// Looks at what lost in a divergence, as long as there aren't too many of them.
-    fn diagnose(&mut self, run: &Run) -> Vec<DamageReport> {
+    fn diagnose(&mut self, run: &Run) {
+        if self.show.diagnose == Diagnose::Never {
+            return;
+        }
         if self.damages.len() >= DIAGNOSED_MAX {
             members_of(run.vote.dissenters()).for_each(|member| self.diagnoses[member].add_unseen());
-            return Vec::new();
+            return;
         }
-        let damage: Vec<DamageReport> = losers(self.members, run).into_iter().map(told).collect();
-        for version in &damage {
-            version.members.iter().for_each(|&member| self.diagnoses[member].add(version, run.range.length()));
+        let versions = losers(self.members, run);
+        if !versions.is_empty() {
+            self.damages.insert(run.range.start, Damaged { length: run.range.length(), versions });
         }
-        if !damage.is_empty() {
-            self.damages.insert(run.range.start, damage.clone());
+    }
+
+    /// Looks for what lost elsewhere in the image, as `best` holds it.
+    pub(super) fn look_elsewhere(&mut self, best: usize, threads: usize, watch: &dyn Watch) {
+        let mut wanted: Vec<LostSector> = Vec::new();
+        let mut places = Vec::new();
+        for (&offset, damaged) in &self.damages {
+            for (index, version) in damaged.versions.iter().enumerate().filter(|(_, version)| version.may_be_misplaced()) {
+                if let Some(lost) = version.members.first().and_then(|&member| LostSector::of(self.members[member], offset)) {
+                    wanted.push(lost);
+                    places.push((offset, index));
+                }
+            }
         }
-        damage
+        if wanted.is_empty() {
+            return;
+        }
+        let found = find_elsewhere(self.members[best], &wanted, threads, watch);
+        for ((offset, index), there) in places.into_iter().zip(found) {
+            if let (Some(damaged), Some(there)) = (self.damages.get_mut(&offset), there) {
+                damaged.versions[index].belongs_at(offset, there);
+            }
+        }
     }
 
     /// Shows warnings that can't wait for the report, which won't repeat them.
@@ -127,12 +139,39 @@ impl<'a> Presenter<'a> {
         if self.ends_with_verdict() { Order::VerdictLast { columns: columns(io::stdout()) } } else { Order::VerdictFirst }
     }
 
-    /// Shows the report and returns its exit code.
-    pub(super) fn finish(mut self, mut report: Report, look: &Look) -> Result<u8> {
+    /// How the picture is drawn, where one is wanted of it.
+    fn drawing(&self, report: &Report) -> Option<Drawing> {
+        let wanted = match self.show.picture {
+            Picture::Never => false,
+            Picture::Always => true,
+            Picture::Auto => self.ends_with_verdict() && report.map.is_some(),
+        };
+        wanted.then(drawing)
+    }
+
+    /// Adds what is known only now: what damages look like, what leads on, how long it took.
+    fn complete(&mut self, report: &mut Report, look: &Look) {
+        for damaged in self.damages.values() {
+            for version in &damaged.versions {
+                version.members.iter().for_each(|&member| self.diagnoses[member].add(version, damaged.length));
+            }
+        }
         report.divergences.diagnose(std::mem::take(&mut self.damages));
         for (member, diagnosis) in report.members.iter_mut().zip(&self.diagnoses) {
-            member.conclusion = diagnosis.in_words();
+            let both: Vec<String> = member.conclusion.take().into_iter().chain(diagnosis.in_words()).collect();
+            member.conclusion = (!both.is_empty()).then(|| both.join("; "));
+            member.damage = diagnosis.totals();
         }
+        let refused =
+            report.repair.as_ref().and_then(|it| it.refused.as_ref()).or(report.in_place.as_ref().and_then(|it| it.refused.as_ref()));
+        report.refusal = refused.map(|text| Problem::of(text, &self.names));
+        report.next.clone_from(&look.next);
+        report.times = times(report.scanned_bytes.unwrap_or(report.sectors.total.saturating_mul(report.sector_size.into())));
+    }
+
+    /// Shows the report and returns its exit code.
+    pub(super) fn finish(mut self, mut report: Report, look: &Look) -> Result<u8> {
+        self.complete(&mut report, look);
         // To people all that is known was said: why it is refused.
         let said = report.unvoted && self.show.format == OutputFormat::Human;
         for warning in report.warnings.iter().filter(|warning| !said && !self.warned.contains(warning)) {
@@ -143,7 +182,7 @@ impl<'a> Presenter<'a> {
                 OutputFormat::Human if said => Ok(()),
                 OutputFormat::Human => {
                     let mut to = io::BufWriter::new(Output::new().styled());
-                    report::render(&report, self.order(), &mut to).and_then(|()| to.flush()).and_then(|()| {
+                    report::render(&report, self.order(), self.drawing(&report), &mut to).and_then(|()| to.flush()).and_then(|()| {
                         for text in self.complaints.drain(..) {
                             complain(&text);
                         }
@@ -154,7 +193,9 @@ impl<'a> Presenter<'a> {
                     let mut to = io::BufWriter::new(Output::new());
                     report::write(&report, &mut to).and_then(|()| to.flush())
                 }
-                OutputFormat::Events => last_events(&report).iter().try_for_each(|event| writeln!(self.events, "{}", event.line(now()))),
+                OutputFormat::Events => {
+                    last_events(&report).iter().try_for_each(|event| self.events.write_all(event.line(now()).as_bytes()))
+                }
             };
             printed.context("standard output")?;
         } else if self.show.progress.quiet == 1 && self.show.format == OutputFormat::Human && report.exit_code != 0 && !said {
@@ -165,12 +206,6 @@ impl<'a> Presenter<'a> {
             complain(text);
         }
         if let Some(file) = self.file {
-            if self.is_list && report.ended_early() {
-                let kept =
-                    format!("--report {}: stays the list of --from, since this run didn't come to its end", shown(Some(file.target())));
-                warn_unless(self.show.progress.is_quiet(), &kept);
-                return Ok(report.exit_code);
-            }
             let target = file.target().to_owned();
             file.publish(&mut report).with_context(|| format!("--report {}", shown(Some(&target))))?;
         }
@@ -178,20 +213,21 @@ impl<'a> Presenter<'a> {
     }
 }
 
-/// A losing version as reports have it.
-fn told(loser: Loser) -> DamageReport {
-    let looks = &loser.looks;
-    let (bits_set, bits_cleared, bits) = match *looks {
-        Looks::Flips { set, cleared, bits } => (Some(set), Some(cleared), (0..8).filter(|bit| bits >> bit & 1 == 1).collect()),
-        _ => (None, None, Vec::new()),
-    };
-    let filler = match looks {
-        Looks::Filled(text) if text.len() > 1 && text.is_ascii() => Some(escaped(&String::from_utf8_lossy(text))),
-        Looks::Filled(bytes) => Some(bytes.iter().fold("0x".to_owned(), |hex, byte| format!("{hex}{byte:02x}"))),
-        _ => None,
-    };
-    let shifted_bytes = if let Looks::Shifted(by) = *looks { Some(by) } else { None };
-    DamageReport { members: loser.members, looks: looks.word(), bits_set, bits_cleared, bits, filler, shifted_bytes }
+/// When this run was, and how many bytes a second it looked at.
+pub(super) fn times(bytes: u64) -> Times {
+    let (started, now) = (begun(), SystemTime::now());
+    let seconds = now.duration_since(started).unwrap_or_default().as_secs_f64();
+    #[allow(clippy::cast_sign_loss)] // neither is negative
+    let rate = (bytes > 0 && seconds > 0.0).then(|| (bytes as f64 / seconds) as u64);
+    Times { started: rfc3339(started), finished: rfc3339(now), duration: Some((seconds * 1e3).round() / 1e3), rate }
+}
+
+/// As wide as standard output; with blocks where that takes colours and says that it knows more letters than ASCII.
+pub(super) fn drawing() -> Drawing {
+    let text = |name: &str| env::var(name).unwrap_or_default().to_lowercase();
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().map(text).find(|value| !value.is_empty()).unwrap_or_default();
+    let coloured = colours() != anstream::ColorChoice::Never;
+    Drawing { columns: columns(io::stdout()), blocks: coloured && locale.replace('-', "").contains("utf8") }
 }
 
 fn shown(path: Option<&Path>) -> String {
@@ -199,7 +235,7 @@ fn shown(path: Option<&Path>) -> String {
 }
 
 /// Seconds and microseconds since 1970.
-fn now() -> (u64, u32) {
+pub(super) fn now() -> (u64, u32) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     (now.as_secs(), now.subsec_micros())
 }

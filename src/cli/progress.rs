@@ -14,13 +14,25 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use signal_hook::{consts, flag};
 
-use super::{args::ProgressArgs, signals::stop_flag};
-use crate::{report::human_size, scan::Watch};
+use serde_json::json;
+
+use super::{
+    args::{OutputFormat, ProgressArgs, ShowArgs},
+    present::now,
+    say::Output,
+    signals::stop_flag,
+};
+use crate::{
+    report::{Event, counted, human_size},
+    scan::Watch,
+};
 
 /// How often signals and the clock are looked at.
 const TICK: Duration = Duration::from_millis(50);
 /// What is done sooner needs no bar.
 const BAR_AFTER: Duration = Duration::from_millis(500);
+/// How often programs hear of it that read events.
+const EVENT_EVERY: Duration = Duration::from_secs(1);
 /// How often progress is printed where there is no terminal to redraw it on.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
@@ -34,12 +46,16 @@ struct State {
     stop: Arc<AtomicBool>,
     show: Arc<AtomicBool>,
     done: AtomicU64,
+    /// Divergences found so far.
+    found: AtomicU64,
     ended: AtomicBool,
     /// Somebody else has the terminal.
     aside: AtomicBool,
     /// What is going on, and how many bytes of it there are.
     phase: Mutex<(&'static str, u64, Instant)>,
     bar: ProgressBar,
+    /// Whether standard output takes events.
+    events: bool,
     rate: Option<Rate>,
     begun: Instant,
 }
@@ -52,14 +68,24 @@ struct Rate {
 }
 
 impl Control {
+    /// The same for a run that reports, which may do so by events.
+    pub(super) fn reporting(show: &ShowArgs) -> Result<Self> {
+        Self::start(&show.progress, show.format == OutputFormat::Events && !show.progress.is_quiet())
+    }
+
     /// Takes the signals, and starts to show progress where that is wanted.
     pub(super) fn new(show: &ProgressArgs) -> Result<Self> {
+        Self::start(show, false)
+    }
+
+    fn start(show: &ProgressArgs, events: bool) -> Result<Self> {
         let stop = stop_flag().context("signals")?;
         let asked = Arc::new(AtomicBool::new(false));
         flag::register(consts::SIGUSR1, Arc::clone(&asked)).context("signals")?;
         let terminal = io::stderr().is_terminal();
         let bar = ProgressBar::hidden();
-        let style = ProgressStyle::with_template("{msg} {bar:30} {percent:>3} %  {binary_bytes_per_sec}  {eta} to go")
+        // As wide as the terminal, and never wider: a line that wraps leaves its traces.
+        let style = ProgressStyle::with_template("{prefix} {wide_bar} {percent:>3} %  {binary_bytes_per_sec}  {eta} to go{msg}")
             .context("the progress bar's template")?;
         bar.set_style(style);
         let rate = show.rate_limit.filter(|&rate| rate > 0);
@@ -68,10 +94,12 @@ impl Control {
             stop,
             show: asked,
             done: AtomicU64::new(0),
+            found: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             aside: AtomicBool::new(false),
             phase: Mutex::new(("starting", 0, Instant::now())),
             bar,
+            events,
             rate,
             begun: Instant::now(),
         });
@@ -90,7 +118,12 @@ impl Control {
         self.state.done.store(0, Relaxed);
         self.state.bar.reset();
         self.state.bar.set_length(bytes);
-        self.state.bar.set_message(what);
+        self.state.bar.set_prefix(what);
+    }
+
+    /// A divergence was found.
+    pub(super) fn found(&self) {
+        self.state.found.fetch_add(1, Relaxed);
     }
 
     /// Lets `what` use the terminal meanwhile.
@@ -122,6 +155,7 @@ impl State {
     fn tick(&self, lines: bool, mut bar_wanted: bool) {
         let begun = Instant::now();
         let mut last_line = Instant::now();
+        let mut last_event = begun.checked_sub(EVENT_EVERY).unwrap_or(begun);
         let mut last_phase = "";
         while !self.ended.load(Relaxed) {
             thread::park_timeout(TICK);
@@ -133,6 +167,11 @@ impl State {
                 bar_wanted = false;
             }
             self.bar.set_position(self.done.load(Relaxed));
+            self.bar.set_message(self.found_so_far());
+            if self.events && begun.elapsed() >= BAR_AFTER && last_event.elapsed() >= EVENT_EVERY {
+                last_event = Instant::now();
+                self.print_event();
+            }
             let asked = self.show.swap(false, Relaxed);
             let (phase, ..) = *self.phase.lock().expect("no panics");
             let due = lines && phase != "starting" && (phase != last_phase || last_line.elapsed() >= LINE_EVERY);
@@ -151,6 +190,21 @@ impl State {
         let _ = writeln!(io::stderr().lock(), "{}", self.line());
     }
 
+    /// One for programs, on standard output among the others.
+    fn print_event(&self) {
+        let (phase, bytes, _) = *self.phase.lock().expect("no panics");
+        let done = self.done.load(Relaxed).min(bytes);
+        let data = json!({ "phase": phase, "done": done, "total": bytes, "divergences": self.found.load(Relaxed) });
+        let _ = Output::new().write_all(Event { event: "QUORUM_IMG_PROGRESS", data }.line(now()).as_bytes()); // likewise
+    }
+
+    fn found_so_far(&self) -> String {
+        match self.found.load(Relaxed) {
+            0 => String::new(),
+            found => format!("; {} so far", counted(found, "divergence")),
+        }
+    }
+
     fn line(&self) -> String {
         let (what, bytes, since) = *self.phase.lock().expect("no panics");
         let done = self.done.load(Relaxed).min(bytes);
@@ -160,6 +214,7 @@ impl State {
         let speed = (done as f64 / seconds) as u64;
         let left = if speed > 0 && done < bytes { format!(", {} s to go", (bytes - done).div_ceil(speed)) } else { String::new() };
         format!("{what}: {percent:.2} % ({} of {}), {}/s{left}", human_size(done), human_size(bytes), human_size(speed))
+            + &self.found_so_far()
     }
 }
 

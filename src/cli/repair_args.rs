@@ -9,10 +9,12 @@ use super::{
     args::{LockArgs, MemberArgs, ShowArgs, VoteArgs, find_member},
     parse::{parse_percent, parse_pick, parse_size},
     texts,
+    unfinished::Asked,
 };
 use crate::{
+    electorate::Given,
     member::{Member, escaped, qcow2::Compression},
-    repair::{Forced, Guard, Qcow2Compat, Qcow2Options},
+    repair::{Forced, Guard, Qcow2Compat, Qcow2Options, journal_beside},
     report::ReadPattern,
     scan::{Question, QuestionError},
     vote::ByteRange,
@@ -127,6 +129,17 @@ pub(super) struct RepairArgs {
     pub vote: VoteArgs,
     #[command(flatten)]
     pub show: ShowArgs,
+}
+
+impl RepairArgs {
+    /// What was asked for, should it come to nothing.
+    pub(super) fn asked(&self) -> Asked<'_> {
+        let mut others: Vec<PathBuf> = [&self.output_file, &self.from, &self.in_place.journal].into_iter().flatten().cloned().collect();
+        // A journal of its own lies beside the first member.
+        others.extend(self.members.members.first().and_then(|first| journal_beside(Given::of(first).path()?).ok()));
+        let Self { members, show, .. } = self;
+        Asked { command: "repair", members: &members.members, format: show.format, report: show.report.as_deref(), others }
+    }
 }
 
 /// What to write where nobody won.

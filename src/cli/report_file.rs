@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail, ensure};
 use super::places::refuse_member_at;
 use crate::{
     electorate::file_system_conflict,
-    member::Member,
-    report::{self, Divergence, Report, Spool},
+    member::{Member, MemberName},
+    report::{self, Divergence, PAGE_START, Report, Spool, Unfinished},
     sys::{
         device::Sysfs,
         storage::{Draft, Folder, NotSynced, Replace, place_of},
@@ -27,7 +27,8 @@ pub(super) struct ReportFile {
     /// The earlier report that stands there, as device and inode.
     there: Option<(u64, u64)>,
     draft: Box<dyn Draft>,
-    spool: Spool,
+    /// Its divergences; none once it is published.
+    spool: Option<Spool>,
 }
 
 impl ReportFile {
@@ -50,7 +51,7 @@ impl ReportFile {
         let folder = folder.to_owned();
         let draft =
             folder.create().context("no file can be made in its folder\nhint: name a folder that exists and that you may write to")?;
-        let spool = Spool::new(folder.create()?.nameless()?);
+        let spool = Some(Spool::new(folder.create()?.nameless()?));
         Ok(Self { target, there, draft, spool })
     }
 
@@ -61,15 +62,28 @@ impl ReportFile {
 
     /// Takes a divergence.
     pub(super) fn add(&mut self, divergence: &Divergence) -> io::Result<()> {
-        self.spool.add(divergence)
+        self.spool.as_mut().map_or(Ok(()), |spool| spool.add(divergence))
     }
 
     /// Gives the report its name.
-    pub(super) fn publish(self, report: &mut Report) -> Result<()> {
-        let capped = std::mem::replace(&mut report.divergences, self.spool.finish()?);
+    pub(super) fn publish(mut self, report: &mut Report) -> Result<()> {
+        let mut all = self.spool.take().context("a report is published once")?.finish()?;
+        all.diagnose(report.divergences.damages().cloned().unwrap_or_default());
+        let capped = std::mem::replace(&mut report.divergences, all);
         let omitted = std::mem::take(&mut report.divergences_omitted);
+        let published = self.place(report.exit_code, |to| Ok(report::write(report, to)?));
+        (report.divergences, report.divergences_omitted) = (capped, omitted);
+        published
+    }
+
+    /// The same of a run that came to no report.
+    pub(super) fn publish_unfinished(self, report: &Unfinished) -> Result<()> {
+        self.place(report.exit_code, |to| Ok(report::write(report, to)?))
+    }
+
+    fn place(self, exit_code: u8, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
         let mut to = io::BufWriter::with_capacity(1 << 16, Stream::new(self.draft.storage()));
-        report::write(report, &mut to)?;
+        write(&mut to)?;
         to.flush()?;
         drop(to);
         make_readable(&*self.draft);
@@ -77,7 +91,12 @@ impl ReportFile {
         let name = self.target.file_name().context("it has a name")?;
         // Only the earlier report that we saw when we began is replaced.
         let now = fs::metadata(&self.target).ok().map(|now| (now.dev(), now.ino()));
-        let replace = if now.is_some() && now == self.there { Replace::Existing } else { Replace::Never };
+        let seen = now.is_some() && now == self.there;
+        let kept = seen && is_unfinished(exit_code) && lists_divergences(&self.target);
+        if kept {
+            keep_previous(&self.target)?;
+        }
+        let replace = if seen && !kept { Replace::Existing } else { Replace::Never };
         self.draft.publish(name, replace).map_err(|error| {
             let why = match error.kind() {
                 io::ErrorKind::AlreadyExists => "something else appeared under that name meanwhile\nhint: choose another name",
@@ -86,9 +105,54 @@ impl ReportFile {
             };
             anyhow::Error::new(error).context(why)
         })?;
-        (report.divergences, report.divergences_omitted) = (capped, omitted);
         Ok(())
     }
+}
+
+/// Writes a page, unless something else than one of ours stands there.
+pub(super) fn write_page(target: &Path, page: &str) -> Result<()> {
+    let there = fs::metadata(target).ok();
+    let ours = || -> Result<bool> {
+        let mut start = vec![0; PAGE_START.len()];
+        let held = File::open(target)?.take(start.len() as u64).read(&mut start)?;
+        Ok(held == 0 || start == PAGE_START.as_bytes())
+    };
+    let free = match &there {
+        None => true,
+        Some(there) => there.is_file() && ours()?,
+    };
+    ensure!(free, "there is something else than a page of a report under that name\nhint: remove it, or choose another name");
+    let (folder, name) = place_of(target).context("this is no file's name\nhint: name a file")?;
+    let draft = folder
+        .to_owned()
+        .create()
+        .context("no file can be made in its folder\nhint: name a folder that exists and that you may write to")?;
+    draft.storage().write(0, page.as_bytes())?;
+    make_readable(&*draft);
+    draft.storage().sync()?;
+    draft.publish(name, if there.is_some() { Replace::Existing } else { Replace::Never }).context("it can't be given its name")?;
+    Ok(())
+}
+
+/// Whether a run that ends so didn't come to its end, and tells of less than an earlier one may.
+fn is_unfinished(exit_code: u8) -> bool {
+    matches!(exit_code, 3 | 4 | 130)
+}
+
+/// Whether an earlier report may be hours of work.
+fn lists_divergences(report: &Path) -> bool {
+    File::open(report).is_ok_and(|file| report::read_reported(file).is_ok_and(|reported| reported.listed.bytes > 0))
+}
+
+/// Gives an earlier report another name, where nothing else stands under that.
+fn keep_previous(report: &Path) -> Result<()> {
+    let mut previous = report.as_os_str().to_owned();
+    previous.push(".previous");
+    let previous = PathBuf::from(previous);
+    let free = previous.symlink_metadata().is_err() || is_report(&previous).unwrap_or(false);
+    let shown = MemberName::from(previous.as_path());
+    ensure!(free, "the earlier report there lists divergences, and can't be kept: {shown} is something else\nhint: choose another name");
+    fs::rename(report, &previous).with_context(|| format!("the earlier report there can't be kept as {shown}"))
 }
 
 /// As files are that programs create: readable, less what the user's mask takes away.

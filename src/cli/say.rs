@@ -3,12 +3,48 @@
 use std::{
     io::{self, IsTerminal, Write},
     os::fd::AsFd,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
 };
+
+use anstream::ColorChoice;
+use clap::ValueEnum;
 
 use crate::{member::escaped, report::wrapped, sys::terminal};
 
 /// Columns of a terminal that doesn't tell how many it has.
 const COLUMNS: usize = 80;
+
+/// When colours are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Colours {
+    /// On a terminal
+    Auto,
+    /// Wherever it goes
+    Always,
+    /// Not at all
+    Never,
+}
+
+impl Colours {
+    /// From now on it is so.
+    pub(super) fn settle(self) {
+        match self {
+            Self::Auto => {}
+            Self::Always => ColorChoice::Always.write_global(),
+            Self::Never => ColorChoice::Never.write_global(),
+        }
+    }
+}
+
+/// When the program was begun, as the first who asks finds it.
+pub(super) fn begun() -> SystemTime {
+    static BEGUN: OnceLock<SystemTime> = OnceLock::new();
+    *BEGUN.get_or_init(SystemTime::now)
+}
 
 /// How wide a terminal is.
 pub(super) fn columns(to: impl AsFd) -> usize {
@@ -35,6 +71,20 @@ pub(super) fn warn(text: &str) {
     let _ = writeln!(to, "{}", fitted(&format!("{style}warning:{style:#}"), text)); // as in `complain`
 }
 
+/// Whether standard output takes colours; `CLICOLOR_FORCE` alone doesn't put them into a file.
+pub(super) fn colours() -> ColorChoice {
+    let asked = ColorChoice::global() == ColorChoice::Always;
+    if asked || io::stdout().is_terminal() { anstream::AutoStream::choice(&io::stdout()) } else { ColorChoice::Never }
+}
+
+/// Whether anything went to standard output.
+static PRINTED: AtomicBool = AtomicBool::new(false);
+
+/// See [`PRINTED`].
+pub(super) fn has_printed() -> bool {
+    PRINTED.load(Ordering::Relaxed)
+}
+
 /// Standard output. Whoever closes the pipe has seen enough: that is no error.
 pub(super) struct Output {
     closed: bool,
@@ -47,8 +97,7 @@ impl Output {
 
     /// The same with styles where they are wanted.
     pub(super) fn styled(self) -> anstream::AutoStream<Box<dyn Write>> {
-        let choice = if io::stdout().is_terminal() { anstream::AutoStream::choice(&io::stdout()) } else { anstream::ColorChoice::Never };
-        anstream::AutoStream::new(Box::new(self), choice)
+        anstream::AutoStream::new(Box::new(self), colours())
     }
 
     fn heed(&mut self, written: io::Result<()>) -> io::Result<()> {
@@ -75,6 +124,7 @@ pub(super) fn close_output() -> io::Result<()> {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        PRINTED.store(true, Ordering::Relaxed);
         if !self.closed {
             let written = io::stdout().lock().write_all(bytes);
             self.heed(written)?;

@@ -61,8 +61,51 @@ Exit status:
   130  interrupted (INT, TERM, HUP); what was found is reported as partial
 
 See also:
-  quorum-img-repair(1), quorum-img-info(1), qemu-img(1), qemu-nbd(8), cmp(1)"
+  quorum-img-show(1), quorum-img-repair(1), quorum-img-info(1), qemu-img(1), qemu-nbd(8), cmp(1)"
 );
+
+pub(super) const SHOW: &str = concat!(
+    members!(),
+    "
+
+What is shown:
+  Versions have letters; A is the one that won, or the one that most hold. A byte that isn't A's has a star behind it. Of a long place \
+only lines in which the versions differ are shown, --lines of them; up to 64 KiB of it are looked at. What a version looks like is \
+consistent with a kind of damage, and no proof of it. JSON has the bytes in hexadecimal.
+
+Examples:
+  A place that check told of:
+    quorum-img show 0x1b400 a.img b.img c.img
+  All that nobody won, from a report:
+    quorum-img show --from last.json a.img b.img c.img
+
+Exit status:
+  0    all members agree there
+  1    they differ, and the vote decides it
+  2    nobody has won
+  3    not completed: bad usage, a bad image, a place behind the end
+  4    not started: another program writes to a member
+  130  interrupted (INT, TERM, HUP)
+
+See also:
+  quorum-img-check(1), quorum-img-repair(1), cmp(1), xxd(1)"
+);
+
+pub(super) const REPORT: &str = "\
+Examples:
+  Yesterday's scrub, as it was shown:
+    quorum-img report last.json
+  A page to send around:
+    quorum-img report last.json --html last.html
+  The same with what the copies hold at the first places:
+    quorum-img report last.json --html last.html --hex a.img b.img c.img
+
+Exit status:
+  0    it was shown, whatever it says
+  3    it is no report, or can't be written
+
+See also:
+  quorum-img-check(1), quorum-img-report(5)";
 
 pub(super) const REPAIR: &str = concat!(
     members!(),
@@ -96,7 +139,7 @@ Examples:
   Two copies differ and a third is lost; b is known to be good:
     quorum-img repair --trust b.img -o fixed.img a.img b.img
   A person decides for one sector, the vote for the rest:
-    quorum-img repair --pick 0x1b400:512='#1' -o fixed.img a.img b.img d.img
+    quorum-img repair --pick '0x1b400:512=#1' -o fixed.img a.img b.img d.img
   What would be rewritten in place?
     quorum-img repair --in-place --dry-run a.img b.img c.img
   Rewrite the minority copies, and take it back:

@@ -15,14 +15,17 @@ use clap::{
 };
 
 use super::{
-    args::ProgressArgs,
+    args::{OutputFormat, ProgressArgs},
     ask::ask,
+    info::InfoFormat,
     journal_file::open_journal,
     parse::parse_duration,
+    present::times,
     progress::Control,
     say::{Output, shown, warn_unless},
     signals::stop_flag,
     texts,
+    unfinished::Asked,
 };
 use crate::{
     electorate::{ElectorateError, LockForce, Roll, check_independence, lock_all_for_writing, reopen_to_rewrite},
@@ -31,7 +34,7 @@ use crate::{
         journal::{Identity, Journal, State, file_system_of},
         undo::{Undo, UndoTarget, Undone},
     },
-    report::{TORN, counted, human_size, read_from},
+    report::{self, MemberSpan, SCHEMA, TORN, UndoReport, UndoneMember, counted, human_size, read_from},
     scan::Watch,
     sys::{device::Sysfs, libnbd::NbdError},
 };
@@ -72,6 +75,10 @@ pub(super) struct UndoArgs {
     /// Ask nothing before the first write
     #[arg(short, long)]
     yes: bool,
+
+    /// How results are printed
+    #[arg(id = "output-format", long = "output", value_enum, value_name = "FORMAT", default_value_t = InfoFormat::Human)]
+    output: InfoFormat,
 
     #[command(flatten)]
     show: ProgressArgs,
@@ -115,6 +122,12 @@ fn mapping<'a>(args: &'a UndoArgs, journal: &Journal) -> Result<Vec<(&'a OsStr, 
 }
 
 pub(super) fn run(args: &UndoArgs) -> Result<u8> {
+    let format = if args.output == InfoFormat::Json { OutputFormat::Json } else { OutputFormat::Human };
+    let asked = Asked { command: "undo", members: &[], format, report: None, others: Vec::new() };
+    put_back(args).inspect_err(|error| asked.leave_word(error))
+}
+
+fn put_back(args: &UndoArgs) -> Result<u8> {
     let journal = open_journal(&args.journal, !args.dry_run)?;
     let map = mapping(args, &journal)?;
     let opened = open_targets(&map, &journal)?;
@@ -141,6 +154,7 @@ pub(super) fn run(args: &UndoArgs) -> Result<u8> {
         list_targets(&journal, &targets)?;
     }
     let phases = |what, bytes| control.begin(what, bytes);
+    let mut report = report(args, &journal, &targets)?;
     let undo = Undo { targets: &targets, force_changed: args.force.contains(&Word::Changed), watch: &control, phases: &phases };
     undo.examine(&journal)?;
     let undone = if args.dry_run {
@@ -152,10 +166,45 @@ pub(super) fn run(args: &UndoArgs) -> Result<u8> {
         Some(undo.restore(journal)?)
     };
     control.end();
-    if !args.show.is_quiet() {
+    if args.output == InfoFormat::Json {
+        if let Some(undone) = &undone {
+            report.bytes_written = undone.bytes;
+            report.verified_from = Some(undone.origin.word());
+            let kept = undone.kept.iter().map(|&(member, range)| MemberSpan { span: range.into(), member });
+            report.kept = kept.collect();
+        }
+        report.times = times(0);
+        report::write(&report, Output::new())?;
+    } else if !args.show.is_quiet() {
         tell(undone.as_ref(), &targets)?;
     }
     Ok(0)
+}
+
+/// What is going to be put back, for programs.
+fn report(args: &UndoArgs, journal: &Journal, targets: &[Option<UndoTarget>]) -> Result<UndoReport> {
+    let sums = journal.sums()?;
+    let members =
+        targets.iter().enumerate().filter_map(|(index, target)| Some((index, target.as_ref()?))).map(|(index, target)| UndoneMember {
+            index,
+            name: target.name.to_string(),
+            size_before: journal.header().members[index].size,
+            ranges: sums[index].ranges,
+            bytes: sums[index].bytes,
+        });
+    Ok(UndoReport {
+        schema: SCHEMA,
+        command: "undo",
+        version: env!("CARGO_PKG_VERSION"),
+        times: times(0),
+        exit_code: 0,
+        journal: journal.name().to_string(),
+        dry_run: args.dry_run,
+        members: members.collect(),
+        bytes_written: 0,
+        verified_from: None,
+        kept: Vec::new(),
+    })
 }
 
 fn tell(undone: Option<&Undone>, targets: &[Option<UndoTarget>]) -> Result<()> {

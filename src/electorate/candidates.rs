@@ -123,13 +123,13 @@ impl Candidates {
 
 /// One address twice: its server may serve one client at a time, so it isn't even asked.
 fn refuse_same_address(given: &[Given]) -> Result<(), DependenceError> {
-    for (second, address) in given.iter().enumerate() {
-        if let (Given::Nbd(uri), true) = (address, given[..second].contains(address)) {
-            let name = MemberName::new(uri.as_ref());
-            return Err(DependenceError { first: name.clone(), second: name, how: "one address twice".into() });
-        }
-    }
-    Ok(())
+    let twice = given.iter().enumerate().find(|(second, address)| given[..*second].contains(address));
+    let Some((_, address)) = twice else { return Ok(()) };
+    let (name, how) = match address {
+        Given::Nbd(uri) => (MemberName::new(uri.as_ref()), "one address twice"),
+        Given::Path { path, .. } => (MemberName::from(path.as_path()), "one name twice"),
+    };
+    Err(DependenceError { first: name.clone(), second: name, how: how.into() })
 }
 
 /// Members that a wanted snapshot says nothing of, in words.

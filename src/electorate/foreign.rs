@@ -108,7 +108,10 @@ pub fn elsewhere(name: &str) -> Option<String> {
         .filter(|host| !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@[]".contains(&byte)));
     let is_elsewhere = scheme.iter().any(|scheme| name.to_ascii_lowercase().starts_with(scheme)) || host.is_some();
     is_elsewhere.then(|| {
-        let path = name.rsplit_once(':').map_or(name, |(_, path)| path);
+        let path = match name.split_once("://") {
+            Some((_, rest)) => rest.find('/').map_or(rest, |at| &rest[at..]),
+            None => name.rsplit_once(':').map_or(name, |(_, path)| path),
+        };
         format!(
             "a path on another machine isn't opened from here: mount it, or run there qemu-nbd -r -t -f raw {} and name nbd://HOST",
             escaped(&format!("/{}", path.trim_start_matches('/')))

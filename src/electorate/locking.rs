@@ -70,14 +70,16 @@ pub enum LockError {
     },
     /// No locks to be had.
     #[error(
-        "{member}: its file system has no locks ({error}), so nobody can tell whether another program uses it\n\
-         hint: --force no-locks where you know that nobody does; --no-write lets it vote only"
+        "{member}: {what}, so nobody can tell whether another program uses it\n\
+         hint: {}--force no-locks where you know that nobody does; --no-write lets it vote only", if *.passing { "try again once it does; " } else { "" }
     )]
     NoLocks {
         /// Which one.
         member: MemberName,
-        /// The system's word.
-        error: std::io::Error,
+        /// What it lacks, with the system's word.
+        what: String,
+        /// Whether that may pass.
+        passing: bool,
     },
     /// The system's word.
     #[error("{member}: can't be locked: {error}\nhint: {hint}")]
@@ -99,6 +101,12 @@ impl LockError {
     }
 }
 
+/// What it is that locks are not to be had from, and whether that may pass: a server that has them can fail to give some.
+fn lacking(member: &HostFile, error: &std::io::Error) -> (String, bool) {
+    let passing = member.network().is_some() && error.raw_os_error() == Some(libc::ENOLCK);
+    (if passing { format!("its server gives no locks now ({error})") } else { format!("its file system has no locks ({error})") }, passing)
+}
+
 /// Takes a reader's locks on all members, for as long as they are open; says where there are none to be had.
 ///
 /// # Errors
@@ -113,8 +121,9 @@ pub fn lock_all_for_reading(members: &[&HostFile]) -> Result<Vec<String>, LockEr
                 return Err(InUseError { member: member.name().clone(), holders: holders(member.file()), writing: false }.into());
             }
             Locked::Unsupported(error) => warnings.push(format!(
-                "{}: its file system has no locks ({error}), so nobody can tell whether another program writes to it",
-                member.name()
+                "{}: {}, so nobody can tell whether another program writes to it",
+                member.name(),
+                lacking(member, &error).0
             )),
         }
     }
@@ -169,13 +178,12 @@ pub fn lock_all_for_writing(members: &[&HostFile], force: LockForce) -> Result<V
             Locked::Yes(_) => {}
             Locked::InUse => return Err(in_use(members, index)),
             Locked::Unsupported(error) if !force.no_locks && member.disk().is_some() => {
-                return Err(LockError::NoLocks { member: name(), error });
+                let (what, passing) = lacking(member, &error);
+                return Err(LockError::NoLocks { member: name(), what, passing });
             }
             Locked::Unsupported(error) => {
-                warnings.push(format!(
-                    "{}: its file system has no locks ({error}), so nobody can tell whether another program uses it",
-                    name()
-                ));
+                let what = lacking(member, &error).0;
+                warnings.push(format!("{}: {what}, so nobody can tell whether another program uses it", name()));
             }
         }
         if member.is_device() {

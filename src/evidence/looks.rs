@@ -28,11 +28,15 @@ pub enum Looks {
         cleared: u32,
         /// Which bits of a byte, as a mask.
         bits: u8,
+        /// Which bytes of eight, as a mask: a line of memory, or of a bus, carries one of them.
+        bytes: u8,
     },
     /// The others' bytes, so many bytes further (or, negative, earlier).
     Shifted(i64),
     /// The 16-bit ones' complement sum is the others': what TCP's checksum can't see (RFC 1071). One place in 65536 has it by chance.
     SameSum,
+    /// Bytes without any order where the others' have one.
+    Noise,
     /// Other bytes.
     Other,
 }
@@ -53,7 +57,10 @@ impl Looks {
         if let Some(shift) = shifted(lost, won) {
             return Self::Shifted(shift);
         }
-        if sum(lost) == sum(won) { Self::SameSum } else { Self::Other }
+        if sum(lost) == sum(won) {
+            return Self::SameSum;
+        }
+        if is_noise(lost) && !is_noise(won) { Self::Noise } else { Self::Other }
     }
 
     /// As reports have it.
@@ -66,6 +73,7 @@ impl Looks {
             Self::Flips { .. } => "bit-flips",
             Self::Shifted(_) => "shifted",
             Self::SameSum => "same-sum",
+            Self::Noise => "noise",
             Self::Other => "other",
         }
     }
@@ -83,14 +91,15 @@ fn repeated(bytes: &[u8]) -> Option<Vec<u8>> {
 /// The bits that differ, where no unit has more of them than rot flips.
 fn few_flips(lost: &[u8], won: &[u8]) -> Option<Looks> {
     let few = lost.len() == won.len() && lost.chunks(UNIT).zip(won.chunks(UNIT)).all(|(lost, won)| has_few_flips(lost, won));
-    let (mut set, mut cleared, mut bits) = (0, 0, 0);
-    for (lost, won) in lost.iter().zip(won).filter(|_| few) {
+    let (mut set, mut cleared, mut bits, mut bytes) = (0, 0, 0, 0);
+    for ((at, lost), won) in lost.iter().enumerate().zip(won).filter(|_| few) {
         let flipped = lost ^ won;
+        bytes |= u8::from(flipped != 0) << (at % 8);
         set += (flipped & lost).count_ones();
         cleared += (flipped & won).count_ones();
         bits |= flipped;
     }
-    few.then_some(Looks::Flips { set, cleared, bits })
+    few.then_some(Looks::Flips { set, cleared, bits, bytes })
 }
 
 /// How many bytes further the others' bytes stand, where they do, all but at the ends.
@@ -103,6 +112,25 @@ fn shifted(lost: &[u8], won: &[u8]) -> Option<i64> {
         let by = i64::try_from(by).ok()?;
         if further { Some(by) } else { earlier.then_some(-by) }
     })
+}
+
+/// Fewest bytes of which it can be told whether they are without order.
+const NOISE_MIN: usize = 512;
+/// How far the sum of squares of random bytes lies from its mean at most: six times its deviation (256 values, so 255 and sqrt(2 * 255)).
+const NOISE_DEVIATIONS: f64 = 6.0;
+
+/// Whether all values occur about equally often, by Pearson's chi-squared test: encrypted, compressed, or made up.
+fn is_noise(bytes: &[u8]) -> bool {
+    if bytes.len() < NOISE_MIN {
+        return false;
+    }
+    let mut counts = [0u32; 256];
+    for &byte in bytes {
+        counts[usize::from(byte)] += 1;
+    }
+    let expected = bytes.len() as f64 / 256.0;
+    let squares: f64 = counts.iter().map(|&count| (f64::from(count) - expected).powi(2) / expected).sum();
+    (squares - 255.0).abs() < NOISE_DEVIATIONS * (2.0f64 * 255.0).sqrt()
 }
 
 /// The 16-bit ones' complement sum (RFC 1071), 0 and 0xffff being one.
@@ -133,7 +161,7 @@ mod tests {
         assert_eq!(changed(&|lost| lost.chunks_mut(4).for_each(|four| four.copy_from_slice(b"BAD!"))), Looks::Filled(b"BAD!".to_vec()));
         let was_set = won[77] >> 5 & 1 == 1;
         let (set, cleared) = if was_set { (0, 1) } else { (1, 0) };
-        assert_eq!(changed(&|lost| lost[77] ^= 0x20), Looks::Flips { set, cleared, bits: 0x20 });
+        assert_eq!(changed(&|lost| lost[77] ^= 0x20), Looks::Flips { set, cleared, bits: 0x20, bytes: 1 << (77 % 8) });
         assert_eq!(changed(&|lost| lost.rotate_right(3)), Looks::Shifted(3));
         assert_eq!(changed(&|lost| lost.rotate_left(16)), Looks::Shifted(-16));
         // Words of 16 bits changed places, which a sum doesn't see; or bytes within them, which it does.

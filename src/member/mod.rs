@@ -20,7 +20,7 @@ mod who;
 pub use facts::{Fact, Facts, Record, Words};
 pub use failed::FailedMember;
 pub use host_file::HostFile;
-pub use name::{MemberName, escaped};
+pub use name::{MemberName, escaped, is_heeded};
 pub use nbd::{NbdMember, NbdOpenError};
 pub use open_error::{OpenError, STALE_HANDLE};
 pub use raw::RawMember;

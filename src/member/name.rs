@@ -27,15 +27,21 @@ impl MemberName {
     /// As a shell takes it: in quotes where it must be, in `$'..'` where it holds what a terminal must not see.
     #[must_use]
     pub fn quoted(&self) -> String {
+        // What starts with a dash would be an option.
+        let prefix = if self.0.as_bytes().first() == Some(&b'-') { "./" } else { "" };
+        format!("{prefix}{}", self.quoted_word())
+    }
+
+    /// The same, be it an option.
+    #[must_use]
+    pub fn quoted_word(&self) -> String {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./+:@%,=".contains(byte);
         let bytes = self.0.as_bytes();
-        // What starts with a dash would be an option.
-        let prefix = if bytes.first() == Some(&b'-') { "./" } else { "" };
         match self.0.to_str() {
-            Some(text) if !text.is_empty() && bytes.iter().all(plain) => format!("{prefix}{text}"),
-            Some(text) if escaped(text) == text => format!("{prefix}'{}'", text.replace('\'', "'\\''")),
+            Some(text) if !text.is_empty() && bytes.iter().all(plain) => text.to_owned(),
+            Some(text) if escaped(text) == text => format!("'{}'", text.replace('\'', "'\\''")),
             _ => {
-                let mut quoted = format!("{prefix}$'");
+                let mut quoted = "$'".to_owned();
                 for &byte in bytes {
                     match byte {
                         b'\'' | b'\\' => quoted.extend(['\\', byte as char]),
@@ -87,15 +93,20 @@ impl From<&Path> for MemberName {
 pub fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
-        let turns =
-            matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
-        match character {
-            '\\' => shown.push('\\'),
-            _ if character.is_control() || turns => shown.extend(character.escape_default()),
-            _ => shown.push(character),
+        if is_heeded(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
         }
     }
     shown
+}
+
+/// Whether a terminal does something else with it than showing it: a control character, or one that turns the writing direction.
+#[must_use]
+pub fn is_heeded(character: char) -> bool {
+    let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
+    character.is_control() || turns
 }
 
 #[cfg(test)]

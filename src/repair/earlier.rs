@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     member::{Member, MemberName, escaped},
-    report::{Reported, SCHEMA, read_reported, rfc3339},
+    report::{Reported, ReportedMember, SCHEMA, read_reported, rfc3339},
     scan::Poll,
     vote::ByteRange,
 };
@@ -24,6 +24,8 @@ const AGAIN: &str = "make a new one: quorum-img check --report FILE MEMBER...";
 pub struct Earlier {
     report: MemberName,
     ranges: Vec<ByteRange>,
+    /// What it wasn't able to look at, since it was interrupted.
+    unseen: Vec<ByteRange>,
     /// For each member the bytes of its content, where the report tells.
     content: Vec<Option<u64>>,
     /// The first member that was modified since the report was made, and the first one of another size, in words.
@@ -42,10 +44,11 @@ impl Earlier {
         let read = fs::metadata(path)
             .and_then(|there| if there.is_file() { File::open(path) } else { Err(std::io::ErrorKind::InvalidInput.into()) });
         let file = read.map_err(|error| unusable(format!("can't be read: {error}"), "name a file that check --report wrote"))?;
-        let reported = read_reported(file).map_err(|error| unusable(format!("is no report: {error}"), AGAIN))?;
+        let mut reported = read_reported(file).map_err(|error| unusable(format!("is no report: {error}"), AGAIN))?;
         if let Some(what) = shortcoming(&reported, members.len(), poll) {
             return Err(unusable(what, AGAIN));
         }
+        in_order_of(members, &mut reported.members);
         let otherwise = members.iter().zip(&reported.members).find_map(|(member, then)| {
             let now = described(member.format(), member.snapshot());
             let then = escaped(&described(&then.format, then.snapshot.as_deref()));
@@ -70,8 +73,13 @@ impl Earlier {
         });
         let ranges = reported.listed.ranges.iter().map(|range| range.widened(u64::from(poll.sector), poll.size));
         let ranges = ByteRange::joined(ranges.filter(|range| !range.is_empty()));
-        let content = reported.members.iter().map(|member| member.content_bytes).collect();
-        Ok(Self { report, ranges, content, stale, resized })
+        // What was looked at is a part from the start on.
+        let seen = if reported.partial { reported.scanned_bytes.min(poll.size) } else { poll.size };
+        let seen = seen - if seen < poll.size { seen % u64::from(poll.sector) } else { 0 };
+        let unseen = if seen < poll.size { vec![ByteRange::new(seen, poll.size)] } else { Vec::new() };
+        // Of a part it says nothing of the whole.
+        let content = reported.members.iter().map(|member| member.content_bytes.filter(|_| unseen.is_empty())).collect();
+        Ok(Self { report, ranges, unseen, content, stale, resized })
     }
 
     /// Refuses a report of members that have other sizes now, or, unless that is overridden, were modified since.
@@ -108,12 +116,26 @@ impl Earlier {
         &self.ranges
     }
 
-    /// What it doesn't list, up to `size` bytes.
+    /// What the check that it is of didn't come to, since it was interrupted.
+    #[must_use]
+    pub fn unseen(&self) -> &[ByteRange] {
+        &self.unseen
+    }
+
+    /// What it can't call unanimous: what it lists, and what it didn't come to; ascending.
+    #[must_use]
+    pub fn open(&self) -> Vec<ByteRange> {
+        let mut open: Vec<ByteRange> = self.ranges.iter().chain(&self.unseen).copied().collect();
+        open.sort_unstable();
+        ByteRange::joined(open)
+    }
+
+    /// What it calls unanimous, up to `size` bytes.
     #[must_use]
     pub fn others(&self, size: u64) -> Vec<ByteRange> {
         let mut at = 0;
         let mut others = Vec::new();
-        for range in &self.ranges {
+        for range in self.open() {
             if at < range.start {
                 others.push(ByteRange::new(at, range.start));
             }
@@ -123,6 +145,17 @@ impl Earlier {
             others.push(ByteRange::new(at, size));
         }
         others
+    }
+}
+
+/// Puts the members of a report into the order of `members`, where they are called the same; else they stay as they are.
+fn in_order_of(members: &[&dyn Member], reported: &mut [ReportedMember]) {
+    let names: Vec<String> = members.iter().map(|member| member.name().to_string()).collect();
+    let place = |then: &ReportedMember| names.iter().position(|name| *name == then.name);
+    let mut places: Vec<Option<usize>> = reported.iter().map(place).collect();
+    places.sort_unstable();
+    if places.iter().copied().eq((0..names.len()).map(Some)) {
+        reported.sort_by_key(place);
     }
 }
 
@@ -139,7 +172,10 @@ fn shortcoming(reported: &Reported, members: usize, poll: &Poll) -> Option<Strin
     if reported.schema != SCHEMA {
         return Some(format!("has schema {}, and this version reads {SCHEMA}", reported.schema));
     }
-    if reported.partial || reported.range.is_some() || reported.read_pattern != "quorum" {
+    if reported.error.is_some() {
+        return Some("is of a run that failed".into());
+    }
+    if reported.range.is_some() || reported.read_pattern != "quorum" {
         return Some("is of a check that didn't compare everything".into());
     }
     if reported.divergences_omitted > 0 {

@@ -1,19 +1,23 @@
 //! What damages look like, place by place and member by member.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::word::Word;
 use super::{human_size, words};
 
 /// A losing version of a divergence: what it is consistent with, never a proof of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
+#[serde(default)]
 pub struct DamageReport {
     /// Who holds it, ascending.
     pub members: Vec<usize>,
-    /// `zeroed`, `ones`, `filled`, `bit-flips`, `shifted`, `same-sum`, `other`.
-    pub looks: &'static str,
+    /// `zeroed`, `ones`, `filled`, `bit-flips`, `shifted`, `same-sum`, `noise`, `misplaced`, `other`.
+    #[serde(deserialize_with = "super::word::known")]
+    pub looks: Word,
     /// Bits that went from 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bits_set: Option<u32>,
@@ -23,16 +27,112 @@ pub struct DamageReport {
     /// Which bits of a byte flipped, 0 being the lowest.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bits: Vec<u32>,
+    /// In which bytes of eight, the first being 0.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bytes: Vec<u32>,
     /// What it is filled with: text, or hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filler: Option<String>,
     /// How many bytes further the others' bytes stand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shifted_bytes: Option<i64>,
+    /// How many bytes further on the image holds these very bytes, where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub misplaced_bytes: Option<i64>,
 }
 
-/// The losing versions of the divergences that were looked at, by their offsets.
-pub type Damages = BTreeMap<u64, Vec<DamageReport>>;
+impl DamageReport {
+    /// Whether the bytes may belong elsewhere: nothing else is known of them.
+    #[must_use]
+    pub fn may_be_misplaced(&self) -> bool {
+        matches!(self.looks, "other" | "noise" | "same-sum")
+    }
+
+    /// Notes that what stands at `offset` belongs at `there`.
+    pub fn belongs_at(&mut self, offset: u64, there: u64) {
+        self.looks = "misplaced";
+        self.misplaced_bytes = i64::try_from(i128::from(there) - i128::from(offset)).ok();
+    }
+
+    /// Whether it says something only beside another version.
+    #[must_use]
+    pub fn is_relative(&self) -> bool {
+        !matches!(self.looks, "zeroed" | "ones" | "filled")
+    }
+
+    /// What it looks like, in a few words.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        match self.looks {
+            "zeroed" => "zeros".to_owned(),
+            "ones" => "ones: all bits set".to_owned(),
+            "filled" => format!("filled with {}", self.filler.as_deref().unwrap_or("something")),
+            "bit-flips" => {
+                let (set, cleared) = (self.bits_set.unwrap_or(0).into(), self.bits_cleared.unwrap_or(0).into());
+                flips(set, cleared, &self.bits, &self.bytes, "")
+            }
+            "noise" => "noise: bytes without any order".to_owned(),
+            "misplaced" => {
+                let by = self.misplaced_bytes.unwrap_or(0);
+                let way = if by < 0 { "before" } else { "behind" };
+                format!("misplaced: what belongs {} {way} it", human_size(by.unsigned_abs()))
+            }
+            "shifted" => {
+                let by = self.shifted_bytes.unwrap_or(0);
+                format!(
+                    "shifted: the same bytes, {} {}",
+                    words::counted(by.unsigned_abs(), "byte"),
+                    if by < 0 { "earlier" } else { "further" }
+                )
+            }
+            "same-sum" => "other bytes with the same 16-bit sum, which TCP's checksum can't tell apart".to_owned(),
+            _ => "other bytes".to_owned(),
+        }
+    }
+}
+
+/// "3 flipped bits in 3 places, all 1 to 0, all in bit 5": so many went from 0 to 1 and from 1 to 0, in these bits of a byte and these bytes of
+/// eight.
+fn flips(set: u64, cleared: u64, bits: &[u32], bytes: &[u32], places: &str) -> String {
+    let all = if set + cleared == 1 { "" } else { "all " };
+    let way = match (set, cleared) {
+        (0, _) => format!("{all}1 to 0"),
+        (_, 0) => format!("{all}0 to 1"),
+        _ => "in both directions".to_owned(),
+    };
+    let mut lane = if let [bit] = bits { format!(", {all}in bit {bit}") } else { String::new() };
+    // One alone lies somewhere; several in one lane of eight bytes speak of memory or a bus.
+    if let ([byte], 2..) = (bytes, set + cleared) {
+        let _ = write!(lane, ", all in byte {byte} of eight"); // a String takes all
+    }
+    format!("{}{places}, {way}{lane}", words::counted(set + cleared, "flipped bit"))
+}
+
+/// The losing versions of a divergence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Damaged {
+    /// Its length in bytes.
+    pub length: u64,
+    /// What they look like.
+    pub versions: Vec<DamageReport>,
+}
+
+/// The divergences whose losing versions were looked at, by their offsets.
+pub type Damages = BTreeMap<u64, Damaged>;
+
+/// What was counted of one kind of damage.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct DamageTotal {
+    /// As in [`DamageReport`].
+    #[serde(deserialize_with = "super::word::known")]
+    pub looks: Word,
+    /// Divergences.
+    pub places: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+}
 
 /// What was seen of one member's damages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +143,7 @@ pub struct Diagnosis {
     set: u64,
     cleared: u64,
     bits: u8,
+    bytes: u8,
     /// What it was filled with, where that was one thing.
     filler: Option<String>,
     /// Divergences that weren't looked at.
@@ -57,6 +158,7 @@ impl Diagnosis {
         self.set += u64::from(damage.bits_set.unwrap_or(0));
         self.cleared += u64::from(damage.bits_cleared.unwrap_or(0));
         self.bits |= damage.bits.iter().fold(0, |mask, bit| mask | 1 << bit);
+        self.bytes |= damage.bytes.iter().fold(0, |mask, byte| mask | 1 << byte);
         if let Some(filler) = &damage.filler {
             let other = self.filler.as_ref().is_some_and(|there| there != filler);
             self.filler = Some(if other { "several things".to_owned() } else { filler.clone() });
@@ -66,6 +168,12 @@ impl Diagnosis {
     /// Notes a divergence that wasn't looked at.
     pub fn add_unseen(&mut self) {
         self.more += 1;
+    }
+
+    /// What was counted, kind by kind.
+    #[must_use]
+    pub fn totals(&self) -> Vec<DamageTotal> {
+        self.looks.iter().map(|(&looks, &(places, bytes))| DamageTotal { looks, places, bytes }).collect()
     }
 
     /// What a tired person reads of it; none where nothing was seen.
@@ -88,26 +196,18 @@ impl Diagnosis {
             "zeroed" => places("of zeros"),
             "ones" => places("of ones"),
             "filled" => places(&format!("filled with {}", self.filler.as_deref().unwrap_or("something"))),
-            "bit-flips" => self.flips(count),
+            "bit-flips" => {
+                let list = |mask: u8| (0..8).filter(|bit| mask >> bit & 1 == 1).collect::<Vec<u32>>();
+                flips(self.set, self.cleared, &list(self.bits), &list(self.bytes), &format!(" in {}", words::counted(count, "place")))
+            }
             "shifted" => places("with the others' bytes, shifted"),
+            "noise" => places("of noise: bytes without any order"),
+            "misplaced" => places("with what belongs elsewhere in the image"),
             "same-sum" if count > 1 => {
                 places("whose 16-bit sums are the others': consistent with damage on the way that TCP's checksum can't see")
             }
             _ => places("of other bytes"),
         }
-    }
-
-    fn flips(&self, count: u64) -> String {
-        let bits = self.set + self.cleared;
-        let way = match (self.set, self.cleared) {
-            (0, _) => "1 to 0",
-            (_, 0) => "0 to 1",
-            _ => "in both directions",
-        };
-        let all = if bits == 1 { "" } else { "all " };
-        let way = if self.set > 0 && self.cleared > 0 { way.to_owned() } else { format!("{all}{way}") };
-        let lane = if self.bits.is_power_of_two() { format!(", {all}in bit {}", self.bits.trailing_zeros()) } else { String::new() };
-        format!("{} in {}, {way}{lane}", words::counted(bits, "flipped bit"), words::counted(count, "place"))
     }
 }
 
@@ -116,7 +216,17 @@ mod tests {
     use super::{DamageReport, Diagnosis};
 
     fn damage(looks: &'static str) -> DamageReport {
-        DamageReport { members: vec![1], looks, bits_set: None, bits_cleared: None, bits: Vec::new(), filler: None, shifted_bytes: None }
+        DamageReport {
+            members: vec![1],
+            looks,
+            bits_set: None,
+            bits_cleared: None,
+            bits: Vec::new(),
+            bytes: Vec::new(),
+            filler: None,
+            shifted_bytes: None,
+            misplaced_bytes: None,
+        }
     }
 
     fn words(damages: &[(DamageReport, u64)]) -> String {
@@ -134,6 +244,8 @@ mod tests {
         let flip = |bit| DamageReport { bits_cleared: Some(1), bits_set: Some(0), bits: vec![bit], ..damage("bit-flips") };
         assert_eq!(words(&[(flip(5), 512), (flip(5), 512), (flip(5), 512)]), "3 flipped bits in 3 places, all 1 to 0, all in bit 5");
         assert_eq!(words(&[(flip(2), 512)]), "1 flipped bit in 1 place, 1 to 0, in bit 2");
+        let lane = |bit| DamageReport { bytes: vec![3], ..flip(bit) };
+        assert_eq!(words(&[(lane(5), 512), (lane(2), 512)]), "2 flipped bits in 2 places, all 1 to 0, all in byte 3 of eight");
         assert_eq!(words(&[(damage("same-sum"), 512)]), "one place of 512 B of other bytes", "once is chance");
         assert!(words(&[(damage("same-sum"), 512), (damage("same-sum"), 512)]).contains("TCP"));
         let filled = DamageReport { filler: Some("0xf6".into()), ..damage("filled") };

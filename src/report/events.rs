@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Report, Status};
+use super::{Report, Status, harmless};
 use crate::vote::{Run, Verdict, members_of};
 
 /// What `reference` names in QEMU's `QUORUM_FAILURE`: there the quorum's device, here the vote of this program.
@@ -21,11 +21,11 @@ pub struct Event {
 }
 
 impl Event {
-    /// A line of JSON with the time: seconds and microseconds since 1970.
+    /// A line of JSON with its end, and the time: seconds and microseconds since 1970. To be written in one go: several threads may tell events.
     #[must_use]
     pub fn line(&self, (seconds, microseconds): (u64, u32)) -> String {
         let timestamp = json!({ "seconds": seconds, "microseconds": microseconds });
-        json!({ "event": self.event, "data": self.data, "timestamp": timestamp }).to_string()
+        harmless::line(&json!({ "event": self.event, "data": self.data, "timestamp": timestamp })) + "\n"
     }
 }
 

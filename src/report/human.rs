@@ -5,10 +5,13 @@ use std::{
     io::{self, Write},
 };
 
-use super::{GuardReport, ImageErrorReport, MemberReport, Overall, ReadPattern, RepairReport, Report, Sectors, Status, human_size};
+use super::{
+    GuardReport, ImageErrorReport, MemberReport, NextCommand, Overall, ReadPattern, RepairReport, Report, Sectors, Status, human_size,
+};
 use super::{
     fit::wrapped,
     in_place::rewritten,
+    picture::{Drawing, of_report},
     rows::divergences,
     styles::{BAD, GOOD, MEND},
     table::{members_table, unwell},
@@ -19,9 +22,9 @@ use super::{words, words::sectors};
 #[derive(Clone, Debug, Default)]
 pub struct Look {
     /// The command that the user would run next.
-    pub next: Option<String>,
+    pub next: Option<NextCommand>,
     /// Another one that may serve them better.
-    pub or: Option<String>,
+    pub or: Option<NextCommand>,
 }
 
 /// In which order a report is written.
@@ -39,17 +42,18 @@ pub enum Order {
 /// Divergences that are shown where the verdict comes last.
 const SHORT_LIST: usize = 20;
 
-/// Writes the report, with ANSI styles: what takes it strips them where they aren't wanted.
+/// Writes the report, with ANSI styles: what takes it strips them where they aren't wanted; with a picture where one is to be drawn.
 ///
 /// # Errors
 /// What writing says.
-pub fn render(report: &Report, order: Order, to: &mut dyn Write) -> io::Result<()> {
+pub fn render(report: &Report, order: Order, drawing: Option<Drawing>, to: &mut dyn Write) -> io::Result<()> {
+    let picture = drawing.and_then(|drawing| of_report(report, drawing)).map_or_else(String::new, |picture| format!("\n{picture}\n"));
     let Order::VerdictLast { columns } = order else {
         verdict(report, to)?;
-        writeln!(to, "\n{}", members_table(report, None))?;
+        write!(to, "\n{}\n{picture}", members_table(report, None))?;
         return divergences(report, usize::MAX, to);
     };
-    writeln!(to, "{}", members_table(report, Some(columns)))?;
+    write!(to, "{}\n{picture}", members_table(report, Some(columns)))?;
     let written = report.in_place.as_ref().is_some_and(|repair| !repair.dry_run && repair.bytes_written > 0);
     if !written && !report.repair.as_ref().is_some_and(|repair| repair.written) {
         divergences(report, SHORT_LIST, to)?;
@@ -117,10 +121,10 @@ fn verdict(report: &Report, to: &mut dyn Write) -> io::Result<()> {
 }
 
 /// The verdict in a sentence.
-fn headline(report: &Report) -> String {
+pub(super) fn headline(report: &Report) -> String {
     let Sectors { total, undecided, .. } = report.sectors;
     // That a member has failed is told of it, not of each of its sectors.
-    let decided = report.sectors.decided - report.lacking;
+    let decided = report.sectors.decided.saturating_sub(report.lacking);
     let bytes = human_size(report.range.map_or(report.size, |range| range.length));
     let so_far = if report.partial {
         let ended = if report.repair.as_ref().is_some_and(|repair| repair.error.is_some()) { "Broken off" } else { "Interrupted" };
@@ -172,7 +176,7 @@ fn headline(report: &Report) -> String {
 }
 
 /// What else matters at first sight.
-fn details(report: &Report) -> Vec<String> {
+pub(super) fn details(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
     if report.size_undecided {
         lines.push("The members don't agree on the virtual size: behind the shortest one's end nothing is decided.".into());
@@ -184,7 +188,9 @@ fn details(report: &Report) -> Vec<String> {
     let open = report.size_undecided || report.sectors.undecided > 0;
     let doubted = report.guards.iter().any(|guard| guard.doubts_vote && !guard.forced);
     let lost = |member: &MemberReport| {
-        member.dissenting_sectors + member.unreadable_sectors + member.absent_sectors + member.filler_sectors + member.unstable_sectors > 0
+        let all =
+            [member.dissenting_sectors, member.unreadable_sectors, member.absent_sectors, member.filler_sectors, member.unstable_sectors];
+        all.iter().any(|&count| count > 0)
     };
     let unsettled = report.members.iter().filter(|member| member.status != Status::Failed && (doubted || (open && !lost(member))));
     let unsettled: Vec<String> = unsettled.map(name_of).collect();
@@ -282,7 +288,7 @@ fn image_errors(report: &Report) -> Vec<String> {
             lines.push(format!("{}: {lost} can't be read: {error} ({table}{of_file}{entry})", name_of(member)));
         }
         let listed = member.image_errors.len().saturating_sub(IMAGE_ERRORS_MAX) as u64;
-        let more = words::counted(listed + member.image_errors_omitted, "more such place");
+        let more = words::counted(listed.saturating_add(member.image_errors_omitted), "more such place");
         match (listed, member.image_errors_omitted) {
             (0, 0) => {}
             (0, _) => lines.push(format!("{}: {more}", name_of(member))),

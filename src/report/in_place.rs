@@ -2,16 +2,19 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::word::Word;
 use super::{
     Picked, Report, Span, human_size,
     words::{blocks, read_from, sectors},
 };
 
 /// What an in-place repair is going to do, or did.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
+#[serde(default)]
 pub struct InPlaceReport {
     /// Always set: tells it from a repair that makes a new image.
     pub in_place: bool,
@@ -39,7 +42,8 @@ pub struct InPlaceReport {
     pub verified: bool,
     /// `medium` where that was done past this machine's page cache, `server` where that leads to a server, else `cache`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub verified_from: Option<&'static str>,
+    #[serde(deserialize_with = "super::word::known_if_any")]
+    pub verified_from: Option<Word>,
     /// Blocks of 4 KiB that no member held as a whole.
     pub composed_blocks: u64,
     /// Sectors that can be read again.
@@ -67,7 +71,9 @@ pub struct InPlaceReport {
 }
 
 /// A range of one member.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
 pub struct MemberSpan {
     /// Where.
     #[serde(flatten)]
@@ -77,7 +83,9 @@ pub struct MemberSpan {
 }
 
 /// Which range of which members gets whose bytes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
 pub struct Planned {
     /// Where.
     #[serde(flatten)]
@@ -89,13 +97,14 @@ pub struct Planned {
 }
 
 /// One member's part.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
+#[serde(default)]
 pub struct InPlaceMember {
     /// Its number.
     pub index: usize,
     /// Its name, control characters escaped.
-    #[serde(skip)]
     pub name: String,
     /// Whether anything was written to it.
     pub written: bool,
@@ -125,6 +134,9 @@ pub struct InPlaceMember {
     pub truncate_to: Option<u64>,
     /// Bytes of data that zeros replace.
     pub zeros_over_data_bytes: u64,
+    /// Those of them that are content, and no rot in empty or free blocks.
+    #[serde(skip)]
+    pub content_zeroed_bytes: u64,
     /// Bytes of zeros that data replaces.
     pub data_over_zeros_bytes: u64,
     /// Bytes written to it.
@@ -215,7 +227,8 @@ pub(super) fn rewritten(report: &Report, repair: &InPlaceReport) -> String {
         }
     }
     for span in repair.unsteady.iter().take(10) {
-        let _ = write!(text, "\nLeft alone, since it reads differently each time: {:#x} to {:#x}.", span.offset, span.end() - 1);
+        let _ =
+            write!(text, "\nLeft alone, since it reads differently each time: {:#x} to {:#x}.", span.offset, span.end().saturating_sub(1));
     }
     for picked in &repair.picked {
         let _ = write!(text, "\nPicked: {:#x}, {}: #{}.", picked.span.offset, human_size(picked.span.length), picked.member);

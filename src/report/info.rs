@@ -6,8 +6,9 @@ use comfy_table::{Table, presets};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::{
-    human_size,
+    Map, PartitionSpan, Problem, human_size,
     journal::{JournalInfo, render_journal},
+    picture::{Drawing, Scene},
 };
 use crate::member::{Facts, Words};
 
@@ -19,6 +20,17 @@ pub enum Told {
     Image(Box<Info>),
     /// A journal.
     Journal(JournalInfo),
+    /// What can't be looked at.
+    Failed(FailedInfo),
+}
+
+/// Why nothing is told of a name.
+#[derive(Clone, Debug, Serialize)]
+pub struct FailedInfo {
+    /// As given, control characters escaped.
+    pub name: String,
+    /// Why.
+    pub error: Problem,
 }
 
 /// One member's facts.
@@ -27,6 +39,9 @@ pub enum Told {
 pub struct Info {
     /// As given, control characters escaped.
     pub name: String,
+    /// Where it holds data.
+    #[serde(skip)]
+    pub map: Map,
     /// The name's bytes where it isn't UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name_hex: Option<String>,
@@ -134,21 +149,38 @@ pub struct FileSystemInfo {
     pub written: Option<String>,
 }
 
-/// Writes the facts of several names for people.
+/// Writes the facts of several names for people, with a picture of each image where one is to be drawn.
 ///
 /// # Errors
 /// What writing says.
-pub fn render_infos(infos: &[Told], to: &mut dyn Write) -> io::Result<()> {
-    for (index, info) in infos.iter().enumerate() {
+pub fn render_infos(infos: &[Told], drawing: Option<Drawing>, to: &mut dyn Write) -> io::Result<()> {
+    for (index, info) in infos.iter().filter(|info| !matches!(info, Told::Failed(_))).enumerate() {
         if index > 0 {
             writeln!(to)?;
         }
         match info {
-            Told::Image(info) => render_info(info, to)?,
+            Told::Image(info) => {
+                render_info(info, to)?;
+                if let Some(drawing) = drawing {
+                    writeln!(to, "{}", of_info(info, drawing))?;
+                }
+            }
             Told::Journal(info) => render_journal(info, to)?,
+            Told::Failed(_) => {} // that was said when it failed
         }
     }
     Ok(())
+}
+
+/// The picture of one image: where it holds data.
+fn of_info(info: &Info, drawing: Drawing) -> String {
+    let partitions = info.partition_table.iter().flat_map(|table| &table.partitions);
+    let span = |part: &PartitionInfo| {
+        let word = if part.name.is_empty() { &part.kind } else { &part.name };
+        PartitionSpan { label: format!("{} ({word})", part.number), offset: part.offset, length: part.length }
+    };
+    let partitions: Vec<PartitionSpan> = partitions.map(span).collect();
+    Scene { size: info.virtual_size, names: &[String::new()], rows: &[0], partitions: &partitions, map: &info.map }.drawn(drawing)
 }
 
 fn render_info(info: &Info, to: &mut dyn Write) -> io::Result<()> {

@@ -1,28 +1,16 @@
-//! The report as JSON, and reading one back for `--from`.
+//! Reading a report back, for `--from`.
 
 use std::{
     fmt,
-    io::{self, Read, Write},
+    io::{self, Read},
 };
 
 use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{SeqAccess, Visitor},
+    Deserialize, Deserializer,
+    de::{IgnoredAny, SeqAccess, Visitor},
 };
 
-use super::Report;
 use crate::vote::ByteRange;
-
-/// Writes a report with four spaces to a level, as QEMU's tools do, and a line's end.
-///
-/// # Errors
-/// What writing says.
-pub fn write(report: &Report, mut to: impl Write) -> io::Result<()> {
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut to, formatter);
-    report.serialize(&mut serializer).map_err(io::Error::from)?;
-    to.write_all(b"\n")
-}
 
 /// What `--from` needs of an earlier report.
 #[derive(Debug, Deserialize)]
@@ -31,15 +19,23 @@ pub struct Reported {
     /// Version of the report.
     pub schema: u32,
     /// Virtual size in bytes.
+    #[serde(default)]
     pub size: u64,
     /// Unit of the vote in bytes.
+    #[serde(default)]
     pub sector_size: u32,
+    /// Whether the run came to no report.
+    #[serde(default)]
+    pub error: Option<IgnoredAny>,
     /// How members were read: nothing was compared under `fifo`.
     #[serde(default)]
     pub read_pattern: String,
     /// Whether it was stopped early.
     #[serde(default)]
     pub partial: bool,
+    /// How many bytes, from the start on, were looked at then.
+    #[serde(default)]
+    pub scanned_bytes: u64,
     /// The part looked at, where it wasn't all.
     #[serde(default)]
     pub range: Option<ReportedRange>,
@@ -87,6 +83,7 @@ pub struct ReportedMember {
     #[serde(default)]
     pub snapshot: Option<String>,
     /// Its size in bytes.
+    #[serde(default)]
     pub size: u64,
     /// When it was last modified.
     #[serde(default)]

@@ -5,7 +5,7 @@ use std::{
     io::{self, BufRead, BufReader},
 };
 
-use serde::{Serialize, Serializer, ser::Error as _};
+use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
 use serde_json::value::RawValue;
 
 use super::{DamageReport, Damages, PartitionMap};
@@ -18,7 +18,9 @@ use crate::{
 const BUFFER_BYTES: usize = 1 << 16;
 
 /// One divergence, as JSON has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
 pub struct Divergence {
     /// First byte.
     pub offset: u64,
@@ -50,7 +52,9 @@ pub struct Divergence {
 }
 
 /// Members that hold the same bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
 pub struct Version {
     /// Ascending.
     pub members: Vec<usize>,
@@ -89,8 +93,10 @@ impl Divergence {
 pub enum Listed {
     /// The first ones, in memory.
     Runs(Vec<Run>, PartitionMap, Damages),
-    /// All of them, a line of JSON each.
-    Spooled(Spooled),
+    /// All of them, a line of JSON each, and what was seen of some.
+    Spooled(Spooled, Damages),
+    /// As they were read from a report.
+    Kept(Vec<Divergence>),
 }
 
 impl Default for Listed {
@@ -101,22 +107,32 @@ impl Default for Listed {
 
 impl Listed {
     /// The first ones with their partitions; none where they are spooled.
-    pub fn divergences(&self) -> impl Iterator<Item = Divergence> + '_ {
-        let (runs, known) = match self {
-            Self::Runs(runs, partitions, damages) => (runs.as_slice(), Some((partitions, damages))),
-            Self::Spooled(_) => (&[][..], None),
-        };
-        runs.iter().filter_map(move |run| {
-            let (partitions, damages) = known?;
-            let damage = damages.get(&run.range.start).cloned().unwrap_or_default();
-            Some(Divergence { damage, ..Divergence::of(run, partitions) })
-        })
+    #[must_use]
+    pub fn divergences(&self) -> Box<dyn Iterator<Item = Divergence> + '_> {
+        match self {
+            Self::Runs(runs, partitions, damages) => Box::new(runs.iter().map(move |run| {
+                let damage = damages.get(&run.range.start).map(|there| there.versions.clone()).unwrap_or_default();
+                Divergence { damage, ..Divergence::of(run, partitions) }
+            })),
+            Self::Spooled(..) => Box::new(std::iter::empty()),
+            Self::Kept(list) => Box::new(list.iter().cloned()),
+        }
+    }
+
+    /// What losing versions look like, as far as they were looked at.
+    #[must_use]
+    pub fn damages(&self) -> Option<&Damages> {
+        match self {
+            Self::Runs(_, _, damages) | Self::Spooled(_, damages) => Some(damages),
+            Self::Kept(_) => None,
+        }
     }
 
     /// Adds what losing versions look like.
     pub fn diagnose(&mut self, seen: Damages) {
-        if let Self::Runs(_, _, damages) = self {
-            *damages = seen;
+        match self {
+            Self::Runs(_, _, damages) | Self::Spooled(_, damages) => *damages = seen,
+            Self::Kept(_) => {}
         }
     }
 }
@@ -125,17 +141,36 @@ impl Listed {
 impl Serialize for Listed {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Runs(..) => {
+            Self::Runs(..) | Self::Kept(_) => {
                 let lines = self.divergences().map(|divergence| serde_json::value::to_raw_value(&divergence));
                 collect(serializer, lines)
             }
-            Self::Spooled(Spooled(storage)) => {
+            Self::Spooled(Spooled(storage), damages) => {
                 let file = BufReader::with_capacity(BUFFER_BYTES, Stream::new(&**storage));
-                let lines = file.lines().map(|line| line.map_err(serde_json::Error::io).and_then(RawValue::from_string));
+                let lines = file.lines().map(|line| {
+                    let line = completed(line.map_err(serde_json::Error::io)?, damages)?;
+                    RawValue::from_string(line)
+                });
                 collect(serializer, lines)
             }
         }
     }
+}
+
+/// What every line begins with: where it lies.
+const LINE_START: &str = "{\"offset\":";
+
+/// A line, with what was seen of its losing versions since it was written.
+fn completed(mut line: String, damages: &Damages) -> serde_json::Result<String> {
+    let offset = line.strip_prefix(LINE_START).and_then(|rest| rest.split(',').next()?.parse().ok());
+    if let Some(there) = offset.and_then(|offset: u64| damages.get(&offset)).filter(|there| !there.versions.is_empty())
+        && line.pop() == Some('}')
+    {
+        line += ",\"damage\":";
+        line += &serde_json::to_string(&there.versions)?;
+        line.push('}');
+    }
+    Ok(line)
 }
 
 fn collect<S: Serializer>(serializer: S, lines: impl Iterator<Item = Result<Box<RawValue>, serde_json::Error>>) -> Result<S::Ok, S::Error> {
@@ -176,6 +211,7 @@ impl Spool {
     /// # Errors
     /// What writing says.
     pub fn add(&mut self, divergence: &Divergence) -> io::Result<()> {
+        debug_assert!(divergence.damage.is_empty(), "that is told once the list is complete");
         serde_json::to_writer(&mut self.pending, divergence)?;
         self.pending.push(b'\n');
         if self.pending.len() >= BUFFER_BYTES { self.write() } else { Ok(()) }
@@ -194,6 +230,6 @@ impl Spool {
     /// What writing says.
     pub fn finish(mut self) -> io::Result<Listed> {
         self.write()?;
-        Ok(Listed::Spooled(Spooled(self.storage)))
+        Ok(Listed::Spooled(Spooled(self.storage), Damages::new()))
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn divergences(report: &Report, shown_max: usize, to: &mut dyn Write)
     }
     let left = rows.count() as u64;
     if left > 0 {
-        return writeln!(to, "and {} more: --report FILE has all of them.", left + omitted);
+        return writeln!(to, "and {} more: --report FILE has all of them.", left.saturating_add(omitted));
     }
     if folded > 0 {
         let who = strangers.iter().map(|member| format!("#{member}")).collect::<Vec<_>>().join(" ");
@@ -78,7 +78,7 @@ fn is_of_strangers(row: &Divergence, strangers: &[usize]) -> bool {
 const ALL_MIN: usize = 8;
 
 /// Who holds what: `#0 #2 against #1`, `#0 or #1`, `#0 #1; absent: #2`.
-fn said(row: &Divergence, members: usize) -> String {
+pub(super) fn said(row: &Divergence, members: usize) -> String {
     let list = |members: &[usize]| members.iter().map(|member| format!("#{member}")).collect::<Vec<_>>().join(" ");
     let versions: Vec<String> = row.versions.iter().map(|version| list(&version.members)).collect();
     let holders: usize = row.versions.iter().map(|version| version.members.len()).sum();

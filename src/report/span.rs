@@ -1,11 +1,13 @@
 //! Ranges and partitions, as reports name them.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::vote::ByteRange;
 
 /// A range of bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
 pub struct Span {
     /// First byte.
     pub offset: u64,
@@ -17,7 +19,7 @@ impl Span {
     /// One past the last byte.
     #[must_use]
     pub fn end(self) -> u64 {
-        self.offset + self.length
+        self.offset.saturating_add(self.length)
     }
 }
 
@@ -25,6 +27,19 @@ impl From<ByteRange> for Span {
     fn from(range: ByteRange) -> Self {
         Self { offset: range.start, length: range.length() }
     }
+}
+
+/// A partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct PartitionSpan {
+    /// Its number, with its name or its kind.
+    pub label: String,
+    /// First byte.
+    pub offset: u64,
+    /// Length in bytes.
+    pub length: u64,
 }
 
 /// Where partitions lie, and what they are called.
@@ -46,6 +61,14 @@ impl PartitionMap {
     /// The numbers (in this map) of the partitions that share a byte with `range`.
     pub fn touched(&self, range: ByteRange) -> impl Iterator<Item = usize> + '_ {
         self.partitions.iter().enumerate().filter(move |(_, (part, _))| part.and(range).is_some()).map(|(index, _)| index)
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn spans(&self) -> Vec<PartitionSpan> {
+        let span =
+            |(range, label): &(ByteRange, String)| PartitionSpan { label: label.clone(), offset: range.start, length: range.length() };
+        self.partitions.iter().map(span).collect()
     }
 
     /// What the partition of that number is called.

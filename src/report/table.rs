@@ -59,7 +59,7 @@ pub(super) fn members_table(report: &Report, columns: Option<usize>) -> String {
 }
 
 /// What was counted of a member, in words.
-fn told(member: &MemberReport) -> Vec<String> {
+pub(super) fn told(member: &MemberReport) -> Vec<String> {
     let all = COUNTED.iter().map(|(what, cell, _)| (what.to_lowercase(), cell(member)));
     all.filter(|(_, text)| !text.is_empty()).map(|(what, text)| format!("{what}: {text}")).collect()
 }
@@ -91,15 +91,15 @@ fn table(report: &Report, all: &[Column], name_max: usize) -> Vec<String> {
 }
 
 /// To the second, and with a blank for the `T`.
-fn shown_time(rfc3339: &str) -> String {
-    match (rfc3339.split_once('T'), rfc3339.find('.')) {
-        (Some((date, _)), Some(point)) => format!("{date} {}Z", &rfc3339[date.len() + 1..point]),
-        (Some((date, time)), None) => format!("{date} {time}"),
-        _ => rfc3339.into(),
+pub(super) fn shown_time(rfc3339: &str) -> String {
+    let Some((date, time)) = rfc3339.split_once('T') else { return rfc3339.into() };
+    match time.split_once('.') {
+        Some((seconds, _)) => format!("{date} {seconds}Z"),
+        None => format!("{date} {time}"),
     }
 }
 
-fn status(member: &MemberReport) -> &'static str {
+pub(super) fn status(member: &MemberReport) -> &'static str {
     match member.status {
         Status::Failed => "failed",
         Status::Ok if member.whole => "whole",
@@ -121,7 +121,7 @@ fn counted(count: u64) -> String {
 fn dissents(member: &MemberReport) -> String {
     let Some(span) = member.dissent_span else { return String::new() };
     let places = words::counted(member.dissents, "range");
-    let mut text = format!("{} in {places}, {:#x} to {:#x}", sectors(member.dissenting_sectors), span.offset, span.end() - 1);
+    let mut text = format!("{} in {places}, {:#x} to {:#x}", sectors(member.dissenting_sectors), span.offset, span.end().saturating_sub(1));
     if !member.dissent_partitions.is_empty() {
         let _ = write!(text, ", partition {}", member.dissent_partitions.join(", "));
     }

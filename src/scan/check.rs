@@ -11,7 +11,9 @@ use super::{
 use crate::{
     evidence::Evidence,
     member::{ImageError, Member, Structure, escaped},
-    report::{GuardReport, ImageErrorReport, MemberReport, Overall, ReadPattern, Report, SCHEMA, Sectors, Span, Status, rfc3339},
+    report::{
+        GuardReport, ImageErrorReport, Map, MemberReport, Overall, Part, ReadPattern, Report, SCHEMA, Sectors, Span, Status, Times, rfc3339,
+    },
     vote::{Fill, Run, VirtualSize},
 };
 
@@ -113,6 +115,16 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
+    /// What its losses and what was known of it say together.
+    fn concluded(&self, index: usize, member: &dyn Member) -> Option<String> {
+        let counted = &self.outcome.tally.members[index];
+        let sectors = self.poll.range.length().div_ceil(u64::from(self.poll.sector));
+        // Outside of a part nobody asked; and without a winner no size is too short.
+        let known = self.question.range.is_none() && !self.size_undecided;
+        let size = if known && counted.absent > 0 { member.size() } else { self.poll.size };
+        self.findings.concluded(index, counted, sectors, size, self.poll.size)
+    }
+
     fn member(&self, index: usize, member: &dyn Member, changed: bool, structure: Structure) -> MemberReport {
         let Self { question, poll, outcome, .. } = self;
         let (tally, fifo) = (&outcome.tally, question.read_pattern == ReadPattern::Fifo);
@@ -125,12 +137,14 @@ impl Scene<'_> {
         let flaws = counted.dissenting + counted.unreadable + counted.absent + counted.filler + counted.unstable + counted.failed;
         // Of one that failed nothing is known.
         let structure = if error.is_some() { Structure::default() } else { structure };
+        let error_free = error.is_none() && !fifo && question.trust.is_none();
         let unsound = !structure.errors.is_empty();
         let unsettled = tally.undecided > 0 || length_differs || changed || !outcome.complete || self.doubted || unsound;
         let (image_errors, image_errors_omitted) = member.image_errors();
         MemberReport {
             index,
             name: member.name().to_string(),
+            raw_name: member.name().as_os_str().to_str().map(str::to_owned),
             name_hex: member.name().hex(),
             format: member.format(),
             format_guessed: false,
@@ -146,7 +160,8 @@ impl Scene<'_> {
             unstable_sectors: counted.unstable,
             absent_sectors: counted.absent,
             content_bytes: outcome.weighed.then_some(counted.lost.content_held),
-            conclusion: None,
+            conclusion: error_free.then(|| self.concluded(index, member)).flatten(),
+            damage: Vec::new(),
             surplus_bytes: member.size().saturating_sub(poll.size),
             error: error.map(|error| escaped(&error)),
             image_errors: image_errors.into_iter().map(told).collect(),
@@ -157,7 +172,6 @@ impl Scene<'_> {
             dissents: counted.dissents,
             dissent_span: counted.span.map(|(start, end)| Span { offset: start, length: end - start }),
             dissent_partitions: self.findings.touched(index),
-            shell_name: member.name().quoted(),
         }
     }
 }
@@ -234,17 +248,23 @@ pub fn make_report(
         Overall::Decided => 1,
         Overall::Undecided => 2,
     };
-    let exit_code = if !outcome.complete {
-        130
-    } else if changed_any {
-        3
-    } else {
-        found
+    let exit_code = match (outcome.complete, changed_any) {
+        (false, _) => 130,
+        (true, true) => 3,
+        (true, false) => found,
     };
+    let map = map_of(&findings, &outcome, poll);
+    let partitions = findings.partitions();
     let (divergences, divergences_omitted) = findings.finish();
     Report {
         schema: SCHEMA,
         command,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        times: Times::default(),
+        refusal: None,
+        next: None,
+        partitions,
+        map,
         size: poll.size,
         sector_size: poll.sector,
         threshold: poll.threshold,
@@ -268,6 +288,15 @@ pub fn make_report(
         divergences,
         divergences_omitted,
     }
+}
+
+/// Where the members differ, where they do; who has failed is known nowhere.
+fn map_of(findings: &Findings, outcome: &Outcome, poll: &Poll) -> Option<Map> {
+    let mut map = findings.map().clone();
+    for (index, _) in outcome.failures.iter().enumerate().filter(|(_, why)| why.is_some()) {
+        map.mark(index, poll.range, Part::Failed);
+    }
+    (!map.is_clean()).then(|| map.covering(poll.size))
 }
 
 /// The totals of a scan that was stopped: what wasn't looked at is neither.

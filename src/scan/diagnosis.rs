@@ -1,44 +1,77 @@
-//! What losing versions look like, place by place: read once more, since that is asked only of what is listed.
+//! What the versions of a divergence look like: read once more, since that is asked only of what is listed.
 
 use crate::{
     evidence::Looks,
-    member::{Extent, Member},
-    vote::{Run, Verdict, members_of},
+    member::{Extent, Member, escaped},
+    report::DamageReport,
+    vote::{ByteRange, Run, Verdict, members_of},
 };
 
 /// Bytes of a divergence that are looked at.
 const LOOKED_AT_BYTES: u64 = 64 << 10;
 
-/// A losing version.
+/// A version of a divergence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loser {
+pub struct Held {
     /// Who holds it, ascending.
     pub members: Vec<usize>,
-    /// What it looks like beside the one that won.
-    pub looks: Looks,
+    /// How it begins, up to 64 KiB; none where nobody can read it now.
+    pub bytes: Option<Vec<u8>>,
+}
+
+/// The first bytes of `range` as `member` holds them; none where it can't read them now.
+fn read(member: &dyn Member, range: ByteRange) -> Option<Vec<u8>> {
+    let length = range.length().min(LOOKED_AT_BYTES);
+    let mut bytes = vec![0; length as usize];
+    // What is known to be zeros isn't read.
+    let zeros = |extent| matches!(extent, Extent::Zero(end) if end >= range.start + length);
+    let known = member.extent(range.start).is_ok_and(zeros);
+    (known || member.read(range.start, &mut bytes, &mut None).is_ok()).then_some(bytes)
+}
+
+/// All versions, the one that won first; then by how many hold them, then by the first who does.
+#[must_use]
+pub fn versions(members: &[&dyn Member], run: &Run) -> Vec<Held> {
+    let grouping = &run.vote.grouping;
+    let winner = match run.vote.verdict {
+        Verdict::Decided { winner } => Some(winner),
+        Verdict::Unanimous | Verdict::Undecided => None,
+    };
+    let mut versions: Vec<usize> = grouping.versions().collect();
+    versions.sort_by_key(|&version| (Some(version) != winner, u32::MAX - grouping.holders(version).count_ones(), version));
+    let held = |version: usize| {
+        let holders: Vec<usize> = members_of(grouping.holders(version)).collect();
+        let bytes = holders.iter().find_map(|&member| read(members[member], run.range));
+        Held { members: holders, bytes }
+    };
+    versions.into_iter().map(held).collect()
 }
 
 /// The losing versions of a divergence, and what they look like; none where nobody won, or where they can't be read now.
 #[must_use]
-pub fn losers(members: &[&dyn Member], run: &Run) -> Vec<Loser> {
-    let Verdict::Decided { winner } = run.vote.verdict else { return Vec::new() };
-    let grouping = &run.vote.grouping;
-    let length = run.range.length().min(LOOKED_AT_BYTES) as usize;
-    let read = |member: usize| {
-        let mut bytes = vec![0; length];
-        // What is known to be zeros isn't read.
-        let zeros = |extent| matches!(extent, Extent::Zero(end) if end >= run.range.start + length as u64);
-        let known = members[member].extent(run.range.start).is_ok_and(zeros);
-        (known || members[member].read(run.range.start, &mut bytes, &mut None).is_ok()).then_some(bytes)
-    };
-    let versions: Vec<usize> = grouping.versions().filter(|&version| version != winner).collect();
-    if versions.is_empty() {
+pub fn losers(members: &[&dyn Member], run: &Run) -> Vec<DamageReport> {
+    let outvoted = matches!(run.vote.verdict, Verdict::Decided { .. }) && run.vote.grouping.versions().nth(1).is_some();
+    if !outvoted {
         return Vec::new();
     }
-    let Some(won) = read(winner) else { return Vec::new() };
-    let loser = |version: usize| {
-        let looks = Looks::of(&read(version)?, &won);
-        Some(Loser { members: members_of(grouping.holders(version)).collect(), looks })
+    let mut all = versions(members, run).into_iter();
+    let Some(won) = all.next().and_then(|held| held.bytes) else { return Vec::new() };
+    all.filter_map(|held| Some(described(held.members, &Looks::of(&held.bytes?, &won)))).collect()
+}
+
+/// What a version of `members` looks like, as reports have it.
+#[must_use]
+pub fn described(members: Vec<usize>, looks: &Looks) -> DamageReport {
+    let list = |mask: u8| (0..8).filter(|bit| mask >> bit & 1 == 1).collect();
+    let (bits_set, bits_cleared, bits, bytes) = match *looks {
+        Looks::Flips { set, cleared, bits, bytes } => (Some(set), Some(cleared), list(bits), list(bytes)),
+        _ => (None, None, Vec::new(), Vec::new()),
     };
-    versions.into_iter().filter_map(loser).collect()
+    let filler = match looks {
+        Looks::Filled(text) if text.len() > 1 && text.is_ascii() => Some(escaped(&String::from_utf8_lossy(text))),
+        Looks::Filled(bytes) => Some(bytes.iter().fold("0x".to_owned(), |hex, byte| format!("{hex}{byte:02x}"))),
+        _ => None,
+    };
+    let shifted_bytes = if let Looks::Shifted(by) = *looks { Some(by) } else { None };
+    DamageReport { members, looks: looks.word(), bits_set, bits_cleared, bits, bytes, filler, shifted_bytes, misplaced_bytes: None }
 }

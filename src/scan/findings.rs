@@ -2,10 +2,10 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::composed::Composed;
+use super::{composed::Composed, conclusion::Backgrounds, tally::MemberTally};
 use crate::{
     evidence::{DeviceMetadata, Evidence, Seniority},
-    report::{Damages, Divergence, Listed, PartitionMap},
+    report::{Damages, Divergence, Listed, Map, PartitionMap, PartitionSpan},
     vote::{ByteRange, CoarseRanges, Fill, Run, Verdict, members_of},
 };
 
@@ -22,6 +22,7 @@ pub struct Limits {
 pub struct Findings {
     limits: Limits,
     seniority: Seniority,
+    backgrounds: Backgrounds,
     /// For each member: the legs of arrays that it is, and whether it would lose what makes it that leg.
     legs: Vec<(Vec<DeviceMetadata>, bool)>,
     partitions: PartitionMap,
@@ -35,6 +36,7 @@ pub struct Findings {
     /// For members that may become the base of an output: what would have to be changed in them.
     changes: Vec<Changes>,
     digest: Xxh3,
+    map: Map,
 }
 
 /// What makes a member agree with every verdict.
@@ -73,7 +75,8 @@ impl Findings {
             PartitionMap::new(table.partitions.iter().map(|partition| (partition.range, partition.label())).collect())
         });
         let legs = evidence.members.iter().map(|known| (known.device_metadata.clone(), false)).collect();
-        Self { seniority: evidence.seniority.clone(), legs, ..Self::new(limits, evidence.members.len(), partitions) }
+        let backgrounds = Backgrounds::of(evidence);
+        Self { seniority: evidence.seniority.clone(), backgrounds, legs, ..Self::new(limits, evidence.members.len(), partitions) }
     }
 
     /// Nothing found yet of so many members, of which nothing is known beside their ballots.
@@ -84,6 +87,7 @@ impl Findings {
             touched: vec![vec![false; partitions.count()]; members],
             newer: vec![0; members],
             seniority: Seniority::default(),
+            backgrounds: Backgrounds::default(),
             legs: vec![(Vec::new(), false); members],
             partitions,
             listed: Vec::new(),
@@ -91,6 +95,7 @@ impl Findings {
             composed: Composed::new(),
             changes: Vec::new(),
             digest: Xxh3::new(),
+            map: Map::new(members),
         }
     }
 
@@ -117,6 +122,7 @@ impl Findings {
             self.listed.push(*run);
         }
         self.composed.add(run, self.limits.fill);
+        self.map.add(run);
         self.changes.iter_mut().for_each(|changes| changes.add(run));
         update(&mut self.digest, run);
         let Verdict::Decided { winner } = run.vote.verdict else { return };
@@ -175,6 +181,23 @@ impl Findings {
     pub fn undecided(&self) -> Vec<ByteRange> {
         let undecided = self.listed.iter().filter(|run| run.vote.verdict == Verdict::Undecided);
         undecided.map(|run| run.range).collect()
+    }
+
+    /// What is to be thought of a member, in words; see [`Backgrounds`].
+    pub(super) fn concluded(&self, member: usize, counted: &MemberTally, sectors: u64, size: u64, voted: u64) -> Option<String> {
+        self.backgrounds.conclude(member, counted, sectors, size, voted)
+    }
+
+    /// Where the members differ.
+    #[must_use]
+    pub fn map(&self) -> &Map {
+        &self.map
+    }
+
+    /// Where partitions lie.
+    #[must_use]
+    pub fn partitions(&self) -> Vec<PartitionSpan> {
+        self.partitions.spans()
     }
 
     /// What tells one sequence of divergences from another.

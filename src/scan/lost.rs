@@ -28,6 +28,8 @@ pub struct Lost {
     /// Bytes in pieces of 512 that zeros outvote, that aren't a few bits or all ones, that no file system which all share calls free, and in which it
     /// isn't older than those who outvote it.
     pub zeroed_in_use: u64,
+    /// The same whichever is older.
+    pub zeroed_content: u64,
     /// Who outvoted it anywhere, and who did with zeros: as masks.
     pub outvoted_by: u64,
     /// See `outvoted_by`.
@@ -44,6 +46,7 @@ impl Lost {
         self.newer_by_contents += other.newer_by_contents;
         self.newer_by_time += other.newer_by_time;
         self.zeroed_in_use += other.zeroed_in_use;
+        self.zeroed_content += other.zeroed_content;
         self.outvoted_by |= other.outvoted_by;
         self.zeroed_by |= other.zeroed_by;
     }
@@ -77,8 +80,11 @@ pub(super) fn count(lost: &mut [Lost], range: ByteRange, vote: &Vote, rule: Rule
             Some(By::Time) => lost.newer_by_time += gone.all,
             _ => {}
         }
-        if zeros_won && !evidence.seniority.is_older(member, outvoting, range.start) {
-            lost.zeroed_in_use += gone.no_flips;
+        if zeros_won {
+            lost.zeroed_content += gone.no_flips;
+            if !evidence.seniority.is_older(member, outvoting, range.start) {
+                lost.zeroed_in_use += gone.no_flips;
+            }
         }
     }
 }

@@ -7,6 +7,7 @@
 mod check;
 mod chunk;
 mod composed;
+mod conclusion;
 mod confirm;
 mod content;
 mod diagnosis;
@@ -15,6 +16,7 @@ mod feeder;
 mod findings;
 mod job;
 mod lost;
+mod misplaced;
 mod ordered;
 mod poll;
 mod private;
@@ -27,10 +29,11 @@ mod worker;
 mod oracle;
 
 pub use check::{Checked, Listener, Weighed, check, make_report, newer_warnings, structures};
-pub use diagnosis::{Loser, losers};
+pub use diagnosis::{Held, described, losers, versions};
 pub use findings::{Findings, Limits};
 pub use job::{Job, Outcome, Output, ScanError, Watch, sizes, workers};
 pub use lost::{Lost, content_bytes};
+pub use misplaced::{LostSector, find_elsewhere};
 pub use poll::{Poll, Question, QuestionError, THREADS_MAX, majority};
 pub use run::{scan, scan_as_far};
 pub use tally::{MemberTally, Tally};

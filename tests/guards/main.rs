@@ -42,7 +42,7 @@ fn check(lab: &Lab, members: &[PathBuf]) -> Run {
 }
 
 fn in_place(lab: &Lab, members: &[PathBuf]) -> Run {
-    lab.quorum_img(["repair", "--in-place", "--output", "json"]).args(members)
+    lab.quorum_img(["repair", "--in-place", "--output", "json", "-y"]).args(members)
 }
 
 fn new_image(lab: &Lab, members: &[PathBuf]) -> Run {

@@ -30,13 +30,15 @@ fn a_second_decision_keeps_the_first() {
     let lab = Lab::new();
     let members = without_winner(&lab, &[8, 40, 80]);
     let run = lab.quorum_img(["check"]).args(&members).exits(2);
-    assert!(next(&run.stdout()).contains("--pick 0x1000:512='#0' -o fixed.img"), "{run}");
+    assert!(next(&run.stdout()).starts_with("quorum-img show 0x1000:512 "), "{run}");
+    let run = lab.quorum_img(["show", "0x1000:512"]).args(&members).exits(2);
+    assert!(next(&run.stdout()).contains("--pick '0x1000:512=#0' -o fixed.img"), "{run}");
     let run = lab.quorum_img(["repair", "--pick", "0x1000:512=#0", "-o", "new.img"]).args(&members).exits(2);
     let text = run.stdout();
     let line = next(&text);
-    assert!(line.contains("--pick '0x1000:512=#0'") && line.contains("--pick 0x5000:512='#0'") && line.contains("-o new.img"), "{run}");
+    assert!(line.contains("--pick '0x1000:512=#0'") && line.contains("--pick '0x5000:512=#0'") && line.contains("-o new.img"), "{run}");
     let run = lab.quorum_img(["repair", "--in-place", "--dry-run"]).args(&members).exits(2);
-    assert!(next(&run.stdout()).starts_with("quorum-img repair --in-place --dry-run --pick 0x1000:512='#0'"), "{run}");
+    assert!(next(&run.stdout()).starts_with("quorum-img repair --in-place --dry-run --pick '0x1000:512=#0'"), "{run}");
 }
 
 /// Two healthy legs of an array looked damaged, and one of them was to be picked.

@@ -19,13 +19,13 @@ fn loss_is_measured_by_what_a_copy_holds() {
     let run = check(&lab, &members).exits(2);
     assert_eq!(guards(&run.json()), [("stale".into(), Some(1))], "{run}");
     assert_eq!(run.json()["members"][1]["content-bytes"], 2 << 20, "{run}");
-    in_place(&lab, &members).arg("-y").exits(2).complains("100.0 % of its content").complains("--force stale");
+    in_place(&lab, &members).exits(2).complains("100.0 % of its content").complains("--force stale");
     assert!(lab.bytes(&members[1]) == disk(2));
     // A part of the disk, and a list of places: what wasn't looked at is counted, too.
-    in_place(&lab, &members).args(["--range", "8M:64k", "-y", "--dry-run"]).exits(1);
-    in_place(&lab, &members).args(["--range", "8M:512k", "-y", "--dry-run"]).exits(2).complains("25.0 % of its content");
+    in_place(&lab, &members).args(["--range", "8M:64k", "--dry-run"]).exits(1);
+    in_place(&lab, &members).args(["--range", "8M:512k", "--dry-run"]).exits(2).complains("25.0 % of its content");
     check(&lab, &members).args(["--report", "list.json"]).exits(2);
-    in_place(&lab, &members).args(["--from", "list.json", "-y", "--dry-run"]).exits(2).complains("stale");
+    in_place(&lab, &members).args(["--from", "list.json", "--dry-run"]).exits(2).complains("stale");
 }
 
 /// A copy that says it is another disk's is one, however little differs.

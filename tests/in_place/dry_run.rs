@@ -147,7 +147,7 @@ fn needs_no_permission_to_write() {
 #[test]
 fn asks_no_question_and_takes_yes_for_an_answer() {
     let set = Damaged::new();
-    refuses(&set.lab, set.repair().args(["--dry-run", "-y"]), 1, &[]);
+    refuses(&set.lab, set.repair().args(["--dry-run"]), 1, &[]);
     refuses(&set.lab, set.repair().args(["--dry-run", "--no-journal"]), 1, &[]);
     refuses(&set.lab, set.repair().args(["--dry-run", "--journal", "undo.log"]), 1, &[]);
 }

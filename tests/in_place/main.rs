@@ -14,6 +14,7 @@ mod oracle;
 mod sizes;
 mod standing;
 mod told;
+mod unattended;
 mod undo;
 mod undo_refused;
 mod unfinished;
@@ -100,7 +101,7 @@ const UNDECIDED: std::ops::Range<u64> = 4096..4608;
 
 /// `repair --output json --in-place MEMBER...`, with more options to come.
 fn in_place<'a>(lab: &Lab, members: impl IntoIterator<Item = &'a PathBuf>) -> Run {
-    lab.quorum_img(["repair", "--output", "json", "--in-place"]).args(members)
+    lab.quorum_img(["repair", "--output", "json", "--in-place", "-y"]).args(members)
 }
 
 /// Where the journal is unless an option says otherwise.

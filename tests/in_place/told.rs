@@ -60,6 +60,7 @@ fn each_member_is_accounted_for() {
     assert_eq!(worked_on(&report), [0, 2, 3], "{run}");
     let must = [
         "index",
+        "name",
         "written",
         "dissenting-bytes",
         "absent-bytes",

@@ -109,7 +109,7 @@ impl Set {
 
 /// `repair --in-place --output json MEMBER...`, with more options to come.
 fn repair<M: AsRef<OsStr>>(lab: &Lab, members: impl IntoIterator<Item = M>) -> Run {
-    lab.quorum_img(["repair", "--in-place", "--output", "json"]).args(members)
+    lab.quorum_img(["repair", "--in-place", "--output", "json", "-y"]).args(members)
 }
 
 /// `undo JOURNAL`.

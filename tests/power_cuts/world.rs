@@ -6,7 +6,7 @@ use quorum_img::{
     evidence::Evidence,
     member::{Member, MemberName, Readable},
     repair::{
-        Forced, Guard, InPlace, InPlaceWish, JournalPlace, RepairError,
+        Answer, Forced, Guard, InPlace, InPlaceWish, JournalPlace, RepairError,
         journal::{Identity, Journal},
         judge::{Judge, Way},
         undo::{Undo, UndoError, UndoTarget, Undone},
@@ -103,7 +103,7 @@ impl World {
             wish: &wish,
             watch,
             phases: &|_, _| {},
-            confirm: &|_| true,
+            confirm: &|_| Answer::Yes,
         };
         repair.run(Vec::new(), &mut |_, _| Ok(()))
     }

@@ -151,7 +151,7 @@ fn too_much_damage_is_refused() {
     }
     follow(&lab, &["img convert -f raw -O qcow2 good.raw bad.q", "noise bad.q 100k 1000000"]);
     let repair = |options: &str| -> Run {
-        lab.quorum_img(words("repair --in-place --force newer")).args(words(options)).args(["raw:a.raw", "qcow2:bad.q", "raw:c.raw"])
+        lab.quorum_img(words("repair --in-place -y --force newer")).args(words(options)).args(["raw:a.raw", "qcow2:bad.q", "raw:c.raw"])
     };
     refuses(&lab, repair(""), 2, &["bad.q", "stale"]);
     refuses(&lab, repair("--max-damage 20"), 2, &["bad.q", "stale"]);

@@ -82,7 +82,7 @@ impl Set {
     /// `repair --in-place --output json` of all three.
     pub fn repair(&self) -> Run {
         let members = ["raw:a.raw", "qcow2:bad.q", "raw:c.raw"];
-        self.lab.quorum_img(["repair", "--in-place", "--output", "json"]).args(&self.options).args(members)
+        self.lab.quorum_img(["repair", "--in-place", "--output", "json", "-y"]).args(&self.options).args(members)
     }
 
     pub fn undo(&self) -> Run {

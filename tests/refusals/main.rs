@@ -11,8 +11,8 @@ mod check {
 
     const CHECK: Subject = Subject { foreign: &["--in-place", "--dry-run", "-onew.img"], ..Subject::voting(&["check"]) };
     battery!(CHECK: command_line, operands, voters, reports; options:
-        allow_references, cache, filler, format, mapfile, max_damage, max_divergences, output, range, rate_limit, read_pattern, report, sector_size, size,
-        snapshot, threads, threshold, timeout, trust);
+        allow_references, cache, color, diagnose, filler, format, mapfile, max_damage, max_divergences, output, picture, range, rate_limit,
+        read_pattern, report, sector_size, size, snapshot, threads, threshold, timeout, trust);
 }
 
 mod check_of_the_medium {
@@ -20,6 +20,18 @@ mod check_of_the_medium {
 
     const CHECK: Subject = Subject::voting(&["check", "-T", "none"]);
     battery!(CHECK: operands, voters);
+}
+
+mod show {
+    use super::battery::Subject;
+
+    const SHOW: Subject = Subject {
+        foreign: &["--in-place", "--dry-run", "-onew.img", "--report=r", "--range=0:512", "--from=missing"],
+        ..Subject::voting(&["show", "0"])
+    };
+    battery!(SHOW: command_line, operands, voters; options:
+        allow_references, cache, color, filler, format, lines, mapfile, output, places, rate_limit, sector_size, size, snapshot, threads,
+        threshold, timeout, trust);
 }
 
 mod repair_to_a_new_image {
@@ -41,8 +53,9 @@ mod repair_to_a_new_image {
         ..Subject::voting(&["repair", "-o", "new.img"])
     };
     battery!(REPAIR: command_line, operands, voters, reports, new_images; options:
-        allow_references, cache, expect_sha256, filler, force, format, from, mapfile, max_divergences, output, output_options, pick, range, rate_limit,
-        read_pattern, reflink, report, sector_size, size, snapshot, sparse_size, target_format, threads, threshold, timeout, trust, undecided);
+        allow_references, cache, color, diagnose, expect_sha256, filler, force, format, from, mapfile, max_divergences, output,
+        output_options, pick, picture, range, rate_limit, read_pattern, reflink, report, sector_size, size, snapshot, sparse_size,
+        target_format, threads, threshold, timeout, trust, undecided);
 }
 
 mod repair_in_place {
@@ -54,8 +67,8 @@ mod repair_in_place {
         ..Subject::voting(&["repair", "--in-place"])
     };
     battery!(REPAIR: command_line, operands, voters, reports, new_journals; options:
-        allow_references, cache, filler, force, format, from, journal, mapfile, max_damage, max_divergences, no_write, output, pick, range, rate_limit,
-        read_pattern, report, sector_size, size, snapshot, threads, threshold, timeout, trust);
+        allow_references, cache, color, diagnose, filler, force, format, from, journal, mapfile, max_damage, max_divergences, no_write,
+        output, pick, picture, range, rate_limit, read_pattern, report, sector_size, size, snapshot, threads, threshold, timeout, trust);
 }
 
 mod plan_of_a_repair_in_place {
@@ -67,8 +80,8 @@ mod plan_of_a_repair_in_place {
         ..Subject::voting(&["repair", "--in-place", "--dry-run"])
     };
     battery!(PLAN: command_line, operands, voters, reports, new_journals; options:
-        allow_references, cache, filler, force, format, from, journal, mapfile, max_damage, max_divergences, no_write, output, pick, range, rate_limit,
-        read_pattern, report, sector_size, size, snapshot, threads, threshold, timeout, trust);
+        allow_references, cache, color, diagnose, filler, force, format, from, journal, mapfile, max_damage, max_divergences, no_write,
+        output, pick, picture, range, rate_limit, read_pattern, report, sector_size, size, snapshot, threads, threshold, timeout, trust);
 }
 
 mod undo {
@@ -79,21 +92,24 @@ mod undo {
         foreign: &["--in-place", "--trust=#0", "--range=0:512"],
         ..Subject::undoing(&["undo"])
     };
-    battery!(UNDO: command_line, operands, undone_journals; options: force, map, rate_limit, timeout);
+    battery!(UNDO: command_line, operands, undone_journals; options:
+        color, force, map, output, rate_limit, timeout);
 }
 
 mod plan_of_an_undo {
     use super::battery::Subject;
 
     const PLAN: Subject = Subject { force: Some("changed,no-locks,device"), ..Subject::undoing(&["undo", "--dry-run"]) };
-    battery!(PLAN: command_line, operands, undone_journals; options: force, map, rate_limit, timeout);
+    battery!(PLAN: command_line, operands, undone_journals; options:
+        color, force, map, output, rate_limit, timeout);
 }
 
 mod info {
     use super::battery::Subject;
 
     const INFO: Subject = Subject { foreign: &["--output=events"], ..Subject::looking(&["info"]) };
-    battery!(INFO: command_line, operands; options: allow_references, cache, format, output, snapshot, timeout);
+    battery!(INFO: command_line, operands; options:
+        allow_references, cache, color, format, output, picture, snapshot, timeout);
 }
 
 /// What only `-o` takes.

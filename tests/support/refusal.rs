@@ -49,7 +49,7 @@ fn faults(output: &Output) -> Vec<&'static str> {
     let ways_out = ["hint:", "tip:", "--help", "possible values"];
     let checks = [
         (output.code() != Some(3), "not code 3"),
-        (!output.stdout.is_empty(), "messages go to standard error"),
+        (!is_silent_or_word(output), "messages go to standard error"),
         (output.stderr().trim().is_empty(), "a code alone says nothing"),
         (!ways_out.iter().any(|way| output.stderr().contains(way)), "no way out is shown"),
         (obeyed(output).is_some(), "a raw control character"),
@@ -57,6 +57,13 @@ fn faults(output: &Output) -> Vec<&'static str> {
         (output.stderr().contains("panicked"), "a panic"),
     ];
     checks.into_iter().filter_map(|(wrong, why)| wrong.then_some(why)).collect()
+}
+
+/// Standard output has nothing, or word of the failure for programs that asked for JSON or events.
+pub fn is_silent_or_word(output: &Output) -> bool {
+    let said = output.stdout();
+    let word = || serde_json::from_str::<serde_json::Value>(&said).is_ok_and(|word| !word["error"]["message"].is_null());
+    said.is_empty() || word() || (said.lines().count() == 1 && said.contains("QUORUM_IMG_FAILED"))
 }
 
 /// A character that a terminal would obey.

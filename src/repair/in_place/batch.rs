@@ -175,6 +175,7 @@ impl<'a> Rewriter<'a> {
             let member = self.files[op.member];
             let bytes = op.bytes(voted);
             self.watch.spend(op.range.length());
+            self.watch.advanced(op.range.length());
             for (range, kind) in kinds_of(op, member, &mut known[op.member]) {
                 old.clear();
                 if kind == Old::Data {
@@ -233,6 +234,7 @@ impl<'a> Rewriter<'a> {
             let bytes = op.bytes(voted);
             assert_eq!(bytes.len() as u64, op.range.length(), "a write of other bytes than planned");
             self.watch.spend(bytes.len() as u64);
+            self.watch.advanced(bytes.len() as u64);
             let written = if op.heals.is_empty() { store.write(op.range.start, &bytes) } else { store.overwrite(op.range.start, &bytes) };
             match written {
                 Ok(()) => progress.written += bytes.len() as u64,

@@ -28,4 +28,4 @@ mod wish;
 pub use outcome::refused_in_place;
 pub use portions::PORTION_BYTES;
 pub use put_back::PutBack;
-pub use wish::{InPlace, InPlaceWish, JournalPlace, Proposal};
+pub use wish::{Answer, InPlace, InPlaceWish, JournalPlace, Proposal};

@@ -53,6 +53,7 @@ impl InPlace<'_> {
                 extend_to: member.extend_to,
                 truncate_to: member.truncate_to,
                 zeros_over_data_bytes: member.data_zeroed,
+                content_zeroed_bytes: member.content_zeroed,
                 data_over_zeros_bytes: member.zeros_replaced,
                 ..InPlaceMember::default()
             })

@@ -86,6 +86,8 @@ pub struct MemberPlan {
     pub zeros_replaced: u64,
     /// See `zeros_replaced`.
     pub data_zeroed: u64,
+    /// Those of them that are content: no few bits, all ones, or what lies in free blocks.
+    pub content_zeroed: u64,
 }
 
 impl MemberPlan {
@@ -227,7 +229,8 @@ impl Planner {
     pub fn finish(mut self, counted: &[MemberTally]) -> Plan {
         for (member, plan) in self.members.iter_mut().enumerate() {
             let standing = &self.standings[member];
-            (plan.zeros_replaced, plan.data_zeroed) = (counted[member].lost.zeros_replaced, counted[member].lost.data_zeroed);
+            let lost = &counted[member].lost;
+            (plan.zeros_replaced, plan.data_zeroed, plan.content_zeroed) = (lost.zeros_replaced, lost.data_zeroed, lost.zeroed_content);
             let end = self.extend_to[member].min(self.size);
             plan.extend_to = (plan.written && plan.absent_bytes > 0 && end > standing.size).then_some(end);
             if plan.extend_to.is_some() {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     repair::{RepairError, journal::SAMPLE_BYTES},
-    scan::{Job, Watch, scan},
+    scan::{Job, scan},
     vote::{ByteRange, Fill, Run},
 };
 
@@ -72,7 +72,6 @@ impl<'a> Rewriter<'a> {
         let voted = collector.finish();
         let basis = Basis { members: self.members, plan: self.plan, ranges, runs: &runs, voted: &voted, blocks: &self.blocks };
         let mut ops = basis.again(forced);
-        self.watch.advanced(ops.list.iter().map(|op| op.range.length()).sum());
         ops.list.sort_by_key(|op| (op.member, op.range));
         self.perform(flow, ops, voted)
     }
@@ -87,7 +86,6 @@ impl<'a> Rewriter<'a> {
             if let Attempt::TooMuch = self.attempt(flow, &ranges, portion.digest)? {
                 self.piecemeal(flow, &ranges, portion)?;
             }
-            self.watch.advanced(ranges.iter().map(|range| range.length()).sum());
         }
         Ok(())
     }
@@ -197,9 +195,8 @@ impl<'a> Rewriter<'a> {
 
     fn vote(&self, ranges: &[ByteRange], collector: Option<&Collector>) -> Result<Vec<Run>, Stop> {
         let mut runs = Vec::new();
-        let quiet = Quiet(self.watch);
         let ranges = &self.bridged(ranges);
-        let job = Job::new(self.members, self.question, self.poll, ranges, &quiet).as_before(self.plan.unstable);
+        let job = Job::new(self.members, self.question, self.poll, ranges, self.watch).as_before(self.plan.unstable);
         let job = match collector {
             Some(collector) => job.writing_to(collector, Fill::Fail),
             None => job,
@@ -221,19 +218,4 @@ impl<'a> Rewriter<'a> {
 
 fn digest_of(runs: &[Run]) -> Digest {
     runs.iter().map(Digest::of).sum()
-}
-
-/// The second vote shows no progress of its own: what counts is what is written.
-struct Quiet<'a>(&'a dyn Watch);
-
-impl Watch for Quiet<'_> {
-    fn stopped(&self) -> bool {
-        self.0.stopped()
-    }
-    fn spend(&self, bytes: u64) {
-        self.0.spend(bytes);
-    }
-    fn pause(&self) {
-        self.0.pause();
-    }
 }

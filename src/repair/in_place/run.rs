@@ -8,7 +8,7 @@ use super::{
     plan::{MemberPlan, Plan, Planner, Standing},
     rewriter::{Progress, Rewriter, Stop},
     survey::Survey,
-    wish::{InPlace, Proposal},
+    wish::{Answer, InPlace, Proposal},
 };
 use crate::{
     evidence::Known,
@@ -54,22 +54,16 @@ impl InPlace<'_> {
         let composed_blocks = checked.findings.composed_blocks();
         let listed = listed(&checked.findings, &plan);
         let complete = checked.outcome.complete;
-        let left = plan.members.iter().zip(self.members).filter(|(plan, _)| plan.left_bytes > 0);
-        warnings.extend(left.map(|(plan, member)| {
-            let why = match member.image() {
-                Some(image) => {
-                    let resized = image.resized_by(self.poll.size).map_or_else(String::new, |program| format!("{program} does that, "));
-                    format!("the size of an image isn't changed in place: {resized}repair -o makes a new one")
-                }
-                None => "a sector before them is undecided, or it is a device".into(),
-            };
-            format!("{}: {} bytes that it lacks at its end can't be added: {why}", member.name(), plan.left_bytes)
-        }));
+        warnings.extend(self.lacks(&plan));
         let failures = &checked.outcome.failures;
         // The plan would rely on its vote.
         let late = checked.outcome.late.first().map(|&member| (member, failures[member].clone().unwrap_or_default()));
         let voted = mask_of((0..self.members.len()).filter(|&index| failures[index].is_none()));
         let failed = failures.iter().any(Option::is_some);
+        let newer =
+            checked.findings.newer().iter().enumerate().filter(|(index, places)| **places > 0 && plan.members[*index].is_rewritten());
+        // Who is trusted is right, whoever is newer.
+        let newer: Vec<usize> = newer.map(|(index, _)| index).filter(|_| self.question.trust.is_none()).collect();
         let stands = self.stands(&checked, &plan, begun);
         let structures = structures(self.members, &|| self.watch.stopped());
         let unsound = structures.iter().any(|structure| !structure.errors.is_empty());
@@ -117,23 +111,54 @@ impl InPlace<'_> {
                 section.completed = !self.wish.dry_run;
             } else if self.wish.dry_run {
                 code = code.max(1);
-            } else if self.agreed(&section, &plan, again_bytes, &report.warnings) {
-                code = code.max(match self.rewrite(&plan, &survey, unfinished, &again, voted) {
-                    Ok(done) => self.settle(&mut section, &plan, &done),
-                    // Hours of voting aren't thrown away for it.
-                    Err(error) => {
-                        section.error = Some(error.to_string());
-                        error.exit_code()
-                    }
-                });
             } else {
-                code = if self.watch.stopped() { 130 } else { code.max(1) };
+                let answer = self.answer(&section, &plan, again_bytes, &newer, &report);
+                let go = || self.rewrite(&plan, &survey, unfinished, &again, voted);
+                code = code.max(self.act(answer, &mut section, &plan, go));
             }
+            // What a check didn't come to is left alone.
+            code = code.max(u8::from(self.wish.earlier.as_ref().is_some_and(|earlier| !earlier.unseen().is_empty())));
         }
         // An image that a guest could not go on with isn't mended by what its sectors say.
         report.exit_code = if unsound { code.max(1) } else { code };
         report.in_place = Some(section);
         Ok(report)
+    }
+
+    /// What is to be said of what can't be added at members' ends.
+    fn lacks(&self, plan: &Plan) -> Vec<String> {
+        let left = plan.members.iter().zip(self.members).filter(|(plan, _)| plan.left_bytes > 0);
+        let told = left.map(|(plan, member)| {
+            let why = match member.image() {
+                Some(image) => {
+                    let resized = image.resized_by(self.poll.size).map_or_else(String::new, |program| format!("{program} does that, "));
+                    format!("the size of an image isn't changed in place: {resized}repair -o makes a new one")
+                }
+                None => "a sector before them is undecided, or it is a device".into(),
+            };
+            format!("{}: {} bytes that it lacks at its end can't be added: {why}", member.name(), plan.left_bytes)
+        });
+        told.collect()
+    }
+
+    /// Does what was answered, and returns the exit code for it.
+    fn act(&self, answer: Answer, section: &mut InPlaceReport, plan: &Plan, rewrite: impl FnOnce() -> Result<Done, RepairError>) -> u8 {
+        match answer {
+            Answer::Yes => match rewrite() {
+                Ok(done) => self.settle(section, plan, &done),
+                // Hours of voting aren't thrown away for it.
+                Err(error) => {
+                    section.error = Some(error.to_string());
+                    error.exit_code()
+                }
+            },
+            Answer::No if self.watch.stopped() => 130,
+            Answer::No => 1,
+            Answer::Refused(why) => {
+                section.refused = Some(why);
+                2
+            }
+        }
     }
 
     fn vote(&self, survey: &mut Survey, listener: Listener) -> Result<(Checked, Planner), RepairError> {
@@ -244,8 +269,13 @@ impl InPlace<'_> {
         self.stores[index].map_or(PAGE_BYTES, Storage::block_bytes)
     }
 
-    fn agreed(&self, section: &InPlaceReport, plan: &Plan, again_bytes: u64, warnings: &[String]) -> bool {
+    fn answer(&self, section: &InPlaceReport, plan: &Plan, again_bytes: u64, newer: &[usize], report: &Report) -> Answer {
+        let forced = report.guards.iter().filter(|guard| guard.forced && guard.in_place == "refused");
+        let mut overridden: Vec<&str> = forced.map(|guard| guard.word).collect();
+        overridden.dedup(); // they come in the table's order
         (self.confirm)(&Proposal {
+            overridden: &overridden,
+            newer,
             members: &section.members,
             writes: plan.writes,
             bytes: plan.bytes(),
@@ -254,7 +284,7 @@ impl InPlace<'_> {
             journal_bytes: section.journal_bytes,
             journal: self.wish.journal.as_ref().map(|place| &place.shown),
             resumed: section.resumed,
-            warnings,
+            warnings: &report.warnings,
         })
     }
 
@@ -344,11 +374,15 @@ impl InPlace<'_> {
     }
 
     fn portions<'s, 'a: 's>(&self, rewriter: &mut Rewriter<'a>, flow: &mut Flow<'s, '_>, forced: &[Vec<ByteRange>]) -> Result<(), Stop> {
+        // What is voted on again, what is journalled, and what is written: about as much work each.
+        let copies = 1 + u64::from(rewriter.journal.is_some());
+        let work = |voted: u64, written: u64| voted.saturating_add(written.saturating_mul(copies));
         if forced.iter().any(|ranges| !ranges.is_empty()) {
-            (self.phases)("writing again", forced.iter().flatten().map(|range| range.length()).sum());
+            let bytes = forced.iter().flatten().map(|range| range.length()).sum::<u64>();
+            (self.phases)("writing again", work(bytes, bytes));
             rewriter.again(flow, forced)?;
         }
-        (self.phases)("rewriting", rewriter.plan.voted_bytes());
+        (self.phases)("rewriting", work(rewriter.plan.voted_bytes(), rewriter.plan.bytes()));
         rewriter.planned(flow)
     }
 }

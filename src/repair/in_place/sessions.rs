@@ -33,7 +33,10 @@ impl InPlace<'_> {
             Err(error @ JournalError::Version { .. }) => return Ok((None, Some(error.into()))),
             Err(error) => return Err(error.into()),
         };
-        let undo = format!("quorum-img undo {} takes that repair back; or name another place with --journal", place.shown.quoted());
+        let shown = place.shown.quoted();
+        let undo = format!(
+            "if that repair was good, delete it: rm {shown}; quorum-img undo {shown} takes it back; or name another place with --journal"
+        );
         let paths = journal.header().members.iter().map(|member| escaped(&String::from_utf8_lossy(&member.path)));
         let holds = paths.collect::<Vec<_>>().join(", ");
         let exists = |state: State, hint: String| RepairError::JournalExists {

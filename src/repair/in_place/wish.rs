@@ -75,6 +75,10 @@ pub struct Proposal<'a> {
     pub resumed: bool,
     /// What people should know before.
     pub warnings: &'a [String],
+    /// Words of guards that stand, and are overridden.
+    pub overridden: &'a [&'a str],
+    /// Members, by number, that are rewritten though they are newer than all who outvote them.
+    pub newer: &'a [usize],
 }
 
 /// An in-place repair: who votes, how, who is written to, and by which way.
@@ -95,6 +99,17 @@ pub struct InPlace<'a> {
     pub watch: &'a dyn Watch,
     /// Who hears of the phases.
     pub phases: Phases<'a>,
-    /// Asked before the first write; false: nothing is written.
-    pub confirm: &'a dyn Fn(&Proposal) -> bool,
+    /// Asked before the first write.
+    pub confirm: &'a dyn Fn(&Proposal) -> Answer,
+}
+
+/// What is said to a proposal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is written.
+    Yes,
+    /// Nothing is.
+    No,
+    /// Nothing is, since somebody has to look at it first: why, with the way out behind `hint:`.
+    Refused(String),
 }

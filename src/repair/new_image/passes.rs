@@ -231,7 +231,7 @@ impl Repair<'_> {
     /// What is voted on.
     pub(super) fn ranges(&self) -> Vec<ByteRange> {
         match &self.wish.earlier {
-            Some(earlier) => earlier.ranges().to_vec(),
+            Some(earlier) => earlier.open(),
             None => vec![self.poll.range],
         }
     }

@@ -22,6 +22,7 @@ fn absurd(option: &str) -> &'static [&'static str] {
             "000000000000000000000000000000000000000000000000000000000000000",
             "00000000000000000000000000000000000000000000000000000000000000000",
         ],
+        "lines" | "places" => &["", "x", "0", "-1", "1.5", "5000", TOO_BIG],
         "force" => &["", "everything", "changed,nonsense", "overwrite,nonsense"],
         "format" => &["", "vmdk", "RAW "],
         "from" => &[
@@ -43,6 +44,8 @@ fn absurd(option: &str) -> &'static [&'static str] {
         "map" => &["", "x", "=", "x=", "=x", "x=y", "disk-0.img=/new"],
         "max-damage" => &["", "x", "-5", "101", "nan", "inf", "1e9"],
         "max-divergences" | "threads" => &["", "x", "-1", "1.5", TOO_BIG],
+        "color" | "picture" => &["", "sometimes", "AUTO "],
+        "diagnose" => &["", "shallow"],
         "no-write" | "trust" => &["", "#3", "#64", "#-1", "#x", "#", "stranger.img"],
         "output" => &["", "yaml", "JSON5"],
         "output-options" => &["", "x", "cluster_size=3", "cluster_size=64k"],

@@ -1,0 +1,226 @@
+//! `quorum-img show`: what each member holds at a place.
+
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal, Write as _},
+    path::PathBuf,
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use clap::Args;
+
+use super::{
+    args::{LockArgs, MemberArgs, ProgressArgs, ReadBy, VoteArgs},
+    given::Given,
+    next,
+    parse::{parse_range, parse_size},
+    progress::Control,
+    say::{Output, columns, warn_unless},
+    texts,
+};
+use crate::{
+    electorate::{Access, open_voters},
+    evidence::{Evidence, Looks, Partition, find_file_system},
+    member::{Member, escaped},
+    repair::{Earlier, evidence_of},
+    report::{self, Content, Divergence, Look, Overall, Place, Places, Report, Version, lead_on, render_places},
+    scan::{Checked, Findings, Held, Job, Limits, Question, Weighed, described, make_report, scan, versions},
+    vote::{ByteRange, Run, Verdict},
+};
+
+/// Show what each member holds at a place, side by side, and what it looks like
+///
+/// The versions that the members hold there stand above one another in hexadecimal and as text, what differs marked, with who holds them,
+/// what they look like (zeros, flipped bits, ...), and the partition and file system that the place lies in. Then comes the command that
+/// settles it. Nothing is written.
+#[derive(Args, Debug)]
+#[command(
+    after_long_help = texts::SHOW,
+    mut_arg("range", |range| range.hide(true)),
+    mut_arg("read_pattern", |pattern| pattern.hide(true)),
+    override_usage = "quorum-img show [OPTIONS] OFFSET[:LENGTH] MEMBER MEMBER...\n       quorum-img show [OPTIONS] --from REPORT MEMBER MEMBER..."
+)]
+pub(super) struct PlaceArgs {
+    /// Where, in bytes: 0x1b400, 0x1b400:4096, 1G:64k; without LENGTH one sector
+    #[arg(value_name = "OFFSET[:LENGTH]", required = true)]
+    place: OsString,
+
+    #[command(flatten)]
+    pub members: MemberArgs,
+
+    /// The places that the report of an earlier check lists, those without a winner first
+    #[arg(long, value_name = "REPORT", conflicts_with_all = ["size", "trust"])]
+    from: Option<PathBuf>,
+
+    /// How many places are shown
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    places: u64,
+
+    /// How many lines of each place are shown for people
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    lines: u64,
+
+    /// How results are printed
+    #[arg(id = "output-format", long = "output", value_enum, value_name = "FORMAT", default_value_t = super::info::InfoFormat::Human)]
+    output: super::info::InfoFormat,
+
+    #[command(flatten)]
+    progress: ProgressArgs,
+    #[command(flatten)]
+    locks: LockArgs,
+    #[command(flatten)]
+    pub vote: VoteArgs,
+}
+
+impl PlaceArgs {
+    /// With `--from` no place is given: what stands there is the first member.
+    pub(super) fn sort(mut self) -> Self {
+        if self.from.is_some() {
+            let first = std::mem::take(&mut self.place);
+            self.members.members.insert(0, first);
+        }
+        self
+    }
+
+    /// Where to look, in whole sectors.
+    fn range(&self) -> Result<Option<ByteRange>> {
+        if self.from.is_some() {
+            return Ok(None);
+        }
+        let text = self.place.to_string_lossy();
+        let sector = self.vote.sector_size.clamp(1, 1 << 16);
+        let whole = |range: ByteRange| range.widened(sector, u64::MAX - u64::MAX % sector);
+        let one = || ByteRange::at(parse_size(&text)?, 1).context("it lies behind what 64 bits can count");
+        let range = if text.contains(':') { parse_range(&text) } else { one() };
+        let hint = "hint: quorum-img show OFFSET[:LENGTH] MEMBER MEMBER...; places are told by check";
+        range.map(|range| Some(whole(range))).map_err(|error| anyhow!("{}: is no place: {error}\n{hint}", escaped(&text)))
+    }
+}
+
+pub(super) fn run(args: &PlaceArgs, given: &Given) -> Result<u8> {
+    ensure!(
+        args.vote.range.is_none() && args.vote.read_pattern == ReadBy::Quorum,
+        "--range and --read-pattern aren't for show\nhint: quorum-img show OFFSET:LENGTH MEMBER MEMBER... compares them all there"
+    );
+    let range = args.range()?;
+    let voters = open_voters(&args.members.roll(), &Access::Look(args.locks.locks()))?;
+    let members = voters.listed();
+    let mut question = Question { rereads: args.locks.rereads(), range, ..args.vote.question(&members)? };
+    let evidence = evidence_of(&members, &question, &[]);
+    let poll = args.vote.poll(&members, &mut question, &evidence)?;
+    let earlier = args.from.as_deref().map(|path| Earlier::read(path, &members, &poll)).transpose()?;
+    let ranges = earlier.as_ref().map_or_else(|| poll.ranges(), |earlier| poll.voted_in(earlier.ranges()));
+    for warning in voters.warnings.iter().chain(&poll.warnings) {
+        warn_unless(args.progress.is_quiet(), warning);
+    }
+    let mut findings = Findings::of(&evidence, Limits::default());
+    let mut shortlist = Shortlist { undecided: Vec::new(), decided: Vec::new(), count: 0, places_max: args.places as usize };
+    let mut control = Control::new(&args.progress)?;
+    control.begin("reading", ranges.iter().map(|range| range.length()).sum());
+    let job = Job::new(&members, &question, &poll, &ranges, &control);
+    let outcome = scan(&job, &mut |run| {
+        findings.add(run);
+        shortlist.add(run);
+        Ok(())
+    })?;
+    control.end();
+    let (shown, omitted) = shortlist.finish();
+    let mut places: Vec<Place> =
+        shown.iter().map(|run| place(&members, &evidence, findings.described(run), versions(&members, run))).collect();
+    let failed: Vec<usize> = outcome.failures.iter().enumerate().filter(|(_, why)| why.is_some()).map(|(index, _)| index).collect();
+    if let (true, Some(range)) = (places.is_empty() && outcome.complete, ranges.first()) {
+        places.push(alike(&members, &evidence, *range, &failed));
+    }
+    let mut report = make_report("show", &members, &question, &poll, Checked { outcome, findings }, Vec::new(), Weighed::default());
+    report.mark_guesses(&voters.guessed);
+    for (member, why) in report.members.iter().filter_map(|member| Some((member, member.error.as_ref()?))) {
+        warn_unless(args.progress.is_quiet(), &format!("{}: failed: {why}", member.name));
+    }
+    show(args, given, &report, &Places::of(&report, places, omitted), &evidence)?;
+    Ok(report.exit_code)
+}
+
+fn show(args: &PlaceArgs, given: &Given, report: &Report, places: &Places, evidence: &Evidence) -> Result<()> {
+    let mut to = io::BufWriter::new(Output::new().styled());
+    if args.output == super::info::InfoFormat::Json {
+        report::write(places, &mut to)?;
+    } else {
+        let width = if io::stdout().is_terminal() { columns(io::stdout()) } else { 80 };
+        render_places(places, args.lines as usize, width, &mut to)?;
+        let look = Look { next: next::after(report, &args.members, given, Some(evidence)), or: None };
+        lead_on(&look, &mut to)?;
+    }
+    to.flush().context("standard output")
+}
+
+/// What is kept of what was found.
+struct Shortlist {
+    undecided: Vec<Run>,
+    decided: Vec<Run>,
+    count: u64,
+    places_max: usize,
+}
+
+impl Shortlist {
+    fn add(&mut self, run: &Run) {
+        self.count += 1;
+        let list = if run.vote.verdict == Verdict::Undecided { &mut self.undecided } else { &mut self.decided };
+        if list.len() < self.places_max {
+            list.push(*run);
+        }
+    }
+
+    /// Those without a winner first, and how many are left out.
+    fn finish(self) -> (Vec<Run>, u64) {
+        let mut all = self.undecided;
+        all.extend(self.decided);
+        all.truncate(self.places_max);
+        let omitted = self.count - all.len() as u64;
+        (all, omitted)
+    }
+}
+
+fn place(members: &[&dyn Member], evidence: &Evidence, divergence: Divergence, held: Vec<Held>) -> Place {
+    let first = held.first().and_then(|held| held.bytes.clone()).unwrap_or_default();
+    let undecided = divergence.verdict == Overall::Undecided;
+    let content = |(index, held): (usize, Held)| {
+        let looks = held.bytes.as_ref().map(|bytes| Looks::of(bytes, &first));
+        // The first one is what others are held against; of itself it can only be told what it is filled with.
+        let telling = |looks: &Looks| index > 0 || (undecided && matches!(looks, Looks::Zeroed | Looks::Ones | Looks::Filled(_)));
+        let looks = looks.filter(telling).map(|looks| described(held.members.clone(), &looks));
+        Content { looks, bytes: held.bytes }
+    };
+    let contents = held.into_iter().enumerate().map(content).collect();
+    Place { file_system: file_system(members, evidence, divergence.offset), divergence, contents }
+}
+
+/// A place where nobody differs; what `failed` members hold isn't known.
+fn alike(members: &[&dyn Member], evidence: &Evidence, range: ByteRange, failed: &[usize]) -> Place {
+    let partitions = evidence.partitions().into_iter().flat_map(|table| &table.partitions);
+    let labels: Vec<String> = partitions.filter(|part| part.range.and(range).is_some()).map(Partition::label).collect();
+    let holders: Vec<usize> = (0..members.len()).filter(|member| !failed.contains(member)).collect();
+    let mut bytes = vec![0; range.length().min(1 << 16) as usize];
+    let bytes = holders.iter().any(|&member| members[member].read(range.start, &mut bytes, &mut None).is_ok()).then_some(bytes);
+    let divergence = Divergence {
+        offset: range.start,
+        length: range.length(),
+        verdict: Overall::Unanimous,
+        versions: vec![Version { members: holders }],
+        partition: (!labels.is_empty()).then(|| labels.join(", ")),
+        ..Divergence::default()
+    };
+    Place { divergence, file_system: file_system(members, evidence, range.start), contents: vec![Content { looks: None, bytes }] }
+}
+
+/// The file system that holds the place, as most readable members have it.
+fn file_system(members: &[&dyn Member], evidence: &Evidence, offset: u64) -> Option<String> {
+    let partitions = evidence.partitions().into_iter().flat_map(|table| &table.partitions);
+    let start = partitions.filter(|part| part.range.start <= offset && offset < part.range.end).map(|part| part.range.start).max();
+    let found = |member: &&dyn Member| {
+        let system = find_file_system(*member, start.unwrap_or(0))?;
+        let label = if system.label.is_empty() { String::new() } else { format!(" \"{}\"", system.label) };
+        Some(format!("{}{label}", system.kind))
+    };
+    let names: Vec<String> = members.iter().filter(|member| member.failure().is_none()).filter_map(found).collect();
+    names.iter().max_by_key(|name| names.iter().filter(|other| other == name).count()).cloned()
+}

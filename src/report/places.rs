@@ -1,0 +1,144 @@
+//! Places of an image, with what each member holds there.
+
+use std::io::{self, Write};
+
+use serde::{Serialize, Serializer};
+
+use super::{
+    DamageReport, Divergence, Overall, Report,
+    fit::wrapped,
+    hex, human_size,
+    styles::{BAD, DIM, GOOD, MEND},
+};
+
+/// What `show` found.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Places {
+    /// Version of reports.
+    pub schema: u32,
+    /// `show`.
+    pub command: &'static str,
+    /// The virtual size in bytes.
+    pub size: u64,
+    /// The unit of the vote in bytes.
+    pub sector_size: u32,
+    /// Ballots that a version needs.
+    pub threshold: usize,
+    /// The worst verdict there is.
+    pub verdict: Overall,
+    /// What the program ends with.
+    pub exit_code: u8,
+    /// The members' names, control characters escaped.
+    pub members: Vec<String>,
+    /// The places, those without a winner first.
+    pub places: Vec<Place>,
+    /// How many more there are.
+    pub places_omitted: u64,
+}
+
+/// A place, and what it holds.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Place {
+    /// Where, and who holds what; `unanimous` where all hold the same.
+    #[serde(flatten)]
+    pub divergence: Divergence,
+    /// The file system that it lies in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_system: Option<String>,
+    /// What the versions hold, in their order.
+    pub contents: Vec<Content>,
+}
+
+/// What a version holds.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Content {
+    /// What it looks like beside the first version; none of that itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub looks: Option<DamageReport>,
+    /// How it begins, in hexadecimal; none where nobody can read it now.
+    #[serde(serialize_with = "as_hex", skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Vec<u8>>,
+}
+
+#[allow(clippy::ref_option)] // as serde calls it
+fn as_hex<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&hex::digits(bytes.as_deref().unwrap_or_default()))
+}
+
+impl Places {
+    /// Those of a vote on them, whose report is `report`.
+    #[must_use]
+    pub fn of(report: &Report, places: Vec<Place>, places_omitted: u64) -> Self {
+        Self {
+            schema: report.schema,
+            command: report.command,
+            size: report.size,
+            sector_size: report.sector_size,
+            threshold: report.threshold,
+            verdict: report.verdict,
+            exit_code: report.exit_code,
+            members: report.members.iter().map(|member| member.name.clone()).collect(),
+            places,
+            places_omitted,
+        }
+    }
+}
+
+/// Writes them for people: of each at most `lines_max` lines of bytes, all as wide as `columns` allow.
+///
+/// # Errors
+/// What writing says.
+pub fn render_places(places: &Places, lines_max: usize, columns: usize, to: &mut dyn Write) -> io::Result<()> {
+    for (index, place) in places.places.iter().enumerate() {
+        if index > 0 {
+            writeln!(to)?;
+        }
+        render_place(places, place, lines_max, columns, to)?;
+    }
+    if places.places_omitted > 0 {
+        writeln!(to, "\nand {} more: --places shows more of them.", super::counted(places.places_omitted, "place"))?;
+    }
+    Ok(())
+}
+
+fn render_place(places: &Places, place: &Place, lines_max: usize, columns: usize, to: &mut dyn Write) -> io::Result<()> {
+    let at = &place.divergence;
+    let (style, verdict) = match at.verdict {
+        Overall::Unanimous => (GOOD, "all members agree"),
+        Overall::Decided if at.versions.len() == 1 => (MEND, "all that have a ballot agree"),
+        Overall::Decided => (MEND, "decided: A has won"),
+        Overall::Undecided => (BAD, "nobody has won"),
+    };
+    write!(to, "{:#x}, {}: {style}{verdict}{style:#}", at.offset, human_size(at.length))?;
+    for part in at.partition.iter().map(|part| format!("partition {part}")).chain(place.file_system.clone()) {
+        write!(to, "{DIM}, {part}{DIM:#}")?;
+    }
+    writeln!(to)?;
+    let names = |members: &[usize]| members.iter().map(|&member| format!("#{member} {}", places.members[member])).collect::<Vec<_>>();
+    for (version, (held, content)) in at.versions.iter().zip(&place.contents).enumerate() {
+        let who = if held.members.len() == places.members.len() { "all".to_owned() } else { names(&held.members).join(", ") };
+        let beside = if at.verdict == Overall::Undecided { " beside A" } else { "" };
+        let looks = match (&content.looks, &content.bytes) {
+            (Some(looks), _) if looks.is_relative() => format!(": {}{beside}", looks.in_words()),
+            (Some(looks), _) => format!(": {}", looks.in_words()),
+            (None, None) => ": it can't be read now".to_owned(),
+            (None, Some(_)) => String::new(),
+        };
+        writeln!(to, "{}", wrapped(&format!("  {}  {who}{looks}", hex::letter(version)), columns, "     "))?;
+    }
+    for (word, members) in
+        [("unreadable", &at.unreadable), ("unstable", &at.unstable), ("filler", &at.filler), ("absent", &at.absent), ("failed", &at.failed)]
+    {
+        if !members.is_empty() {
+            writeln!(to, "{}", wrapped(&format!("  {word}: {}", names(members).join(", ")), columns, "     "))?;
+        }
+    }
+    let held: Vec<&[u8]> = place.contents.iter().map(|content| content.bytes.as_deref().unwrap_or_default()).collect();
+    if held.len() > hex::VERSIONS_SHOWN_MAX {
+        writeln!(to, "  of these the first {} are shown", hex::VERSIONS_SHOWN_MAX)?;
+    }
+    write!(to, "\n{}", hex::lines(at.offset, &held, lines_max, columns))
+}
