@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 
-COLOURS = {"32": "#5fd75f", "33": "#e5c07b", "31": "#ff6b6b"}
+COLOURS = {"31": "#ff6b6b", "32": "#5fd75f", "33": "#e5c07b", "34": "#61afef", "35": "#c678dd", "36": "#56b6c2"}
 LINE, WIDTH, MARGIN = 18, 8.43, 16
 
 
@@ -30,7 +30,7 @@ def spans(line):
 
 
 target, command = sys.argv[1], sys.argv[2:]
-shown = subprocess.run(["script", "-qec", " ".join(command), "/dev/null"], capture_output=True, text=True).stdout
+shown = subprocess.run(["script", "-qec", "stty cols 96; " + " ".join(command), "/dev/null"], capture_output=True, text=True).stdout
 lines = ["$ " + " ".join(command), *shown.replace("\r", "").rstrip("\n").split("\n")]
 plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
 width = int(max(map(len, plain)) * WIDTH) + 2 * MARGIN

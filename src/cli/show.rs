@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     io::{self, IsTerminal, Write as _},
     path::PathBuf,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -20,11 +21,11 @@ use super::{
 };
 use crate::{
     electorate::{Access, open_voters},
-    evidence::{Evidence, Looks, Partition, find_file_system},
+    evidence::{Evidence, Looks, Owner, Partition, find_file_system, owner},
     member::{Member, escaped},
     repair::{Earlier, evidence_of},
-    report::{self, Content, Divergence, Look, Overall, Place, Places, Report, Version, lead_on, render_places},
-    scan::{Checked, Findings, Held, Job, Limits, Question, Weighed, described, make_report, scan, versions},
+    report::{self, Content, Divergence, Look, Overall, OwnerReport, Place, Places, Report, Version, lead_on, render_places, telling},
+    scan::{Checked, Findings, Held, Job, Limits, Question, Watch as _, Weighed, described, make_report, scan, versions},
     vote::{ByteRange, Run, Verdict},
 };
 
@@ -51,6 +52,11 @@ pub(super) struct PlaceArgs {
     /// The places that the report of an earlier check lists, those without a winner first
     #[arg(long, value_name = "REPORT", conflicts_with_all = ["size", "trust"])]
     from: Option<PathBuf>,
+
+    /// Look for the file that a place belongs to, by inode and path (ext2, ext3, ext4): it takes a look through the file system's inodes, and a
+    /// minute for each place at most
+    #[arg(long)]
+    owners: bool,
 
     /// How many places are shown
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1000))]
@@ -123,7 +129,6 @@ pub(super) fn run(args: &PlaceArgs, given: &Given) -> Result<u8> {
         shortlist.add(run);
         Ok(())
     })?;
-    control.end();
     let (shown, omitted) = shortlist.finish();
     let mut places: Vec<Place> =
         shown.iter().map(|run| place(&members, &evidence, findings.described(run), versions(&members, run))).collect();
@@ -131,6 +136,10 @@ pub(super) fn run(args: &PlaceArgs, given: &Given) -> Result<u8> {
     if let (true, Some(range)) = (places.is_empty() && outcome.complete, ranges.first()) {
         places.push(alike(&members, &evidence, *range, &failed));
     }
+    for place in places.iter_mut().filter(|_| args.owners) {
+        place.owner = owner_of(&members, &evidence, place.divergence.offset, &|| control.stopped());
+    }
+    control.end();
     let mut report = make_report("show", &members, &question, &poll, Checked { outcome, findings }, Vec::new(), Weighed::default());
     report.mark_guesses(&voters.guessed);
     for (member, why) in report.members.iter().filter_map(|member| Some((member, member.error.as_ref()?))) {
@@ -181,17 +190,20 @@ impl Shortlist {
 }
 
 fn place(members: &[&dyn Member], evidence: &Evidence, divergence: Divergence, held: Vec<Held>) -> Place {
-    let first = held.first().and_then(|held| held.bytes.clone()).unwrap_or_default();
     let undecided = divergence.verdict == Overall::Undecided;
+    let beside = if undecided { telling(&held.iter().map(|held| held.bytes.as_deref()).collect::<Vec<_>>()) } else { 0 };
+    let other = held.get(beside).and_then(|held| held.bytes.clone()).unwrap_or_default();
     let content = |(index, held): (usize, Held)| {
-        let looks = held.bytes.as_ref().map(|bytes| Looks::of(bytes, &first));
-        // The first one is what others are held against; of itself it can only be told what it is filled with.
-        let telling = |looks: &Looks| index > 0 || (undecided && matches!(looks, Looks::Zeroed | Looks::Ones | Looks::Filled(_)));
-        let looks = looks.filter(telling).map(|looks| described(held.members.clone(), &looks));
+        let looks = held.bytes.as_ref().map(|bytes| Looks::of(bytes, &other));
+        // Of the one that others are held against it can only be told what it is filled with.
+        let says = |looks: &Looks| index != beside || (undecided && matches!(looks, Looks::Zeroed | Looks::Ones | Looks::Filled(_)));
+        let looks = looks.filter(says).map(|looks| described(held.members.clone(), &looks));
         Content { looks, bytes: held.bytes }
     };
     let contents = held.into_iter().enumerate().map(content).collect();
-    Place { file_system: file_system(members, evidence, divergence.offset), divergence, contents }
+    let range = ByteRange::at(divergence.offset, divergence.length);
+    let free = range.is_some_and(|range| (0..members.len()).any(|member| evidence.is_free(member, range)));
+    Place { file_system: file_system(members, evidence, divergence.offset), divergence, owner: None, free, beside, contents }
 }
 
 /// A place where nobody differs; what `failed` members hold isn't known.
@@ -209,15 +221,38 @@ fn alike(members: &[&dyn Member], evidence: &Evidence, range: ByteRange, failed:
         partition: (!labels.is_empty()).then(|| labels.join(", ")),
         ..Divergence::default()
     };
-    Place { divergence, file_system: file_system(members, evidence, range.start), contents: vec![Content { looks: None, bytes }] }
+    let free = (0..members.len()).any(|member| evidence.is_free(member, range));
+    let contents = vec![Content { looks: None, bytes }];
+    Place { divergence, file_system: file_system(members, evidence, range.start), owner: None, free, beside: 0, contents }
+}
+
+/// Where the partition that holds the place begins, or the disk.
+fn start_of(evidence: &Evidence, offset: u64) -> u64 {
+    let partitions = evidence.partitions().into_iter().flat_map(|table| &table.partitions);
+    let starts = partitions.filter(|part| part.range.start <= offset && offset < part.range.end).map(|part| part.range.start);
+    starts.max().unwrap_or(0)
+}
+
+/// How long the owner of one place is looked for.
+const OWNER_SECONDS: u64 = 60;
+
+/// What a place belongs to, by the first member whose file system tells.
+fn owner_of(members: &[&dyn Member], evidence: &Evidence, offset: u64, stopped: &dyn Fn() -> bool) -> Option<OwnerReport> {
+    let begun = Instant::now();
+    let over = || stopped() || begun.elapsed() > Duration::from_secs(OWNER_SECONDS);
+    let readable = members.iter().filter(|member| member.failure().is_none());
+    let found = readable.filter(|_| !over()).find_map(|member| owner(*member, start_of(evidence, offset), offset, &over))?;
+    Some(match found {
+        Owner::Metadata(what) => OwnerReport { metadata: Some(what), inode: None, path: None },
+        Owner::File { inode, path } => OwnerReport { metadata: None, inode: Some(inode), path },
+    })
 }
 
 /// The file system that holds the place, as most readable members have it.
 fn file_system(members: &[&dyn Member], evidence: &Evidence, offset: u64) -> Option<String> {
-    let partitions = evidence.partitions().into_iter().flat_map(|table| &table.partitions);
-    let start = partitions.filter(|part| part.range.start <= offset && offset < part.range.end).map(|part| part.range.start).max();
+    let start = start_of(evidence, offset);
     let found = |member: &&dyn Member| {
-        let system = find_file_system(*member, start.unwrap_or(0))?;
+        let system = find_file_system(*member, start)?;
         let label = if system.label.is_empty() { String::new() } else { format!(" \"{}\"", system.label) };
         Some(format!("{}{label}", system.kind))
     };

@@ -76,8 +76,8 @@ consistent with a kind of damage, and no proof of it. JSON has the bytes in hexa
 Examples:
   A place that check told of:
     quorum-img show 0x1b400 a.img b.img c.img
-  All that nobody won, from a report:
-    quorum-img show --from last.json a.img b.img c.img
+  All that nobody won, from a report, and whose files they are in:
+    quorum-img show --owners --from last.json a.img b.img c.img
 
 Exit status:
   0    all members agree there

@@ -26,4 +26,4 @@ pub use mapfile::{MapfileError, unrescued};
 pub use partitions::{Partition, PartitionTable, read_partitions};
 pub use read_at::ReadAt;
 use read_at::bytes_at;
-pub use systems::{DeviceMetadata, FileSystem, FreeBlocks, find_file_system};
+pub use systems::{DeviceMetadata, FileSystem, FreeBlocks, Owner, find_file_system, owner};

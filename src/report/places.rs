@@ -47,15 +47,47 @@ pub struct Place {
     /// The file system that it lies in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_system: Option<String>,
+    /// What it belongs to there, where that was looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<OwnerReport>,
+    /// Set where every member's file system calls it free.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub free: bool,
+    /// The version, by its place in the list, that the others are held against.
+    pub beside: usize,
     /// What the versions hold, in their order.
     pub contents: Vec<Content>,
+}
+
+/// What a place belongs to.
+#[derive(Debug, Serialize)]
+pub struct OwnerReport {
+    /// What of the file system itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<&'static str>,
+    /// A file's inode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inode: Option<u32>,
+    /// Where that file is, from the file system's root, control characters escaped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+impl OwnerReport {
+    fn in_words(&self) -> String {
+        match (self.metadata, self.inode) {
+            (Some(what), _) => what.to_owned(),
+            (None, Some(inode)) => format!("inode {inode}, {}", self.path.as_deref().unwrap_or("which no folder names")),
+            (None, None) => String::new(),
+        }
+    }
 }
 
 /// What a version holds.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Content {
-    /// What it looks like beside the first version; none of that itself.
+    /// What it looks like beside the version that `beside` names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub looks: Option<DamageReport>,
     /// How it begins, in hexadecimal; none where nobody can read it now.
@@ -113,14 +145,18 @@ fn render_place(places: &Places, place: &Place, lines_max: usize, columns: usize
         Overall::Undecided => (BAD, "nobody has won"),
     };
     write!(to, "{:#x}, {}: {style}{verdict}{style:#}", at.offset, human_size(at.length))?;
-    for part in at.partition.iter().map(|part| format!("partition {part}")).chain(place.file_system.clone()) {
+    let free = place.free.then(|| "free space".to_owned());
+    for part in at.partition.iter().map(|part| format!("partition {part}")).chain(place.file_system.clone()).chain(free) {
         write!(to, "{DIM}, {part}{DIM:#}")?;
     }
     writeln!(to)?;
+    if let Some(owner) = &place.owner {
+        writeln!(to, "{}", wrapped(&format!("  belongs to {}", owner.in_words()), columns, "     "))?;
+    }
     let names = |members: &[usize]| members.iter().map(|&member| format!("#{member} {}", places.members[member])).collect::<Vec<_>>();
     for (version, (held, content)) in at.versions.iter().zip(&place.contents).enumerate() {
         let who = if held.members.len() == places.members.len() { "all".to_owned() } else { names(&held.members).join(", ") };
-        let beside = if at.verdict == Overall::Undecided { " beside A" } else { "" };
+        let beside = if at.verdict == Overall::Undecided { format!(" beside {}", hex::letter(place.beside)) } else { String::new() };
         let looks = match (&content.looks, &content.bytes) {
             (Some(looks), _) if looks.is_relative() => format!(": {}{beside}", looks.in_words()),
             (Some(looks), _) => format!(": {}", looks.in_words()),
@@ -140,5 +176,5 @@ fn render_place(places: &Places, place: &Place, lines_max: usize, columns: usize
     if held.len() > hex::VERSIONS_SHOWN_MAX {
         writeln!(to, "  of these the first {} are shown", hex::VERSIONS_SHOWN_MAX)?;
     }
-    write!(to, "\n{}", hex::lines(at.offset, &held, lines_max, columns))
+    write!(to, "\n{}", hex::lines(at.offset, &held, place.beside, lines_max, columns))
 }

@@ -67,7 +67,7 @@ impl Ext4 {
 
 /// The block that holds a file's block number `logical`, by the 60 bytes of its inode's map: extents, or direct and indirect blocks
 /// with `per_block` numbers each.
-fn physical(map: &[u8], logical: u32, per_block: u32, read: &dyn Fn(u64) -> Option<Vec<u8>>) -> Option<u64> {
+pub(super) fn physical(map: &[u8], logical: u32, per_block: u32, read: &dyn Fn(u64) -> Option<Vec<u8>>) -> Option<u64> {
     if le16(map, 0) == 0xf30a {
         return by_extents(map, logical, read);
     }

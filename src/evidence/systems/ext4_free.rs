@@ -1,19 +1,13 @@
-//! Which blocks of an ext2, ext3 or ext4 file system are free. Sources: Linux, Documentation/filesystems/ext4/ (`group_descr.rst`,
-//! `bitmaps.rst`), `fs/ext4/balloc.c` (`ext4_init_block_bitmap`).
+//! Which blocks of an ext2, ext3 or ext4 file system are free. Sources: Linux, Documentation/filesystems/ext4/bitmaps.rst,
+//! `fs/ext4/balloc.c` (`ext4_init_block_bitmap`).
 
 use super::{
-    super::{
-        ReadAt, bytes_at,
-        fields::{le16, le32, uuid},
-    },
+    super::{ReadAt, bytes_at, fields::uuid},
     ext4::Ext4,
+    ext4_groups::Groups,
 };
 use crate::vote::ByteRange;
 
-const INCOMPAT_META_BG: u32 = 0x10;
-const INCOMPAT_64BIT: u32 = 0x80;
-/// Groups of clusters instead of blocks.
-const RO_COMPAT_BIGALLOC: u32 = 0x200;
 /// A group's bitmap was never written.
 const BLOCK_UNINIT: u16 = 2;
 
@@ -33,51 +27,27 @@ pub struct FreeBlocks {
     uuid: [u8; 16],
 }
 
-/// Groups whose descriptors are read: 16 TiB in blocks of 4 KiB. What is known of them takes 80 bytes each.
-const GROUPS_MAX: u64 = 1 << 17;
-
 impl FreeBlocks {
     /// Reads where the bitmaps of the file system at `start` bytes are.
     pub(super) fn of(from: &(impl ReadAt + ?Sized), start: u64) -> Option<Self> {
         let system = Ext4::at(from, start)?;
-        let bytes = &system.bytes;
-        if system.incompat(INCOMPAT_META_BG) || le32(bytes, 0x64) & RO_COMPAT_BIGALLOC != 0 {
-            return None;
-        }
-        let wide = system.incompat(INCOMPAT_64BIT);
-        let blocks = u64::from(le32(bytes, 4)) | if wide { u64::from(le32(bytes, 0x150)) << 32 } else { 0 };
-        let (first_block, blocks_per_group) = (u64::from(le32(bytes, 0x14)), u64::from(le32(bytes, 0x20)));
-        let groups = blocks.checked_sub(first_block)?.div_ceil(Some(blocks_per_group).filter(|&count| count > 0)?);
-        let descriptor_bytes = if wide { u64::from(le16(bytes, 0xfe)).max(32) } else { 32 };
-        let fits = blocks.checked_mul(system.block_bytes)? <= from.length().checked_sub(start)?;
-        if !fits || groups > GROUPS_MAX || descriptor_bytes > 64 || blocks_per_group > system.block_bytes * 8 {
-            return None;
-        }
-        // They follow the superblock's block.
-        let table_at = start.checked_add((first_block + 1).checked_mul(system.block_bytes)?)?;
-        let table = bytes_at(from, table_at, (groups * descriptor_bytes) as usize)?;
-        let inode_bytes = u64::from(le16(bytes, 0x58)).max(128);
-        let inode_table_blocks = (u64::from(le32(bytes, 0x28)) * inode_bytes).div_ceil(system.block_bytes);
-        // What comes before anything else where a copy of the superblock is kept; every group is taken for one that does.
-        let copied = 1 + (groups * descriptor_bytes).div_ceil(system.block_bytes) + u64::from(le16(bytes, 0xce));
+        let groups = Groups::of(from, &system)?;
         let (mut bitmaps, mut metadata) = (Vec::new(), Vec::new());
-        for (group, descriptor) in table.chunks_exact(descriptor_bytes as usize).enumerate() {
-            let number = |low: usize, high: usize| {
-                let high = if descriptor.len() >= 64 { u64::from(le32(descriptor, high)) << 32 } else { 0 };
-                u64::from(le32(descriptor, low)) | high
-            };
-            let (bitmap, inode_bitmap, inode_table) = (number(0, 0x20), number(4, 0x24), number(8, 0x28));
-            if [bitmap, inode_bitmap, inode_table].iter().any(|&block| block == 0 || block >= blocks) {
-                return None;
-            }
-            let own = first_block + group as u64 * blocks_per_group;
-            let taken = [(bitmap, 1), (inode_bitmap, 1), (inode_table, inode_table_blocks), (own, copied)];
+        for (index, group) in groups.all.iter().enumerate() {
+            // Every group is taken for one that keeps a copy of the superblock.
+            let taken = [
+                (group.bitmap, 1),
+                (group.inode_bitmap, 1),
+                (group.inode_table, groups.inode_table_blocks),
+                (groups.start_of(index), groups.copied_blocks),
+            ];
             metadata.extend(taken.iter().filter_map(|&(block, count)| ByteRange::at(block, count)));
-            let uninitialised = le16(descriptor, 0x12) & BLOCK_UNINIT != 0;
-            bitmaps.push((!uninitialised).then(|| start.checked_add(bitmap.checked_mul(system.block_bytes)?)).flatten());
+            let uninitialised = group.flags & BLOCK_UNINIT != 0;
+            bitmaps.push((!uninitialised).then(|| start.checked_add(group.bitmap.checked_mul(system.block_bytes)?)).flatten());
         }
         metadata.sort_unstable();
-        let (uuid, metadata) = (uuid(bytes, 0x68), ByteRange::joined(metadata));
+        let (uuid, metadata) = (uuid(&system.bytes, 0x68), ByteRange::joined(metadata));
+        let Groups { blocks, first_block, blocks_per_group, .. } = groups;
         Some(Self { start, block_bytes: system.block_bytes, first_block, blocks, blocks_per_group, bitmaps, metadata, uuid })
     }
 

@@ -4,6 +4,8 @@
 mod btrfs;
 mod ext4;
 mod ext4_free;
+mod ext4_groups;
+mod ext4_owner;
 mod jbd2;
 mod md;
 mod others;
@@ -12,6 +14,7 @@ mod signatures;
 mod xfs;
 
 pub use ext4_free::FreeBlocks;
+pub use ext4_owner::{Owner, owner};
 pub use md::DeviceMetadata;
 pub use signatures::{FileSystem, find_file_system};
 
