@@ -33,9 +33,12 @@ fn files_are_found_as_debugfs_finds_them() {
     if !needs("mkfs.ext4") || !needs("debugfs") {
         return;
     }
-    for options in
-        [&["-b", "1024"][..], &["-b", "4096"], &["-b", "1024", "-O", "^extents,^64bit,^has_journal,^metadata_csum"], &["-b", "1024", "-O", "^64bit,^filetype,^metadata_csum"]]
-    {
+    for options in [
+        &["-b", "1024"][..],
+        &["-b", "4096"],
+        &["-b", "1024", "-O", "^extents,^64bit,^has_journal,^metadata_csum"],
+        &["-b", "1024", "-O", "^64bit,^filetype,^metadata_csum"],
+    ] {
         let lab = Lab::new();
         let tree = lab.path("tree");
         fs::create_dir_all(tree.join("srv/deep/er/still")).expect("folders");

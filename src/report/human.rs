@@ -102,7 +102,7 @@ fn verdict(report: &Report, to: &mut dyn Write) -> io::Result<()> {
     // What was done comes first, and then what was found before it.
     let done = report.in_place.as_ref().filter(|repair| !repair.dry_run && repair.bytes_written > 0);
     if let Some(repair) = done {
-        let text = rewritten(report, repair);
+        let text = rewritten(repair);
         let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
         writeln!(to, "{style}{first}{style:#}\n{rest}\n\nFound before it: {}", headline(report))?;
     } else {
@@ -115,7 +115,7 @@ fn verdict(report: &Report, to: &mut dyn Write) -> io::Result<()> {
         writeln!(to, "{}", repaired(repair))?;
     }
     if let Some(repair) = report.in_place.as_ref().filter(|_| done.is_none()) {
-        writeln!(to, "{}", rewritten(report, repair))?;
+        writeln!(to, "{}", rewritten(repair))?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::word::Word;
 use super::{
-    Picked, Report, Span, human_size,
+    Picked, Span, human_size,
     words::{blocks, read_from, sectors},
 };
 
@@ -196,7 +196,7 @@ impl InPlaceMember {
 }
 
 /// What was done, in some lines.
-pub(super) fn rewritten(report: &Report, repair: &InPlaceReport) -> String {
+pub(super) fn rewritten(repair: &InPlaceReport) -> String {
     let mut text = match (repair.dry_run, repair.completed) {
         _ if repair.refused.is_some() => "Refused; nothing was written. The plan would have been:".to_owned(),
         (true, _) => "Plan (nothing is written):".to_owned(),
@@ -243,6 +243,5 @@ pub(super) fn rewritten(report: &Report, repair: &InPlaceReport) -> String {
     if let Some(error) = &repair.error {
         let _ = write!(text, "\nEnded early: {}.", error.split('\n').next().unwrap_or_default());
     }
-    debug_assert_eq!(report.command, "repair");
     text
 }
