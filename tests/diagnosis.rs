@@ -110,3 +110,25 @@ fn what_belongs_elsewhere_is_found() {
         .exits(3)
         .complains("hint: quorum-img check --diagnose deep");
 }
+
+/// A sector that isn't whole at an image's end was asked for as if it were, and its member was a failed one from then on.
+#[test]
+fn an_odd_end_and_a_huge_hole_do_no_harm() {
+    let lab = Lab::new();
+    let good = noise(7, 100_000);
+    let (mut a, mut b) = (good.clone(), good.clone());
+    a[99_900..].fill(7);
+    a[50_000] ^= 1;
+    b.copy_within(0..512, 51_200);
+    let members = [("a.img", &a), ("b.img", &b), ("c.img", &good)].map(|(name, bytes)| lab.file(name, bytes));
+    let run = lab.quorum_img(["check", "--diagnose", "deep"]).args(&members).exits(1);
+    run.says("b.img: one place of 512 B with what belongs elsewhere in the image.");
+    let next = run.stdout().lines().find_map(|line| line.strip_prefix("next: ").map(str::to_owned)).expect("something leads on");
+    assert!(!next.contains("--diagnose"), "{next}");
+    let sparse = ["x.img", "y.img", "z.img"].map(|name| lab.sparse(name, 4 << 40));
+    for (index, member) in sparse.iter().enumerate() {
+        lab.write(member, 0, &noise(if index == 1 { 3 } else { 4 }, 512));
+    }
+    // (A sector is an eighth of all that these hold, and so a guard stands.)
+    lab.quorum_img(["check", "--diagnose", "deep"]).args(&sparse).exits(2);
+}

@@ -127,3 +127,105 @@ fn reports_of_other_versions_are_read() {
     lab.file("other.json", serde_json::to_vec(&list).expect("JSON"));
     lab.quorum_img(["repair", "--from", "other.json", "-o", "fixed.img"]).args(&members).exits(0);
 }
+
+/// An interrupted check, cut to what it came to: the report of it, and how far that was.
+fn interrupted(lab: &Lab, members: &[PathBuf], seen: u64) {
+    lab.quorum_img(["check", "--report", "part.json"]).args(members).output();
+    let mut part = report(lab, "part.json");
+    let divergences = part["divergences"].as_array().cloned().unwrap_or_default();
+    let kept: Vec<Value> = divergences.into_iter().filter(|row| row["offset"].as_u64() < Some(seen)).collect();
+    let decided: u64 = kept.iter().filter_map(|row| row["length"].as_u64()).sum::<u64>() / 512;
+    part["sectors"] = json!({ "total": seen / 512, "unanimous": seen / 512 - decided, "decided": decided, "undecided": 0 });
+    part["divergences"] = json!(kept);
+    (part["partial"], part["scanned-bytes"], part["exit-code"]) = (json!(true), json!(seen), json!(130));
+    lab.file("part.json", serde_json::to_vec(&part).expect("JSON"));
+}
+
+/// A plan by a part's list told of the whole image, and a new image by that took bytes that nobody had voted on.
+#[test]
+fn what_a_check_did_not_come_to_is_never_taken_for_seen() {
+    let lab = Lab::new();
+    let [a, b, c]: [PathBuf; 3] = lab.copies("disk.img", 2 * MIB);
+    let good = lab.bytes(&c);
+    lab.damage(&b, sectors(5..6));
+    lab.damage(&a, sectors(3000..3001)); // behind what was looked at, and in the first member
+    let members = [a, b, c];
+    interrupted(&lab, &members, MIB);
+    let plan =
+        lab.quorum_img(["repair", "--in-place", "--dry-run", "--from", "part.json", "--report", "plan.json"]).args(&members).exits(1);
+    let told = report(&lab, "plan.json");
+    assert_eq!(told["range"], json!({ "offset": 0, "length": MIB }), "{plan}");
+    assert_eq!((&told["sectors"]["total"], &told["members"][0]["whole"]), (&json!(MIB / 512), &json!(false)), "{plan}");
+    lab.quorum_img(["repair", "--from", "plan.json", "-o", "out.img"]).args(&members).exits(3).complains("didn't compare everything");
+    // By the interrupted report itself the rest is voted on for a new image, and left alone in place.
+    lab.quorum_img(["repair", "--from", "part.json", "-o", "out.img"]).args(&members).exits(0);
+    assert!(lab.bytes(&lab.path("out.img")) == good);
+    lab.quorum_img(["repair", "--in-place", "--from", "part.json"]).args(&members).exits(1);
+    assert!(lab.bytes(&members[1]) == good && lab.bytes(&members[0]) != good, "what nobody looked at stays");
+}
+
+/// Members may come in another order, where they are called the same.
+#[test]
+fn a_list_is_of_names_and_not_of_an_order() {
+    let lab = Lab::new();
+    let [a, b, c] = one_bad_sector(&lab);
+    lab.set_length(&c, MIB + 4096);
+    lab.quorum_img(["check", "--size", "1M", "--report", "list.json"]).args([&a, &b, &c]).exits(1);
+    let mut list = report(&lab, "list.json");
+    list["size"] = json!(MIB);
+    lab.quorum_img(["show", "--from", "list.json"]).args([&c, &a, &b]).output().says("0xc800, 512 B");
+}
+
+/// What tells less doesn't take the place of what tells more, whichever way it ended.
+#[test]
+fn a_whole_list_outlives_parts_and_refusals() {
+    let lab = Lab::new();
+    let [a, b, c] = one_bad_sector(&lab);
+    let whole = |lab: &Lab| {
+        lab.quorum_img(["check", "--report", "l.json"]).args([&a, &b, &c]).exits(1);
+        let _ = fs::remove_file(lab.path("l.json.previous"));
+        lab.bytes(&lab.path("l.json"))
+    };
+    // A refusal before the vote, and a part.
+    for (line, code) in [(&["repair", "--in-place", "--threshold", "2", "-y"][..], 2), (&["check", "--range", "0:64k"], 1)] {
+        let list = whole(&lab);
+        let four = if code == 2 {
+            vec![a.clone(), b.clone(), c.clone(), lab.file("d.img", lab.bytes(&a))]
+        } else {
+            vec![a.clone(), b.clone(), c.clone()]
+        };
+        lab.quorum_img(line).args(["--report", "l.json"]).args(&four).exits(code);
+        assert!(lab.bytes(&lab.path("l.json.previous")) == list, "{line:?}");
+    }
+    // A part doesn't push the whole one out.
+    let list = whole(&lab);
+    let gone = lab.path("gone.img");
+    lab.quorum_img(["check", "--report", "l.json"]).args([&a, &b, &gone]).exits(3);
+    interrupted(&lab, &[a.clone(), b.clone(), c.clone()], MIB / 2);
+    fs::copy(lab.path("part.json"), lab.path("l.json")).expect("a copy");
+    lab.quorum_img(["check", "--report", "l.json"]).args([&a, &b, &gone]).exits(3);
+    assert!(lab.bytes(&lab.path("l.json.previous")) == list);
+    // And the list that is read doesn't make way for it.
+    lab.quorum_img(["repair", "--from", "l.json.previous", "--report", "l.json", "-o", "x.img"])
+        .args([&a, &b, &c])
+        .exits(3)
+        .complains("may be kept");
+}
+
+/// An empty file that was named `raw:` gave way to the word of another one's failure.
+#[test]
+fn no_word_is_left_in_the_place_of_a_member() {
+    let lab = Lab::new();
+    let [a, ..] = one_bad_sector(&lab);
+    let empty = lab.file("empty.img", "");
+    for (report, members) in [("empty.img", ["nothere", "raw:empty.img"]), ("absent.img", ["nothere", "qcow2:absent.img"])] {
+        let before = lab.listing();
+        lab.quorum_img(["check", "--report", report]).args(members).arg(&a).exits(3);
+        assert_eq!(lab.listing(), before, "{report}");
+    }
+    assert!(lab.bytes(&empty).is_empty());
+    for quiet in [&["-q"][..], &["-qq"]] {
+        let run = lab.quorum_img(["check", "--output", "json", "nothere"]).args(quiet).arg(&a).exits(3);
+        assert!(run.stdout.is_empty(), "{run}");
+    }
+}

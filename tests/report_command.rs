@@ -236,13 +236,48 @@ proptest! {
         map.rows.truncate(report.members.len());
         let map = map.covering(report.size);
         let made = page(&report, &PageParts { listed: &listed, omitted: 0, map: &map, hex: &[] });
-        prop_assert!(!made.contains("<b>") && !made.chars().any(|c| c.is_control() && c != '\n'));
+        prop_assert!(!made.contains("<b>") && !made.chars().any(|c| quorum_img::member::is_heeded(c) && c != '\n'));
         report.divergences = Listed::Kept(listed);
         for order in [Order::VerdictFirst, Order::VerdictLast { columns: 60 }] {
             let mut shown = Vec::new();
             render(&report, order, Some(Drawing { columns: 60, blocks: false }), &mut shown).expect("a vector takes all");
-            let shown = anstream::adapter::strip_str(&String::from_utf8_lossy(&shown)).to_string();
-            prop_assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
+            // Without the colours, and nothing else: what a name brings in stays to be seen.
+            let shown = String::from_utf8_lossy(&shown).into_owned();
+            let plain: String = shown.split("\u{1b}[").enumerate().map(|(part, text)| match (part, text.split_once('m')) {
+                (1.., Some((code, rest))) if code.bytes().all(|byte| byte.is_ascii_digit() || byte == b';') => rest.to_owned(),
+                (0, _) => text.to_owned(),
+                _ => format!("\u{1b}[{text}"),
+            }).collect();
+            prop_assert!(!plain.chars().any(|c| quorum_img::member::is_heeded(c) && c != '\n'), "{shown:?}");
         }
     }
+}
+
+/// A report from elsewhere brings no escape codes, and no command of another program.
+#[test]
+fn a_report_from_elsewhere_is_shown_harmlessly() {
+    let lab = Lab::new();
+    let members = quarrel(&lab);
+    lab.quorum_img(["check", "--report", "r.json"]).args(&members).exits(2);
+    let mut report: Value = serde_json::from_slice(&lab.bytes(&lab.path("r.json"))).expect("a report");
+    let evil = "x\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}";
+    for key in ["name", "conclusion", "format", "modified"] {
+        report["members"][1][key] = json!(evil);
+    }
+    report["members"][1]["partitions"] = json!([evil]);
+    report["partitions"] = json!([{ "label": evil, "offset": 0, "length": 4096 }]);
+    report["warnings"] = json!([evil]);
+    report["divergences"][0]["partition"] = json!(evil);
+    report["next"] = json!(["rm", "-rf", "/"]);
+    lab.file("evil.json", serde_json::to_string(&report).expect("JSON"));
+    for line in [&["report", "evil.json", "--picture", "always"][..], &["report", "evil.json", "--output", "json"]] {
+        let run = lab.quorum_img(line).exits(0);
+        support::refusal::assert_clean(&run);
+        assert!(line.len() == 3 && line[2] == "json" || !run.stdout().contains("rm -rf"), "{run}");
+    }
+    if !needs("mkfifo") {
+        return;
+    }
+    lab.program("mkfifo").arg("fifo").exits(0);
+    lab.quorum_img(["report", "fifo"]).exits(3).complains("this is no file");
 }

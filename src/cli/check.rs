@@ -50,7 +50,9 @@ impl CheckArgs {
     /// What was asked for, should it come to nothing.
     pub(super) fn asked(&self) -> Asked<'_> {
         let Self { members, show, .. } = self;
-        Asked { command: "check", members: &members.members, format: show.format, report: show.report.as_deref(), others: Vec::new() }
+        let others = self.vote.mapfile.iter().map(|(_, file)| file.clone()).collect();
+        let (report, quiet) = (show.report.as_deref(), show.progress.is_quiet());
+        Asked { command: "check", members: &members.members, format: show.format, quiet, report, others }
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     leftovers::tidy_beside,
     next,
     options_line::options,
-    places::refuse_report_at,
+    places::{refuse_report_at, refuse_report_over},
     present::Presenter,
     progress::Control,
     put_back::put_images_back,
@@ -44,7 +44,7 @@ use crate::{
 pub(super) fn run(args: &RepairArgs, given: &Given) -> Result<u8> {
     refuse_contradictions(args)?;
     if let Some(list) = &args.from {
-        refuse_report_at(args.show.report.as_deref(), list, "the list that is read (--from)")?;
+        refuse_report_over(args.show.report.as_deref(), list)?;
     }
     let roles = Roles::of(args)?;
     let (voters, put_back) = open(args, &roles)?;

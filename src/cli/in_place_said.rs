@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use super::{ask::ask, repair_args::RepairArgs, say::warn_unless};
 use crate::{
     member::Member,
-    repair::{Answer, JournalPlace, Proposal},
+    repair::{Answer, JournalPlace, Proposal, judge::ZEROED_MAX},
     report::{InPlaceReport, Report, counted, duration, human_size, sectors},
 };
 
@@ -45,9 +45,6 @@ pub(super) fn agree(args: &RepairArgs, proposal: &Proposal, estimate: &str, stop
     if ask("Go on? [y/N] ", stopped) { Answer::Yes } else { Answer::No }
 }
 
-/// Bytes of content from which on becoming zeros isn't left to nobody: as many as make a guard stand (`zeros`).
-const ZEROED_BYTES: u64 = 64 << 10;
-
 /// What is said where nobody is there to be asked, and nobody has said yes beforehand.
 fn unattended(proposal: &Proposal) -> Answer {
     let mut why = Vec::new();
@@ -56,7 +53,7 @@ fn unattended(proposal: &Proposal) -> Answer {
     }
     let name = |index: usize| proposal.members.iter().find(|member| member.index == index).map_or("a member", |member| &member.name);
     why.extend(proposal.newer.iter().map(|&index| format!("{} is newer than all who outvote it", name(index))));
-    let zeroed = proposal.members.iter().filter(|member| !member.no_write && member.content_zeroed_bytes >= ZEROED_BYTES);
+    let zeroed = proposal.members.iter().filter(|member| !member.no_write && member.content_zeroed_bytes >= ZEROED_MAX);
     why.extend(zeroed.map(|member| format!("{} of {} become zeros", human_size(member.content_zeroed_bytes), member.name)));
     if why.is_empty() {
         return Answer::Yes;

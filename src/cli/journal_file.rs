@@ -21,11 +21,21 @@ use crate::{
     },
 };
 
+/// The longest journal that is read only to see whether it is complete, in bytes: all of it has to be.
+const READ_BYTES_MAX: u64 = 256 << 20;
+
 /// What is to be said of members beside which the journal of a repair stands that was cut off; what can't be looked at now says nothing.
 pub(super) fn unfinished_beside(members: &[&dyn Member]) -> Vec<String> {
     let files = members.iter().filter_map(|member| member.files().into_iter().next()).filter(|file| !file.is_device() && !file.silent());
     let told = files.filter_map(|file| {
-        let path = journal_beside(file.path()).ok().filter(|path| path.is_file())?;
+        let path = journal_beside(file.path()).ok()?;
+        let length = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?.len();
+        if length > READ_BYTES_MAX {
+            let (journal, member) = (MemberName::from(path.as_path()).quoted(), file.name());
+            return Some(format!(
+                "{member}: the journal of a repair in place stands beside it: quorum-img info {journal} tells how that ended"
+            ));
+        }
         let state = open_journal(&path, false).ok()?.state();
         let journal = MemberName::from(path.as_path());
         match state {

@@ -8,7 +8,7 @@ use super::{
     given::Given,
     leftovers::tidy_beside,
     next,
-    places::{refuse_mistaken_name, refuse_report_at},
+    places::{refuse_mistaken_name, refuse_report_at, refuse_report_over},
     present::Presenter,
     progress::Control,
     repair_args::{Reflink, RepairArgs, TargetFormat, Undecided},
@@ -30,7 +30,7 @@ use crate::{
 pub(super) fn run(args: &RepairArgs, output_file: &Path, given: &Given) -> Result<u8> {
     refuse_mistaken_name(output_file)?;
     if let Some(list) = &args.from {
-        refuse_report_at(args.show.report.as_deref(), list, "the list that is read (--from)")?;
+        refuse_report_over(args.show.report.as_deref(), list)?;
     }
     let voters = open_voters(&args.members.roll(), &Access::Read(args.locks.locks()))?;
     let members = voters.listed();

@@ -99,9 +99,10 @@ impl Lead {
     fn rest(report: &Report) -> Option<Self> {
         let range = report.range.map_or((0, report.size), |range| (range.offset, range.length));
         let scanned = report.scanned_bytes.unwrap_or(0);
-        let more = vec!["--range".into(), format!("{:#x}:{}", range.0 + scanned, range.1 - scanned).into()];
-        let rest = Self { dropped: vec!["--range"], more, ..Self::to(Way::Check, "the rest") };
-        (way_of(report) == Way::Check).then_some(rest)
+        let more = vec!["--range".into(), format!("{:#x}:{}", range.0 + scanned, range.1.saturating_sub(scanned)).into()];
+        // The report of the rest would take the place of that of the first part.
+        let rest = Self { dropped: vec!["--range", "--report"], more, ..Self::to(Way::Check, "the rest") };
+        (way_of(report) == Way::Check && scanned < range.1).then_some(rest)
     }
 
     /// The same once more, when what failed is back.
@@ -220,6 +221,9 @@ impl Lead {
         if to != from {
             // The list of this run isn't to be written over by the next one's, which may read it.
             dropped.extend(["--report", "--output"]);
+        }
+        if to != Way::Check {
+            dropped.push("--diagnose"); // what check alone can do isn't asked of others
         }
         if to == Way::NewImage {
             dropped.extend(IN_PLACE_ONLY);

@@ -1,8 +1,11 @@
 //! Names that must not mean the same place.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::{
     member::{Member, MemberName},
@@ -51,6 +54,24 @@ pub(super) fn refuse_report_at(report: Option<&Path>, place: &Path, what: &str) 
     if let Some(report) = report {
         let shown = MemberName::from(report);
         ensure!(!same_place(report, place), "--report {shown} names {what}\nhint: choose another name for one of them");
+    }
+    Ok(())
+}
+
+/// What an earlier report is called where it is kept.
+pub(super) fn previous_of(report: &Path) -> PathBuf {
+    let mut previous = report.as_os_str().to_owned();
+    previous.push(".previous");
+    previous.into()
+}
+
+/// Refuses a `--report` that would take the place of the `list` that is read, or have it make way for an earlier report.
+pub(super) fn refuse_report_over(report: Option<&Path>, list: &Path) -> Result<()> {
+    refuse_report_at(report, list, "the list that is read (--from)")?;
+    let previous = report.map(previous_of);
+    if previous.is_some_and(|previous| same_place(&previous, list)) {
+        let shown = MemberName::from(list);
+        bail!("--from {shown}: an earlier report may be kept under that name\nhint: choose another name for --report");
     }
     Ok(())
 }

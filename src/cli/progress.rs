@@ -68,7 +68,7 @@ struct Rate {
 }
 
 impl Control {
-    /// The same for a run that reports, which may do so by events.
+    /// As [`new`](Self::new) for a run that reports, which may do so by events.
     pub(super) fn reporting(show: &ShowArgs) -> Result<Self> {
         Self::start(&show.progress, show.format == OutputFormat::Events && !show.progress.is_quiet())
     }

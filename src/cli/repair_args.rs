@@ -135,10 +135,12 @@ impl RepairArgs {
     /// What was asked for, should it come to nothing.
     pub(super) fn asked(&self) -> Asked<'_> {
         let mut others: Vec<PathBuf> = [&self.output_file, &self.from, &self.in_place.journal].into_iter().flatten().cloned().collect();
-        // A journal of its own lies beside the first member.
-        others.extend(self.members.members.first().and_then(|first| journal_beside(Given::of(first).path()?).ok()));
+        others.extend(self.vote.mapfile.iter().map(|(_, file)| file.clone()));
+        // A journal of its own lies beside the first member that isn't missing.
+        others.extend(self.members.members.iter().filter_map(|member| journal_beside(Given::of(member).path()?).ok()));
         let Self { members, show, .. } = self;
-        Asked { command: "repair", members: &members.members, format: show.format, report: show.report.as_deref(), others }
+        let (report, quiet) = (show.report.as_deref(), show.progress.is_quiet());
+        Asked { command: "repair", members: &members.members, format: show.format, quiet, report, others }
     }
 }
 

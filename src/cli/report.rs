@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs::{self, File},
-    io::{self, IsTerminal, Write as _},
+    io::{self, BufRead as _, IsTerminal, Write as _},
     path::PathBuf,
 };
 
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     electorate::{Roll, open_single},
-    member::{Member, MemberName},
+    member::{Member, MemberName, is_heeded},
     report::{
         self, Divergence, LISTED_MAX, Listed, Look, Map, Order, PageParts, Report, SCHEMA, hex_lines, lead_on, page, read_report, render,
     },
@@ -68,11 +68,10 @@ pub(super) struct ReportArgs {
 pub(super) fn run(args: &ReportArgs) -> Result<u8> {
     let name = MemberName::from(args.report.as_path());
     let open = || -> Result<File> {
-        let is_file = fs::metadata(&args.report).is_ok_and(|there| there.is_file());
-        let file =
-            File::open(&args.report).with_context(|| format!("{name}: can't be opened\nhint: name a file that check --report wrote"))?;
-        ensure!(is_file, "{name}: this is no file\nhint: name a file that check --report wrote");
-        Ok(file)
+        // Opening a FIFO would wait for a writer.
+        let special = fs::metadata(&args.report).is_ok_and(|there| !there.is_file());
+        ensure!(!special, "{name}: this is no file\nhint: name a file that check --report wrote");
+        File::open(&args.report).with_context(|| format!("{name}: can't be opened\nhint: name a file that check --report wrote"))
     };
     let mut listed: Vec<Divergence> = Vec::new();
     let (mut count, mut map) = (0u64, Map::finer(crate::vote::MEMBERS_MAX, PARTS_MAX));
@@ -107,7 +106,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<u8> {
             write_page(target, &page(&report, &parts)).with_context(|| format!("--html {}", MemberName::from(target.as_path())))?;
         }
         (None, InfoFormat::Json) => {
-            io::copy(&mut open()?, &mut Output::new()).context("standard output")?;
+            copy_harmless(open()?, Output::new()).context("standard output")?;
         }
         (None, InfoFormat::Human) => {
             report.divergences = Listed::Kept(listed);
@@ -117,6 +116,24 @@ pub(super) fn run(args: &ReportArgs) -> Result<u8> {
         }
     }
     Ok(0)
+}
+
+/// Copies JSON. What a terminal would heed can stand only within its texts, and means the same as `\\u....`.
+fn copy_harmless(from: File, mut to: impl io::Write) -> io::Result<()> {
+    let mut from = io::BufReader::new(from);
+    let mut line = Vec::new();
+    while from.read_until(b'\n', &mut line)? > 0 {
+        let text = String::from_utf8_lossy(&line);
+        let heeded = |c: char| is_heeded(c) && !matches!(c, '\n' | '\r' | '\t');
+        if text.contains(heeded) {
+            let text: String = text.chars().map(|c| if heeded(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect();
+            to.write_all(text.as_bytes())?;
+        } else {
+            to.write_all(&line)?;
+        }
+        line.clear();
+    }
+    to.flush()
 }
 
 /// The map of what is listed, with what the report's own map knows beyond that.
@@ -166,8 +183,11 @@ fn places(names: &[OsString], report: &Report, listed: &[Divergence]) -> Result<
         let length = there.length.min(HEX_BYTES);
         let read = |version: &report::Version| {
             let mut bytes = vec![0; length as usize];
-            let read = |&member: &usize| members.get(member).is_some_and(|member| member.read(there.offset, &mut bytes, &mut None).is_ok());
-            let found = { version.members.iter().any(read) };
+            let found = version.members.iter().any(|&member| {
+                // What reaches over its end would make it a failed one.
+                let inside = |member: &&&dyn Member| there.offset.checked_add(length).is_some_and(|end| end <= member.size());
+                members.get(member).filter(inside).is_some_and(|member| member.read(there.offset, &mut bytes, &mut None).is_ok())
+            });
             if found { bytes } else { Vec::new() }
         };
         let versions: Vec<Vec<u8>> = there.versions.iter().map(read).collect();

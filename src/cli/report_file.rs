@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::places::refuse_member_at;
+use super::places::{previous_of, refuse_member_at};
 use crate::{
     electorate::file_system_conflict,
     member::{Member, MemberName},
@@ -34,11 +34,7 @@ pub(super) struct ReportFile {
 impl ReportFile {
     /// Refuses one that can't be written, or would take the place of something else, before anything is read.
     pub(super) fn new(target: &Path, members: &[&dyn Member]) -> Result<Self> {
-        let target = if target.is_symlink() {
-            fs::canonicalize(target).context("is a symbolic link that leads nowhere\nhint: name the file itself")?
-        } else {
-            target.to_owned()
-        };
+        let target = followed(target)?;
         let there = fs::metadata(&target).ok().map(|there| (there.dev(), there.ino()));
         if there.is_some() {
             refuse_member_at(&target, members)?;
@@ -71,17 +67,19 @@ impl ReportFile {
         all.diagnose(report.divergences.damages().cloned().unwrap_or_default());
         let capped = std::mem::replace(&mut report.divergences, all);
         let omitted = std::mem::take(&mut report.divergences_omitted);
-        let published = self.place(report.exit_code, |to| Ok(report::write(report, to)?));
+        let tells_less = is_unfinished(report.exit_code) || report.unvoted || report.range.is_some();
+        let published = self.place(tells_less, |to| Ok(report::write(report, to)?));
         (report.divergences, report.divergences_omitted) = (capped, omitted);
         published
     }
 
     /// The same of a run that came to no report.
     pub(super) fn publish_unfinished(self, report: &Unfinished) -> Result<()> {
-        self.place(report.exit_code, |to| Ok(report::write(report, to)?))
+        self.place(true, |to| Ok(report::write(report, to)?))
     }
 
-    fn place(self, exit_code: u8, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    /// Where it `tells_less` than an earlier one that lists divergences, that one is kept.
+    fn place(self, tells_less: bool, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
         let mut to = io::BufWriter::with_capacity(1 << 16, Stream::new(self.draft.storage()));
         write(&mut to)?;
         to.flush()?;
@@ -92,7 +90,7 @@ impl ReportFile {
         // Only the earlier report that we saw when we began is replaced.
         let now = fs::metadata(&self.target).ok().map(|now| (now.dev(), now.ino()));
         let seen = now.is_some() && now == self.there;
-        let kept = seen && is_unfinished(exit_code) && lists_divergences(&self.target);
+        let kept = seen && tells_less && is_to_be_kept(&self.target);
         if kept {
             keep_previous(&self.target)?;
         }
@@ -109,8 +107,17 @@ impl ReportFile {
     }
 }
 
+/// Where a link leads.
+fn followed(target: &Path) -> Result<PathBuf> {
+    if target.is_symlink() {
+        return fs::canonicalize(target).context("is a symbolic link that leads nowhere\nhint: name the file itself");
+    }
+    Ok(target.to_owned())
+}
+
 /// Writes a page, unless something else than one of ours stands there.
 pub(super) fn write_page(target: &Path, page: &str) -> Result<()> {
+    let target = &followed(target)?;
     let there = fs::metadata(target).ok();
     let ours = || -> Result<bool> {
         let mut start = vec![0; PAGE_START.len()];
@@ -139,16 +146,18 @@ fn is_unfinished(exit_code: u8) -> bool {
     matches!(exit_code, 3 | 4 | 130)
 }
 
-/// Whether an earlier report may be hours of work.
-fn lists_divergences(report: &Path) -> bool {
-    File::open(report).is_ok_and(|file| report::read_reported(file).is_ok_and(|reported| reported.listed.bytes > 0))
+/// Whether an earlier report may be hours of work: it lists divergences, and isn't a part where all of it was kept already.
+fn is_to_be_kept(report: &Path) -> bool {
+    let list = |path: &Path| {
+        let reported = File::open(path).ok().and_then(|file| report::read_reported(file).ok())?;
+        (reported.listed.bytes > 0).then_some(!reported.partial && reported.range.is_none())
+    };
+    list(report).is_some_and(|complete| complete || list(&previous_of(report)) != Some(true))
 }
 
 /// Gives an earlier report another name, where nothing else stands under that.
 fn keep_previous(report: &Path) -> Result<()> {
-    let mut previous = report.as_os_str().to_owned();
-    previous.push(".previous");
-    let previous = PathBuf::from(previous);
+    let previous = previous_of(report);
     let free = previous.symlink_metadata().is_err() || is_report(&previous).unwrap_or(false);
     let shown = MemberName::from(previous.as_path());
     ensure!(free, "the earlier report there lists divergences, and can't be kept: {shown} is something else\nhint: choose another name");

@@ -130,8 +130,17 @@ pub(super) fn run(args: &PlaceArgs, given: &Given) -> Result<u8> {
         Ok(())
     })?;
     let (shown, omitted) = shortlist.finish();
-    let mut places: Vec<Place> =
-        shown.iter().map(|run| place(&members, &evidence, findings.described(run), versions(&members, run))).collect();
+    let mut places: Vec<Place> = Vec::new();
+    let mut held_bytes = 0;
+    for run in &shown {
+        if held_bytes > HELD_BYTES_MAX {
+            break;
+        }
+        let held = versions(&members, run);
+        held_bytes += held.iter().filter_map(|held| held.bytes.as_ref()).map(Vec::len).sum::<usize>();
+        places.push(place(&members, &evidence, findings.described(run), held));
+    }
+    let omitted = omitted + (shown.len() - places.len()) as u64;
     let failed: Vec<usize> = outcome.failures.iter().enumerate().filter(|(_, why)| why.is_some()).map(|(index, _)| index).collect();
     if let (true, Some(range)) = (places.is_empty() && outcome.complete, ranges.first()) {
         places.push(alike(&members, &evidence, *range, &failed));
@@ -161,6 +170,9 @@ fn show(args: &PlaceArgs, given: &Given, report: &Report, places: &Places, evide
     }
     to.flush().context("standard output")
 }
+
+/// Bytes that are held for all places together; those beyond are counted.
+const HELD_BYTES_MAX: usize = 64 << 20;
 
 /// What is kept of what was found.
 struct Shortlist {

@@ -123,7 +123,7 @@ fn mapping<'a>(args: &'a UndoArgs, journal: &Journal) -> Result<Vec<(&'a OsStr, 
 
 pub(super) fn run(args: &UndoArgs) -> Result<u8> {
     let format = if args.output == InfoFormat::Json { OutputFormat::Json } else { OutputFormat::Human };
-    let asked = Asked { command: "undo", members: &[], format, report: None, others: Vec::new() };
+    let asked = Asked { command: "undo", members: &[], format, quiet: args.show.is_quiet(), report: None, others: Vec::new() };
     put_back(args).inspect_err(|error| asked.leave_word(error))
 }
 
@@ -166,7 +166,7 @@ fn put_back(args: &UndoArgs) -> Result<u8> {
         Some(undo.restore(journal)?)
     };
     control.end();
-    if args.output == InfoFormat::Json {
+    if args.output == InfoFormat::Json && !args.show.is_quiet() {
         if let Some(undone) = &undone {
             report.bytes_written = undone.bytes;
             report.verified_from = Some(undone.origin.word());

@@ -15,6 +15,7 @@ use super::{
     say::{Output, complain, has_printed},
 };
 use crate::{
+    electorate::Given,
     member::{MemberName, escaped},
     report::{Event, Unfinished, write},
 };
@@ -24,6 +25,8 @@ pub(super) struct Asked<'a> {
     pub(super) command: &'static str,
     pub(super) members: &'a [OsString],
     pub(super) format: OutputFormat,
+    /// Nothing goes to standard output.
+    pub(super) quiet: bool,
     /// The file of `--report`.
     pub(super) report: Option<&'a Path>,
     /// What isn't to be written over by it.
@@ -36,14 +39,12 @@ impl Asked<'_> {
         let names: Vec<MemberName> = self.members.iter().map(|name| MemberName::new(name)).collect();
         let text = escaped_lines(&explained(error));
         let unfinished = Unfinished::of(self.command, &names, exit_code(error), &text, times(0));
-        // Where that file itself was refused, it isn't written.
-        if !text.starts_with("--report ")
-            && let Err(error) = self.write_file(&unfinished)
-        {
+        if let Err(error) = self.write_file(&unfinished) {
             let shown = self.report.map_or_else(String::new, |path| MemberName::from(path).to_string());
             complain(&format!("--report {shown}: {}", explained(&error)));
         }
-        if has_printed() {
+        // Half a document isn't followed by another one; events are.
+        if self.quiet || (has_printed() && self.format == OutputFormat::Json) {
             return;
         }
         // Where standard output is gone, nobody reads it.
@@ -59,8 +60,9 @@ impl Asked<'_> {
 
     fn write_file(&self, unfinished: &Unfinished) -> anyhow::Result<()> {
         let Some(target) = self.report else { return Ok(()) };
-        let taken =
-            self.members.iter().map(Path::new).chain(self.others.iter().map(PathBuf::as_path)).any(|other| same_place(target, other));
+        let named: Vec<Given> = self.members.iter().map(|name| Given::of(name)).collect();
+        let others = named.iter().filter_map(Given::path).chain(self.others.iter().map(PathBuf::as_path));
+        let taken = others.into_iter().any(|other| same_place(target, other));
         if taken {
             return Ok(()); // that was refused, and said
         }

@@ -175,6 +175,9 @@ fn shortcoming(reported: &Reported, members: usize, poll: &Poll) -> Option<Strin
     if reported.error.is_some() {
         return Some("is of a run that failed".into());
     }
+    if reported.unvoted {
+        return Some("is of a run that was refused before it looked at anything".into());
+    }
     if reported.range.is_some() || reported.read_pattern != "quorum" {
         return Some("is of a check that didn't compare everything".into());
     }

@@ -33,7 +33,10 @@ pub struct Reported {
     /// Whether it was stopped early.
     #[serde(default)]
     pub partial: bool,
-    /// How many bytes, from the start on, were looked at then.
+    /// Whether it was refused before the vote.
+    #[serde(default)]
+    pub unvoted: bool,
+    /// How many bytes, from the start on, were looked at where it was stopped.
     #[serde(default)]
     pub scanned_bytes: u64,
     /// The part looked at, where it wasn't all.

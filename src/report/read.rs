@@ -12,6 +12,7 @@ use serde::{
 use serde_json::{Map, Value};
 
 use super::{Divergence, InPlaceReport, RepairReport, Report};
+use crate::member::escaped;
 
 /// Reads a report; `each` hears of every divergence in order, however many there are. Their list stays empty in what is returned.
 ///
@@ -21,6 +22,13 @@ pub fn read_report(from: impl Read, each: &mut dyn FnMut(Divergence)) -> serde_j
     let mut deserializer = serde_json::Deserializer::from_reader(io::BufReader::with_capacity(1 << 16, from));
     let mut keys = deserializer.deserialize_map(Keys { each })?;
     deserializer.end()?;
+    // A next command of another program isn't one that anybody here proposed.
+    if keys.get("next").is_some_and(|next| next.get(0).and_then(Value::as_str) != Some("quorum-img")) {
+        keys.remove("next");
+    }
+    for (key, value) in keys.iter_mut().filter(|(key, _)| *key != "next") {
+        make_harmless(key, value);
+    }
     let repair = keys.remove("repair");
     let mut report: Report = serde_json::from_value(Value::Object(keys))?;
     match repair {
@@ -29,6 +37,56 @@ pub fn read_report(from: impl Read, each: &mut dyn FnMut(Divergence)) -> serde_j
         None => {}
     }
     Ok(report)
+}
+
+/// The keys of a report that are read.
+const KEYS: [&str; 32] = [
+    "schema",
+    "command",
+    "version",
+    "started",
+    "finished",
+    "duration",
+    "rate",
+    "size",
+    "sector-size",
+    "threshold",
+    "read-pattern",
+    "trust",
+    "size-undecided",
+    "verdict",
+    "exit-code",
+    "refusal",
+    "next",
+    "range",
+    "partial",
+    "scanned-bytes",
+    "members",
+    "sectors",
+    "lacking-sectors",
+    "decides-part",
+    "guards",
+    "partitions",
+    "map",
+    "warnings",
+    "unvoted",
+    "repair",
+    "divergences-omitted",
+    "error",
+];
+
+/// Keys whose texts have lines.
+const OF_LINES: [&str; 5] = ["message", "hint", "refused", "error", "warnings"];
+
+/// Makes every text fit for a terminal: a report may come from anywhere. Those that are no names keep their lines.
+fn make_harmless(key: &str, value: &mut Value) {
+    match value {
+        Value::String(text) if OF_LINES.contains(&key) => *text = text.split('\n').map(escaped).collect::<Vec<_>>().join("\n"),
+        Value::String(text) => *text = escaped(text),
+        Value::Array(list) => list.iter_mut().for_each(|value| make_harmless(key, value)),
+        Value::Object(map) => map.iter_mut().for_each(|(key, value)| make_harmless(key, value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// All keys but the list.
@@ -48,9 +106,9 @@ impl<'de> Visitor<'de> for Keys<'_> {
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "divergences" => map.next_value_seed(List { each: &mut *self.each })?,
-                // Of no use here, and perhaps long.
-                "plan" | "filled" => drop(map.next_value::<IgnoredAny>()?),
-                _ => drop(keys.insert(key, map.next_value()?)),
+                known if KEYS.contains(&known) => drop(keys.insert(key, map.next_value()?)),
+                // Of a later version, or of no use; perhaps long.
+                _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         Ok(keys)
@@ -77,7 +135,11 @@ impl<'de> Visitor<'de> for List<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while let Some(divergence) = list.next_element::<Divergence>()? {
+        while let Some(mut divergence) = list.next_element::<Divergence>()? {
+            divergence.partition = divergence.partition.as_deref().map(escaped);
+            for damage in &mut divergence.damage {
+                damage.filler = damage.filler.as_deref().map(escaped);
+            }
             (self.each)(divergence);
         }
         Ok(())

@@ -12,7 +12,7 @@ use crate::member::MemberName;
 pub struct Unfinished {
     /// Version of reports.
     pub schema: u32,
-    /// `check`, `repair`, `show`, `undo`, `info`.
+    /// `check`, `repair` or `undo`.
     pub command: &'static str,
     /// The program's version.
     pub version: &'static str,

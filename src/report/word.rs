@@ -30,7 +30,7 @@ const WORDS: &[Word] = &[
     "bytes",
     "refused",
     "told",
-    "passes",
+    "ignored",
     "minority",
     "size",
     "newer",

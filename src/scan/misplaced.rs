@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::job::Watch;
 use crate::{
-    member::{KnownExtent, Member},
+    member::{Extent, KnownExtent, Member},
     vote::{ByteRange, SECTOR_MIN},
 };
 
@@ -32,6 +32,10 @@ impl LostSector {
     /// The sector that `member` holds at `offset`; none where it can't be read, or says nothing: what repeats itself is found everywhere.
     #[must_use]
     pub fn of(member: &dyn Member, offset: u64) -> Option<Self> {
+        // A part of a sector at the end is none; asking for more than there is would make the member a failed one.
+        if offset.checked_add(SECTOR as u64).is_none_or(|end| end > member.size()) {
+            return None;
+        }
         let mut bytes = [0; SECTOR];
         member.read(offset, &mut bytes, &mut None).ok()?;
         let mut values = bytes.to_vec();
@@ -51,11 +55,16 @@ pub fn find_elsewhere(image: &dyn Member, lost: &[LostSector], threads: usize, w
     let nearest: Mutex<Vec<Option<u64>>> = Mutex::new(vec![None; lost.len()]);
     let open = || nearest.lock().unwrap_or_else(PoisonError::into_inner);
     let Ok(pool) = rayon::ThreadPoolBuilder::new().num_threads(threads).build() else { return vec![None; lost.len()] };
-    let look = |window: ByteRange| {
+    let look = |bytes: &mut Vec<u8>, window: ByteRange| {
         if watch.stopped() {
             return;
         }
-        each_sector(image, window, watch, &mut |at, sector| {
+        let bytes = &mut bytes[..window.length() as usize];
+        watch.spend(bytes.len() as u64);
+        if image.read(window.start, bytes, &mut None).is_err() {
+            return; // what can't be read isn't found
+        }
+        for (at, sector) in (window.start..).step_by(SECTOR).zip(bytes.chunks_exact(SECTOR)) {
             for &index in wanted.get(&xxh3_64(sector)).into_iter().flatten() {
                 let lost = &lost[index];
                 if at != lost.offset && lost.bytes == sector {
@@ -64,36 +73,35 @@ pub fn find_elsewhere(image: &dyn Member, lost: &[LostSector], threads: usize, w
                     nearest[index] = nearest[index].filter(|&other| !better(other)).or(Some(at));
                 }
             }
-        });
-        watch.advanced(window.length());
+        }
     };
-    let windows: Vec<u64> = (0..image.size().div_ceil(WINDOW_BYTES)).collect();
-    pool.install(|| {
-        windows.into_par_iter().for_each(|window| {
-            let start = window * WINDOW_BYTES;
-            look(ByteRange::new(start, (start + WINDOW_BYTES).min(image.size())));
-        });
-    });
+    let windows = Windows { image, known: KnownExtent::default(), at: 0, watch };
+    pool.install(|| windows.par_bridge().for_each_init(|| vec![0; WINDOW_BYTES as usize], look));
     nearest.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Tells of each whole sector of `window` that may hold data and can be read.
-fn each_sector(image: &dyn Member, window: ByteRange, watch: &dyn Watch, tell: &mut dyn FnMut(u64, &[u8])) {
-    let (mut known, mut bounce, mut at) = (KnownExtent::default(), None, window.start);
-    let mut bytes = vec![0; WINDOW_BYTES as usize];
-    while at < window.end {
-        let Ok(extent) = known.at(image, at) else { return };
-        // Sectors begin at multiples of their size, wherever extents do.
-        let end = extent.end().next_multiple_of(SECTOR as u64).min(window.end);
-        if matches!(extent, crate::member::Extent::Data(_)) {
-            let part = &mut bytes[..(end - at) as usize];
-            watch.spend(part.len() as u64);
-            if image.read(at, part, &mut bounce).is_ok() {
-                for (index, sector) in part.chunks_exact(SECTOR).enumerate() {
-                    tell(at + (index * SECTOR) as u64, sector);
-                }
+/// The windows of an image that may hold data, one after the other; they begin at sectors, wherever extents do.
+struct Windows<'a> {
+    image: &'a dyn Member,
+    known: KnownExtent,
+    at: u64,
+    watch: &'a dyn Watch,
+}
+
+impl Iterator for Windows<'_> {
+    type Item = ByteRange;
+
+    fn next(&mut self) -> Option<ByteRange> {
+        while self.at < self.image.size() && !self.watch.stopped() {
+            let (start, extent) = (self.at, self.known.at(self.image, self.at).ok()?);
+            let end = extent.end().checked_next_multiple_of(SECTOR as u64).unwrap_or(u64::MAX).min(self.image.size());
+            let data = matches!(extent, Extent::Data(_));
+            self.at = if data { end.min(start.saturating_add(WINDOW_BYTES)) } else { end };
+            self.watch.advanced(self.at - start);
+            if data {
+                return Some(ByteRange::new(start, self.at));
             }
         }
-        at = end;
+        None
     }
 }

@@ -234,7 +234,7 @@ impl RawMember {
             return Err(failure);
         }
         let held = usize::try_from(self.host.size().saturating_sub(offset)).unwrap_or(usize::MAX);
-        let bytes = if held < bytes.len() && offset + bytes.len() as u64 <= self.size() {
+        let bytes = if held < bytes.len() && offset.checked_add(bytes.len() as u64).is_some_and(|end| end <= self.size()) {
             let (held, padding) = bytes.split_at_mut(held);
             padding.fill(0);
             held

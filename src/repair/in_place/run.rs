@@ -69,8 +69,8 @@ impl InPlace<'_> {
         let unsound = structures.iter().any(|structure| !structure.errors.is_empty());
         let weighed = Weighed { structures, ..stands.reported(self.wish.forced) };
         let mut report = make_report("repair", self.members, self.question, self.poll, checked, warnings, weighed);
-        if self.wish.earlier.is_some() {
-            report.range = None;
+        if let Some(earlier) = &self.wish.earlier {
+            tell_of_part(&mut report, earlier);
         }
         let (kept, omitted) = listed;
         let mut section = InPlaceReport {
@@ -384,5 +384,18 @@ impl InPlace<'_> {
         }
         (self.phases)("rewriting", work(rewriter.plan.voted_bytes(), rewriter.plan.bytes()));
         rewriter.planned(flow)
+    }
+}
+
+/// Makes the report of a vote on what an earlier one lists tell of what that looked at: all, or what it came to before it was interrupted.
+fn tell_of_part(report: &mut Report, earlier: &Earlier) {
+    report.range = earlier.unseen().first().map(|unseen| Span { offset: 0, length: unseen.start });
+    // What members hold elsewhere wasn't counted now.
+    report.members.iter_mut().for_each(|member| member.content_bytes = None);
+    if let Some(seen) = report.range {
+        report.members.iter_mut().for_each(|member| member.whole = false);
+        let total = seen.length.div_ceil(u64::from(report.sector_size));
+        report.sectors.total = total;
+        report.sectors.unanimous = total.saturating_sub(report.sectors.decided + report.sectors.undecided);
     }
 }
