@@ -132,3 +132,44 @@ fn an_odd_end_and_a_huge_hole_do_no_harm() {
     // (A sector is an eighth of all that these hold, and so a guard stands.)
     lab.quorum_img(["check", "--diagnose", "deep"]).args(&sparse).exits(2);
 }
+
+/// 64 KiB of zeros and 192 KiB of other data behind them were called 256 KiB of zeros.
+#[test]
+fn a_long_place_is_not_judged_by_its_beginning() {
+    let (said, looks) = looked_at(|disk| {
+        disk[0x4_0000..0x5_0000].fill(0);
+        disk[0x5_0000..0x8_0000].iter_mut().for_each(|byte| *byte ^= 0x55);
+    });
+    assert_eq!((said.as_str(), &looks[..]), ("one place of 256 KiB of other bytes", &["other".to_owned()][..]));
+    let (said, _) = looked_at(|disk| disk[0x4_0000..0x8_0000].fill(0));
+    assert_eq!(said, "one place of 256 KiB of zeros");
+    let (said, _) = looked_at(|disk| disk[0x4_0000..0x8_0000].iter_mut().for_each(|byte| *byte ^= 0x55));
+    assert!(said.ends_with("; long places were judged by how they begin"), "{said}");
+}
+
+/// One sector that stands elsewhere doesn't make a place misplaced, and zeros at its beginning don't hide that it is.
+#[test]
+fn a_place_is_misplaced_as_a_whole() {
+    let lab = Lab::new();
+    let mut good = noise(7, 3 * MIB as usize);
+    good[0x20_0000..0x20_0400].fill(0);
+    let (mut whole, mut part) = (good.clone(), good.clone());
+    whole.copy_within(0x20_0000..0x21_0000, 0x8_0000);
+    part.copy_within(0x20_4000..0x20_4200, 0xc_0000);
+    part[0xc_0200..0xd_0000].copy_from_slice(&noise(9, 0xfe00));
+    let members = [("a.img", &good), ("b.img", &whole), ("c.img", &part), ("d.img", &good)].map(|(name, bytes)| lab.file(name, bytes));
+    let report = lab.quorum_img(["check", "--output", "json", "--diagnose", "deep"]).args(&members).output().json();
+    let looks: Vec<&str> =
+        report["divergences"].as_array().into_iter().flatten().filter_map(|row| row["damage"][0]["looks"].as_str()).collect();
+    assert_eq!(looks, ["misplaced", "other"]);
+}
+
+#[test]
+fn data_that_zeros_outvote_is_told_as_that() {
+    let lab = Lab::new();
+    let good = noise(11, MIB as usize);
+    let mut lost = good.clone();
+    lost[0x1_0000..0x1_8000].fill(0);
+    let members = [("a.img", &lost), ("b.img", &good), ("c.img", &lost)].map(|(name, bytes)| lab.file(name, bytes));
+    lab.quorum_img(["check"]).args(&members).output().says("b.img: one place of 32 KiB of data where those who won hold zeros.");
+}

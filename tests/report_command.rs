@@ -281,3 +281,21 @@ fn a_report_from_elsewhere_is_shown_harmlessly() {
     lab.program("mkfifo").arg("fifo").exits(0);
     lab.quorum_img(["report", "fifo"]).exits(3).complains("this is no file");
 }
+
+/// Named in another order, one member's bytes stood under another's name, in a page that is sent around.
+#[test]
+fn members_of_a_page_are_taken_by_name() {
+    let lab = Lab::new();
+    let members = quarrel(&lab);
+    lab.quorum_img(["check", "--report", "r.json"]).args(&members).exits(2);
+    lab.quorum_img(["report", "r.json", "--html", "one.html", "--hex"]).args(&members).exits(0);
+    lab.quorum_img(["report", "r.json", "--html", "two.html", "--hex"]).args([&members[2], &members[0], &members[1]]).exits(0);
+    assert_eq!(lab.bytes(&lab.path("one.html")), lab.bytes(&lab.path("two.html")));
+    let other = lab.file("other.img", "short");
+    lab.quorum_img(["report", "r.json", "--html", "x.html", "--hex"])
+        .args([&members[0], &members[1], &other])
+        .exits(3)
+        .complains("has 5 bytes");
+    let page = String::from_utf8(lab.bytes(&lab.path("one.html"))).expect("text");
+    assert!(page.contains("What to run next") && page.contains("# nobody won there"), "the condition stands with the command: {page}");
+}

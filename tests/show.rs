@@ -78,3 +78,37 @@ fn a_place_has_an_owner() {
         assert!(run.stderr().contains(why) && run.stderr().contains("hint:"), "{run}");
     }
 }
+
+/// The list of divergences is capped, and what nobody won lay behind its end: a guess was proposed.
+#[test]
+fn what_nobody_won_is_led_to_however_long_the_list_is() {
+    let lab = Lab::new();
+    let members = quarrel(&lab);
+    let run = lab.quorum_img(["check", "--max-divergences", "0"]).args(&members).exits(2);
+    run.says("next: quorum-img show 0x40000:512 ").says_nothing_of("--undecided marker");
+}
+
+/// Where a guard stands, `show` led on as if there were none; and what changed since the report was made wasn't told.
+#[test]
+fn a_list_is_shown_with_its_guards() {
+    let lab = Lab::new();
+    let [old, new] = ["ext4-disk-old", "ext4-disk-new"].map(support::disks::bytes);
+    let members = [("a.img", &old), ("b.img", &new), ("c.img", &old)].map(|(name, bytes)| lab.file(name, bytes));
+    lab.quorum_img(["check", "--report", "list.json"]).args(&members).exits(2);
+    let run = lab.quorum_img(["show", "--from", "list.json", "--places", "1", "--lines", "1"]).args(&members).exits(2);
+    run.says("In the way of a repair (newer)").says("--trust '#1'");
+    lab.flip_bit(&members[0], 77);
+    lab.quorum_img(["show", "--from", "list.json"]).args(&members).output().complains("was modified since it was made");
+    let failed = lab.quorum_img(["show", "--output", "json", "5G"]).args(&members).exits(3);
+    assert!(failed.json()["error"]["message"].as_str().is_some_and(|text| text.starts_with("the place ")), "{failed}");
+}
+
+/// What was never read voted, once the report's own mapfiles weren't given again.
+#[test]
+fn a_report_with_fillers_wants_them_again() {
+    let lab = Lab::new();
+    let members = quarrel(&lab);
+    lab.quorum_img(["check", "--filler", "0xf6", "--report", "list.json"]).args(&members).exits(2);
+    lab.quorum_img(["repair", "--from", "list.json", "-o", "x.img"]).args(&members).exits(3).complains("--filler and --mapfile");
+    lab.quorum_img(["show", "--from", "list.json", "--filler", "0xf6"]).args(&members).exits(2);
+}

@@ -142,7 +142,7 @@ impl Lead {
         let open = |one: &Divergence| one.verdict == Overall::Undecided && !covered(one);
         let left = report.divergences.divergences().filter(|one| open(one)).count() as u64 + report.divergences_omitted;
         let filled = given.has("--undecided");
-        let first = report.divergences.divergences().find(|one| open(one));
+        let first = report.divergences.divergences().find(|one| open(one)).or_else(|| report.first_undecided.clone().filter(open));
         let who = first.as_ref().filter(|_| !filled).and_then(|first| Some((first, best_of(report, first, evidence)?)));
         if let Some((first, member)) = who {
             let doubts = doubts(report, first, member, evidence);

@@ -17,12 +17,14 @@ use super::{
 use crate::{
     member::{Member, MemberName},
     report::{self, Damaged, Damages, Diagnosis, Drawing, Look, Order, Problem, Report, Times, events_of, last_events, rfc3339},
-    scan::{Findings, LostSector, Watch, find_elsewhere, losers},
-    vote::{Run, members_of},
+    scan::{Findings, LostSector, Watch, find_elsewhere, losers, stands_elsewhere},
+    vote::{ByteRange, Run, members_of},
 };
 
 /// Divergences whose losing versions are looked at: more of them tell nothing new.
 const DIAGNOSED_MAX: usize = 1000;
+/// Sectors of a place of which one is looked for elsewhere.
+const SECTORS_TRIED: usize = 128;
 
 /// Takes divergences as they are found, and the report at the end.
 pub(super) struct Presenter<'a> {
@@ -97,9 +99,12 @@ impl<'a> Presenter<'a> {
         let mut places = Vec::new();
         for (&offset, damaged) in &self.damages {
             for (index, version) in damaged.versions.iter().enumerate().filter(|(_, version)| version.may_be_misplaced()) {
-                if let Some(lost) = version.members.first().and_then(|&member| LostSector::of(self.members[member], offset)) {
+                let Some(&member) = version.members.first() else { continue };
+                // The first sector that says something: zeros are found everywhere.
+                let mut sectors = (offset..offset.saturating_add(damaged.length)).step_by(512).take(SECTORS_TRIED);
+                if let Some(lost) = sectors.find_map(|at| LostSector::of(self.members[member], at)) {
+                    places.push((offset, index, lost.offset));
                     wanted.push(lost);
-                    places.push((offset, index));
                 }
             }
         }
@@ -107,9 +112,13 @@ impl<'a> Presenter<'a> {
             return;
         }
         let found = find_elsewhere(self.members[best], &wanted, threads, watch);
-        for ((offset, index), there) in places.into_iter().zip(found) {
-            if let (Some(damaged), Some(there)) = (self.damages.get_mut(&offset), there) {
-                damaged.versions[index].belongs_at(offset, there);
+        for ((offset, index, at), there) in places.into_iter().zip(found) {
+            let (Some(damaged), Some(there)) = (self.damages.get_mut(&offset), there) else { continue };
+            let (version, range) = (&mut damaged.versions[index], ByteRange::at(offset, damaged.length));
+            let further = i64::try_from(i128::from(there) - i128::from(at)).ok();
+            let (Some(range), Some(further), Some(&member)) = (range, further, version.members.first()) else { continue };
+            if stands_elsewhere(self.members[best], self.members[member], range, further) {
+                version.is_misplaced(further);
             }
         }
     }
@@ -165,7 +174,9 @@ impl<'a> Presenter<'a> {
         let refused =
             report.repair.as_ref().and_then(|it| it.refused.as_ref()).or(report.in_place.as_ref().and_then(|it| it.refused.as_ref()));
         report.refusal = refused.map(|text| Problem::of(text, &self.names));
-        report.next.clone_from(&look.next);
+        // A word that isn't UTF-8 can't be told in JSON.
+        report.next = look.next.clone().filter(|next| next.words.iter().all(|word| word.to_str().is_some()));
+        report.next_comment = look.next.as_ref().map(|next| next.comment.clone()).filter(|comment| !comment.is_empty());
         report.times = times(report.scanned_bytes.unwrap_or(report.sectors.total.saturating_mul(report.sector_size.into())));
     }
 

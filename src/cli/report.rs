@@ -165,6 +165,13 @@ fn show(args: &ReportArgs, report: &Report) -> Result<()> {
     printed.context("standard output")
 }
 
+/// The members in the report's order, where they are called the same; else as they were named.
+fn in_order_of<'a>(report: &Report, members: Vec<&'a dyn Member>) -> Vec<&'a dyn Member> {
+    let called = |then: &report::MemberReport| members.iter().find(|member| member.name().to_string() == then.name).copied();
+    let ordered: Option<Vec<&dyn Member>> = report.members.iter().map(called).collect();
+    ordered.unwrap_or(members)
+}
+
 /// What the members hold at the first places that are listed.
 fn places(names: &[OsString], report: &Report, listed: &[Divergence]) -> Result<Vec<(String, String)>> {
     if names.is_empty() {
@@ -178,7 +185,14 @@ fn places(names: &[OsString], report: &Report, listed: &[Divergence]) -> Result<
     );
     let roll = Roll { stop: &stop_flag, ..Roll::of(names) };
     let opened = names.iter().map(|name| open_single(&roll, name)).collect::<Result<Vec<_>, _>>()?;
-    let members: Vec<&dyn Member> = opened.iter().map(|single| single.member.as_ref()).collect();
+    let members = in_order_of(report, opened.iter().map(|single| single.member.as_ref()).collect());
+    for (member, then) in members.iter().zip(&report.members) {
+        let (name, size) = (member.name(), member.size());
+        ensure!(size == then.size, "--hex {name}: has {size} bytes, and {} had {}\nhint: name the report's members", then.name, then.size);
+        if member.modified().and_then(report::rfc3339) != then.modified {
+            warn(&format!("{name}: was modified since the report was made: what the page shows of it is what it holds now"));
+        }
+    }
     let place = |there: &Divergence| {
         let length = there.length.min(HEX_BYTES);
         let read = |version: &report::Version| {
@@ -193,7 +207,10 @@ fn places(names: &[OsString], report: &Report, listed: &[Divergence]) -> Result<
         let versions: Vec<Vec<u8>> = there.versions.iter().map(read).collect();
         let legend: Vec<String> =
             there.versions.iter().zip('A'..='Z').map(|(version, letter)| format!("{letter}: {:?}", version.members)).collect();
-        (format!("{:#x}, {} bytes: {}", there.offset, there.length, legend.join(", ")), hex_lines(there.offset, &versions, HEX_LINES))
+        (
+            format!("{:#x}, {}: {}", there.offset, report::human_size(there.length), legend.join(", ")),
+            hex_lines(there.offset, &versions, HEX_LINES),
+        )
     };
     Ok(listed.iter().take(HEX_PLACES).map(place).collect())
 }

@@ -11,20 +11,26 @@ use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 
 use super::{
-    args::{LockArgs, MemberArgs, ProgressArgs, ReadBy, VoteArgs},
+    args::{LockArgs, MemberArgs, OutputFormat, ProgressArgs, ReadBy, VoteArgs},
     given::Given,
     next,
     parse::{parse_range, parse_size},
     progress::Control,
     say::{Output, columns, warn_unless},
     texts,
+    unfinished::Asked,
 };
 use crate::{
     electorate::{Access, open_voters},
     evidence::{Evidence, Looks, Owner, Partition, find_file_system, owner},
     member::{Member, escaped},
-    repair::{Earlier, evidence_of},
-    report::{self, Content, Divergence, Look, Overall, OwnerReport, Place, Places, Report, Version, lead_on, render_places, telling},
+    repair::{
+        Earlier, evidence_of,
+        judge::{Forced, Weighing},
+    },
+    report::{
+        self, Content, Divergence, Look, Overall, OwnerReport, Place, Places, Report, Version, lead_on, render_places, telling, wrapped,
+    },
     scan::{Checked, Findings, Held, Job, Limits, Question, Watch as _, Weighed, described, make_report, scan, versions},
     vote::{ByteRange, Run, Verdict},
 };
@@ -104,6 +110,12 @@ impl PlaceArgs {
 }
 
 pub(super) fn run(args: &PlaceArgs, given: &Given) -> Result<u8> {
+    let format = if args.output == super::info::InfoFormat::Json { OutputFormat::Json } else { OutputFormat::Human };
+    let asked = Asked { command: "show", members: &args.members.members, format, quiet: false, report: None, others: Vec::new() };
+    look(args, given).inspect_err(|error| asked.leave_word(error))
+}
+
+fn look(args: &PlaceArgs, given: &Given) -> Result<u8> {
     ensure!(
         args.vote.range.is_none() && args.vote.read_pattern == ReadBy::Quorum,
         "--range and --read-pattern aren't for show\nhint: quorum-img show OFFSET:LENGTH MEMBER MEMBER... compares them all there"
@@ -113,17 +125,26 @@ pub(super) fn run(args: &PlaceArgs, given: &Given) -> Result<u8> {
     let members = voters.listed();
     let mut question = Question { rereads: args.locks.rereads(), range, ..args.vote.question(&members)? };
     let evidence = evidence_of(&members, &question, &[]);
-    let poll = args.vote.poll(&members, &mut question, &evidence)?;
+    // Nobody gave a --range: it is the place.
+    let reworded = |text: &str| text.replace("--range ", "the place ");
+    let poll = args.vote.poll(&members, &mut question, &evidence).map_err(|error| match range {
+        Some(_) => anyhow!("{}", reworded(&error.to_string())),
+        None => error,
+    })?;
     let earlier = args.from.as_deref().map(|path| Earlier::read(path, &members, &poll)).transpose()?;
     let ranges = earlier.as_ref().map_or_else(|| poll.ranges(), |earlier| poll.voted_in(earlier.ranges()));
     for warning in voters.warnings.iter().chain(&poll.warnings) {
-        warn_unless(args.progress.is_quiet(), warning);
+        warn_unless(args.progress.is_quiet(), &reworded(warning));
+    }
+    if let Some(changed) = earlier.as_ref().and_then(Earlier::changed) {
+        let what = format!("{changed}: what is shown is what they hold now");
+        warn_unless(args.progress.is_quiet(), &what);
     }
     let mut findings = Findings::of(&evidence, Limits::default());
     let mut shortlist = Shortlist { undecided: Vec::new(), decided: Vec::new(), count: 0, places_max: args.places as usize };
     let mut control = Control::new(&args.progress)?;
     control.begin("reading", ranges.iter().map(|range| range.length()).sum());
-    let job = Job::new(&members, &question, &poll, &ranges, &control);
+    let job = Job::new(&members, &question, &poll, &ranges, &control).weighing(&evidence);
     let outcome = scan(&job, &mut |run| {
         findings.add(run);
         shortlist.add(run);
@@ -149,7 +170,24 @@ pub(super) fn run(args: &PlaceArgs, given: &Given) -> Result<u8> {
         place.owner = owner_of(&members, &evidence, place.divergence.offset, &|| control.stopped());
     }
     control.end();
-    let mut report = make_report("show", &members, &question, &poll, Checked { outcome, findings }, Vec::new(), Weighed::default());
+    // Of one place nobody can say what a repair would do; of all that a report lists it can be said.
+    let weighed = earlier.as_ref().map_or_else(Weighed::default, |earlier| {
+        let weighing = Weighing {
+            members: &members,
+            question: &question,
+            poll: &poll,
+            evidence: &evidence,
+            ranges: &ranges,
+            losers: u64::MAX,
+            cut: u64::MAX,
+            max_damage: 10.0,
+            dependent: &voters.dependent,
+            content: earlier.content(),
+            stopped: &|| control.stopped(),
+        };
+        weighing.stands(&outcome, &findings).reported(Forced::NOTHING)
+    });
+    let mut report = make_report("show", &members, &question, &poll, Checked { outcome, findings }, Vec::new(), weighed);
     report.mark_guesses(&voters.guessed);
     for (member, why) in report.members.iter().filter_map(|member| Some((member, member.error.as_ref()?))) {
         warn_unless(args.progress.is_quiet(), &format!("{}: failed: {why}", member.name));
@@ -165,6 +203,9 @@ fn show(args: &PlaceArgs, given: &Given, report: &Report, places: &Places, evide
     } else {
         let width = if io::stdout().is_terminal() { columns(io::stdout()) } else { 80 };
         render_places(places, args.lines as usize, width, &mut to)?;
+        for guard in &report.guards {
+            writeln!(to, "\n{}", wrapped(&format!("In the way of a repair ({}): {}.", guard.word, guard.message), width, "  "))?;
+        }
         let look = Look { next: next::after(report, &args.members, given, Some(evidence)), or: None };
         lead_on(&look, &mut to)?;
     }

@@ -35,6 +35,8 @@ pub enum Looks {
     Shifted(i64),
     /// The 16-bit ones' complement sum is the others': what TCP's checksum can't see (RFC 1071). One place in 65536 has it by chance.
     SameSum,
+    /// Data where those who won hold zeros.
+    OverZeros,
     /// Bytes without any order where the others' have one.
     Noise,
     /// Other bytes.
@@ -53,6 +55,9 @@ impl Looks {
         }
         if let Some(flips) = few_flips(lost, won) {
             return flips;
+        }
+        if is_zero(won) {
+            return Self::OverZeros;
         }
         if let Some(shift) = shifted(lost, won) {
             return Self::Shifted(shift);
@@ -73,6 +78,7 @@ impl Looks {
             Self::Flips { .. } => "bit-flips",
             Self::Shifted(_) => "shifted",
             Self::SameSum => "same-sum",
+            Self::OverZeros => "over-zeros",
             Self::Noise => "noise",
             Self::Other => "other",
         }

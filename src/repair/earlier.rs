@@ -97,6 +97,12 @@ impl Earlier {
         }
     }
 
+    /// What became different since the report was made, in words.
+    #[must_use]
+    pub fn changed(&self) -> Option<&str> {
+        self.resized.as_deref().or(self.stale.as_deref())
+    }
+
     /// What tells this list from others.
     #[must_use]
     pub fn digest(&self) -> u64 {
@@ -177,6 +183,13 @@ fn shortcoming(reported: &Reported, members: usize, poll: &Poll) -> Option<Strin
     }
     if reported.unvoted {
         return Some("is of a run that was refused before it looked at anything".into());
+    }
+    let fillers = poll.fillers.given();
+    if fillers < reported.fillers {
+        return Some(format!(
+            "was made with {} --filler and --mapfile options, and {fillers} are given now: what was never read would vote",
+            reported.fillers
+        ));
     }
     if reported.range.is_some() || reported.read_pattern != "quorum" {
         return Some("is of a check that didn't compare everything".into());

@@ -15,9 +15,12 @@ use super::{human_size, words};
 pub struct DamageReport {
     /// Who holds it, ascending.
     pub members: Vec<usize>,
-    /// `zeroed`, `ones`, `filled`, `bit-flips`, `shifted`, `same-sum`, `noise`, `misplaced`, `other`.
+    /// `zeroed`, `ones`, `filled`, `bit-flips`, `shifted`, `same-sum`, `over-zeros`, `noise`, `misplaced`, `other`.
     #[serde(deserialize_with = "super::word::known")]
     pub looks: Word,
+    /// How many bytes of it were looked at, where that isn't all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub looked_at_bytes: Option<u64>,
     /// Bits that went from 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bits_set: Option<u32>,
@@ -48,10 +51,10 @@ impl DamageReport {
         matches!(self.looks, "other" | "noise" | "same-sum")
     }
 
-    /// Notes that what stands at `offset` belongs at `there`.
-    pub fn belongs_at(&mut self, offset: u64, there: u64) {
+    /// Notes that it belongs so many bytes further on.
+    pub fn is_misplaced(&mut self, further: i64) {
         self.looks = "misplaced";
-        self.misplaced_bytes = i64::try_from(i128::from(there) - i128::from(offset)).ok();
+        self.misplaced_bytes = Some(further);
     }
 
     /// Whether it says something only beside another version.
@@ -63,6 +66,11 @@ impl DamageReport {
     /// What it looks like, in a few words.
     #[must_use]
     pub fn in_words(&self) -> String {
+        let part = self.looked_at_bytes.map_or_else(String::new, |bytes| format!(" (its first {})", human_size(bytes)));
+        self.looks_in_words() + &part
+    }
+
+    fn looks_in_words(&self) -> String {
         match self.looks {
             "zeroed" => "zeros".to_owned(),
             "ones" => "ones: all bits set".to_owned(),
@@ -72,6 +80,7 @@ impl DamageReport {
                 flips(set, cleared, &self.bits, &self.bytes, "")
             }
             "noise" => "noise: bytes without any order".to_owned(),
+            "over-zeros" => "data, where those who won hold zeros".to_owned(),
             "misplaced" => {
                 let by = self.misplaced_bytes.unwrap_or(0);
                 let way = if by < 0 { "before" } else { "behind" };
@@ -146,8 +155,9 @@ pub struct Diagnosis {
     bytes: u8,
     /// What it was filled with, where that was one thing.
     filler: Option<String>,
-    /// Divergences that weren't looked at.
+    /// Divergences that weren't looked at, and those that weren't as a whole.
     more: u64,
+    partly: u64,
 }
 
 impl Diagnosis {
@@ -155,6 +165,7 @@ impl Diagnosis {
     pub fn add(&mut self, damage: &DamageReport, length: u64) {
         let (count, bytes) = self.looks.entry(damage.looks).or_default();
         (*count, *bytes) = (*count + 1, *bytes + length);
+        self.partly += u64::from(damage.looked_at_bytes.is_some());
         self.set += u64::from(damage.bits_set.unwrap_or(0));
         self.cleared += u64::from(damage.bits_cleared.unwrap_or(0));
         self.bits |= damage.bits.iter().fold(0, |mask, bit| mask | 1 << bit);
@@ -184,7 +195,11 @@ impl Diagnosis {
             return None;
         }
         let more = if self.more > 0 { format!("; {} weren't looked at", words::counted(self.more, "more place")) } else { String::new() };
-        Some(format!("{}{more}", told.join("; ")))
+        let partly = match self.partly {
+            0 => "",
+            _ => "; long places were judged by how they begin",
+        };
+        Some(format!("{}{partly}{more}", told.join("; ")))
     }
 
     fn told(&self, looks: &str, count: u64, bytes: u64) -> String {
@@ -202,6 +217,7 @@ impl Diagnosis {
             }
             "shifted" => places("with the others' bytes, shifted"),
             "noise" => places("of noise: bytes without any order"),
+            "over-zeros" => places("of data where those who won hold zeros"),
             "misplaced" => places("with what belongs elsewhere in the image"),
             "same-sum" if count > 1 => {
                 places("whose 16-bit sums are the others': consistent with damage on the way that TCP's checksum can't see")
@@ -216,17 +232,7 @@ mod tests {
     use super::{DamageReport, Diagnosis};
 
     fn damage(looks: &'static str) -> DamageReport {
-        DamageReport {
-            members: vec![1],
-            looks,
-            bits_set: None,
-            bits_cleared: None,
-            bits: Vec::new(),
-            bytes: Vec::new(),
-            filler: None,
-            shifted_bytes: None,
-            misplaced_bytes: None,
-        }
+        DamageReport { members: vec![1], looks, ..DamageReport::default() }
     }
 
     fn words(damages: &[(DamageReport, u64)]) -> String {

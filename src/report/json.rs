@@ -33,6 +33,9 @@ pub struct Reported {
     /// Whether it was stopped early.
     #[serde(default)]
     pub partial: bool,
+    /// How many patterns and mapfiles said then what was never read.
+    #[serde(default)]
+    pub fillers: u64,
     /// Whether it was refused before the vote.
     #[serde(default)]
     pub unvoted: bool,

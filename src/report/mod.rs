@@ -94,6 +94,9 @@ pub struct Report {
     pub threshold: usize,
     /// How members were read.
     pub read_pattern: ReadPattern,
+    /// How many patterns and mapfiles said what was never read.
+    #[serde(skip_serializing_if = "member::is_zero")]
+    pub fillers: u64,
     /// The member that was taken to be right, if one was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trust: Option<usize>,
@@ -111,6 +114,9 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Option<Vec<String>>"))]
     pub next: Option<NextCommand>,
+    /// What has to be so for that, or why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_comment: Option<String>,
     /// The part looked at, where it isn't all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<Span>,
@@ -153,6 +159,9 @@ pub struct Report {
     #[serde(rename = "repair", skip_serializing_if = "Option::is_none", skip_deserializing)]
     #[cfg_attr(test, schemars(skip))]
     pub in_place: Option<InPlaceReport>,
+    /// The first divergence that nobody won, for what to run next.
+    #[serde(skip)]
+    pub first_undecided: Option<Divergence>,
     /// The divergences, as far as they are listed.
     #[serde(skip_deserializing)]
     #[cfg_attr(test, schemars(with = "Vec<Divergence>"))]

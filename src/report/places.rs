@@ -176,5 +176,10 @@ fn render_place(places: &Places, place: &Place, lines_max: usize, columns: usize
     if held.len() > hex::VERSIONS_SHOWN_MAX {
         writeln!(to, "  of these the first {} are shown", hex::VERSIONS_SHOWN_MAX)?;
     }
-    write!(to, "\n{}", hex::lines(at.offset, &held, place.beside, lines_max, columns))
+    write!(to, "\n{}", hex::lines(at.offset, &held, place.beside, lines_max, columns))?;
+    let looked_at = held.iter().map(|bytes| bytes.len() as u64).max().unwrap_or(0);
+    if looked_at > 0 && looked_at < at.length {
+        writeln!(to, "and {} behind that weren't looked at", human_size(at.length - looked_at))?;
+    }
+    Ok(())
 }

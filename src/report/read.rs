@@ -31,6 +31,9 @@ pub fn read_report(from: impl Read, each: &mut dyn FnMut(Divergence)) -> serde_j
     }
     let repair = keys.remove("repair");
     let mut report: Report = serde_json::from_value(Value::Object(keys))?;
+    if let (Some(next), Some(comment)) = (&mut report.next, &report.next_comment) {
+        next.comment.clone_from(comment);
+    }
     match repair {
         Some(repair) if repair.get("in-place").is_some() => report.in_place = Some(serde_json::from_value::<InPlaceReport>(repair)?),
         Some(repair) => report.repair = Some(serde_json::from_value::<RepairReport>(repair)?),
@@ -40,7 +43,7 @@ pub fn read_report(from: impl Read, each: &mut dyn FnMut(Divergence)) -> serde_j
 }
 
 /// The keys of a report that are read.
-const KEYS: [&str; 32] = [
+const KEYS: [&str; 34] = [
     "schema",
     "command",
     "version",
@@ -52,12 +55,14 @@ const KEYS: [&str; 32] = [
     "sector-size",
     "threshold",
     "read-pattern",
+    "fillers",
     "trust",
     "size-undecided",
     "verdict",
     "exit-code",
     "refusal",
     "next",
+    "next-comment",
     "range",
     "partial",
     "scanned-bytes",

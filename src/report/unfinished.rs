@@ -12,7 +12,7 @@ use crate::member::MemberName;
 pub struct Unfinished {
     /// Version of reports.
     pub schema: u32,
-    /// `check`, `repair` or `undo`.
+    /// `check`, `repair`, `show` or `undo`.
     pub command: &'static str,
     /// The program's version.
     pub version: &'static str,

@@ -55,6 +55,7 @@ const WORDS: &[Word] = &[
     "shifted",
     "same-sum",
     "noise",
+    "over-zeros",
     "misplaced",
     "other",
 ];

@@ -178,6 +178,7 @@ impl Scene<'_> {
 
 /// Makes the report of what was found.
 #[must_use]
+#[allow(clippy::too_many_lines)] // one report, key by key
 pub fn make_report(
     command: &'static str,
     members: &[&dyn Member],
@@ -254,7 +255,7 @@ pub fn make_report(
         (true, false) => found,
     };
     let map = map_of(&findings, &outcome, poll);
-    let partitions = findings.partitions();
+    let (partitions, first_undecided) = (findings.partitions(), findings.first_undecided());
     let (divergences, divergences_omitted) = findings.finish();
     Report {
         schema: SCHEMA,
@@ -263,12 +264,15 @@ pub fn make_report(
         times: Times::default(),
         refusal: None,
         next: None,
+        next_comment: None,
         partitions,
         map,
+        first_undecided,
         size: poll.size,
         sector_size: poll.sector,
         threshold: poll.threshold,
         read_pattern: question.read_pattern,
+        fillers: question.fillers.given(),
         trust: question.trust,
         size_undecided,
         verdict,

@@ -56,7 +56,35 @@ pub fn losers(members: &[&dyn Member], run: &Run) -> Vec<DamageReport> {
     }
     let mut all = versions(members, run).into_iter();
     let Some(won) = all.next().and_then(|held| held.bytes) else { return Vec::new() };
-    all.filter_map(|held| Some(described(held.members, &Looks::of(&held.bytes?, &won)))).collect()
+    let judged = |held: Held| {
+        let looks = Looks::of(&held.bytes?, &won);
+        let rest = ByteRange::new(run.range.start + LOOKED_AT_BYTES.min(run.range.length()), run.range.end);
+        let (looks, looked_at) = on_the_whole(members[*held.members.first()?], looks, rest);
+        let looked_at_bytes = (looked_at < run.range.end).then_some(looked_at - run.range.start);
+        Some(DamageReport { looked_at_bytes, ..described(held.members, &looks) })
+    };
+    all.filter_map(judged).collect()
+}
+
+/// Bytes of a long place that are looked at where it begins with one byte or a short text all along.
+const UNIFORM_BYTES_MAX: u64 = 64 << 20;
+
+/// What a long version looks like whose beginning looks like that, and up to where it was looked at: what is filled at its beginning may not be so
+/// behind it. `rest` is what lies behind the beginning.
+fn on_the_whole(member: &dyn Member, looks: Looks, rest: ByteRange) -> (Looks, u64) {
+    if !matches!(looks, Looks::Zeroed | Looks::Ones | Looks::Filled(_)) {
+        return (looks, rest.start);
+    }
+    let end = rest.end.min(rest.start.saturating_add(UNIFORM_BYTES_MAX));
+    for piece in ByteRange::new(rest.start, end).pieces(LOOKED_AT_BYTES) {
+        match read(member, piece) {
+            // Beside nothing only what it is filled with counts.
+            Some(bytes) if Looks::of(&bytes, &[]) == looks => {}
+            Some(_) => return (Looks::Other, rest.end),
+            None => return (looks, piece.start),
+        }
+    }
+    (looks, end)
 }
 
 /// What a version of `members` looks like, as reports have it.
@@ -73,5 +101,5 @@ pub fn described(members: Vec<usize>, looks: &Looks) -> DamageReport {
         _ => None,
     };
     let shifted_bytes = if let Looks::Shifted(by) = *looks { Some(by) } else { None };
-    DamageReport { members, looks: looks.word(), bits_set, bits_cleared, bits, bytes, filler, shifted_bytes, misplaced_bytes: None }
+    DamageReport { members, looks: looks.word(), bits_set, bits_cleared, bits, bytes, filler, shifted_bytes, ..DamageReport::default() }
 }

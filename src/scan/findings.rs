@@ -27,6 +27,8 @@ pub struct Findings {
     legs: Vec<(Vec<DeviceMetadata>, bool)>,
     partitions: PartitionMap,
     listed: Vec<Run>,
+    /// The first divergence that nobody won, listed or not.
+    first_undecided: Option<Run>,
     count: u64,
     /// For each member: divergences in which it dissents and is newer than all who outvote it.
     newer: Vec<u64>,
@@ -91,6 +93,7 @@ impl Findings {
             legs: vec![(Vec::new(), false); members],
             partitions,
             listed: Vec::new(),
+            first_undecided: None,
             count: 0,
             composed: Composed::new(),
             changes: Vec::new(),
@@ -120,6 +123,9 @@ impl Findings {
         self.count += 1;
         if self.listed.len() < self.limits.divergences {
             self.listed.push(*run);
+        }
+        if run.vote.verdict == Verdict::Undecided {
+            self.first_undecided.get_or_insert(*run);
         }
         self.composed.add(run, self.limits.fill);
         self.map.add(run);
@@ -186,6 +192,12 @@ impl Findings {
     /// What is to be thought of a member, in words; see [`Backgrounds`].
     pub(super) fn concluded(&self, member: usize, counted: &MemberTally, sectors: u64, size: u64, voted: u64) -> Option<String> {
         self.backgrounds.conclude(member, counted, sectors, size, voted)
+    }
+
+    /// The first divergence that nobody won, however many are listed.
+    #[must_use]
+    pub fn first_undecided(&self) -> Option<Divergence> {
+        self.first_undecided.as_ref().map(|run| self.described(run))
     }
 
     /// Where the members differ.

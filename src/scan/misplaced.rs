@@ -16,6 +16,8 @@ use crate::{
 
 /// Bytes that are compared, at multiples of as many.
 const SECTOR: usize = SECTOR_MIN as usize;
+/// Bytes of a place that are compared before it is believed to stand elsewhere.
+const COMPARED_BYTES: u64 = 64 << 10;
 /// Bytes of the image that are read in one go.
 const WINDOW_BYTES: u64 = 1 << 20;
 
@@ -43,6 +45,19 @@ impl LostSector {
         values.dedup();
         (values.len() > 8).then_some(Self { offset, bytes })
     }
+}
+
+/// Whether `image` holds, so many bytes further on, all that `member` holds in `range` (up to 64 KiB of it).
+#[must_use]
+pub fn stands_elsewhere(image: &dyn Member, member: &dyn Member, range: ByteRange, further: i64) -> bool {
+    let length = range.length().min(COMPARED_BYTES);
+    let Some(there) = range.start.checked_add_signed(further) else { return false };
+    let read = |member: &dyn Member, at: u64| {
+        let mut bytes = vec![0; length as usize];
+        let inside = at.checked_add(length).is_some_and(|end| end <= member.size());
+        (inside && member.read(at, &mut bytes, &mut None).is_ok()).then_some(bytes)
+    };
+    read(image, there).is_some_and(|bytes| Some(bytes) == read(member, range.start))
 }
 
 /// For each of `lost` the nearest other place at which `image` holds the same sector; `threads` read at once.

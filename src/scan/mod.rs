@@ -33,7 +33,7 @@ pub use diagnosis::{Held, described, losers, versions};
 pub use findings::{Findings, Limits};
 pub use job::{Job, Outcome, Output, ScanError, Watch, sizes, workers};
 pub use lost::{Lost, content_bytes};
-pub use misplaced::{LostSector, find_elsewhere};
+pub use misplaced::{LostSector, find_elsewhere, stands_elsewhere};
 pub use poll::{Poll, Question, QuestionError, THREADS_MAX, majority};
 pub use run::{scan, scan_as_far};
 pub use tally::{MemberTally, Tally};

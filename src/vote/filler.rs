@@ -63,6 +63,12 @@ impl Default for Fillers {
 }
 
 impl Fillers {
+    /// How many were given, beside our own marker.
+    #[must_use]
+    pub fn given(&self) -> u64 {
+        (self.patterns.len().saturating_sub(Self::default().patterns.len()) + self.unread.len()) as u64
+    }
+
     /// Takes the ballots from fillers of a sector at `offset` bytes: from what was never read, and from patterns where another member holds
     /// something else.
     pub fn unseat(&self, ballots: &mut [Ballot], offset: u64) {
