@@ -46,11 +46,12 @@ fn what_is_no_report_is_refused() {
     lab.file("list.json", "[1]");
     let members = quarrel(&lab);
     lab.quorum_img(["check", "--report", "failed.json", "gone.img"]).args(&members).exits(3);
+    lab.quorum_img(["report", "failed.json"]).exits(0).says("That run failed, with exit code 3: gone.img: can't be opened");
+    lab.quorum_img(["report", "failed.json", "--html", "failed.html"]).exits(3).complains("is of a run that failed");
     for (name, why) in [
         ("text", "is no report"),
         ("other.json", "has schema 7"),
         ("list.json", "is no report"),
-        ("failed.json", "is of a run that failed"),
         ("gone", "can't be opened"),
         (".", "no file"),
     ] {

@@ -88,6 +88,11 @@ pub(super) fn run(args: &ReportArgs) -> Result<u8> {
     if report.schema != SCHEMA {
         return Err(no_report(format!("has schema {}, and this version reads {SCHEMA}", report.schema)));
     }
+    if let (Some(failed), None, InfoFormat::Human) = (&report.error, &args.html, args.output) {
+        let hint = failed.hint.as_ref().map_or_else(String::new, |hint| format!("\nhint: {hint}"));
+        writeln!(Output::new(), "That run failed, with exit code {}: {}{hint}", report.exit_code, failed.message)?;
+        return Ok(0);
+    }
     ensure!(
         !report.members.is_empty() && report.sector_size > 0,
         "{name}: is of a run that failed, and tells of nothing but that\nhint: it is short: read it as it is"

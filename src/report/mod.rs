@@ -148,6 +148,10 @@ pub struct Report {
     /// What the user should know before believing it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Why there is nothing to tell, where it is word of a run that failed; see [`Unfinished`].
+    #[serde(skip_serializing)]
+    #[cfg_attr(test, schemars(skip))]
+    pub error: Option<Problem>,
     /// Nothing was voted on, since it was refused before.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unvoted: bool,

@@ -287,6 +287,7 @@ pub fn make_report(
         decides_part: question.range.is_some() && poll.range.length() == poll.size,
         warnings,
         unvoted: false,
+        error: None,
         repair: None,
         in_place: None,
         divergences,
