@@ -145,6 +145,8 @@ fn nothing_is_written_to_a_file_system_on_a_member() {
     run.exits(3).complains("inside of the member");
     let run = lab.quorum_img(["check", "--report"]).arg(&inside).args([&member, &b, &c]);
     run.exits(3).complains("inside of the member");
+    // Nor is word left there of a run that failed for another reason.
+    lab.quorum_img(["check", "--report"]).arg(&inside).args([&member, &b, &lab.path("gone.img")]).exits(3).complains("can't be opened");
     assert!(!inside.exists());
 }
 

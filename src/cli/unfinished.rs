@@ -13,10 +13,11 @@ use super::{
     present::{now, times},
     report_file::ReportFile,
     say::{Output, complain, has_printed},
+    signals::stop_flag,
 };
 use crate::{
-    electorate::Given,
-    member::{MemberName, escaped},
+    electorate::{Given, Roll, Single, open_single},
+    member::{Member, MemberName, escaped},
     report::{Event, Unfinished, write},
 };
 
@@ -66,8 +67,12 @@ impl Asked<'_> {
         if taken {
             return Ok(()); // that was refused, and said
         }
+        // Those that can be opened are looked at once more: the file must not lie on a file system inside of one of them.
+        let roll = Roll { stop: &stop_flag, ..Roll::of(self.members) };
+        let opened: Vec<Single> = self.members.iter().filter_map(|name| open_single(&roll, name).ok()).collect();
+        let members: Vec<&dyn Member> = opened.iter().map(|single| single.member.as_ref()).collect();
         // What can't be a report was said, too.
-        let Ok(file) = ReportFile::new(target, &[]) else { return Ok(()) };
+        let Ok(file) = ReportFile::new(target, &members) else { return Ok(()) };
         file.publish_unfinished(unfinished)
     }
 }
