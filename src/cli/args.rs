@@ -285,6 +285,17 @@ pub(super) enum Picture {
     Always,
 }
 
+impl Picture {
+    /// Whether one is to be drawn, where a terminal `shows_something`.
+    pub(super) fn is_wanted(self, shows_something: bool) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Auto => shows_something,
+            Self::Always => true,
+        }
+    }
+}
+
 /// What is shown while it runs, and how fast it runs.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Output")]

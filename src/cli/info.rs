@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use super::{
-    args::{MemberArgs, Picture},
+    args::{MemberArgs, OutputFormat, Picture},
     failure::{exit_code, explained},
     journal_file::{open_journal, unfinished_beside},
     present::drawing,
@@ -57,6 +57,15 @@ pub(super) enum InfoFormat {
     Json,
 }
 
+impl From<InfoFormat> for OutputFormat {
+    fn from(format: InfoFormat) -> Self {
+        match format {
+            InfoFormat::Human => Self::Human,
+            InfoFormat::Json => Self::Json,
+        }
+    }
+}
+
 pub(super) fn run(args: &InfoArgs) -> Result<u8> {
     let mut roll = args.members.roll();
     if args.members.allow_references.is_none() {
@@ -95,7 +104,7 @@ pub(super) fn run(args: &InfoArgs) -> Result<u8> {
     let infos: Vec<Told> = given.iter().zip(opened).map(tell).collect();
     match args.output {
         InfoFormat::Human => {
-            let wanted = args.picture == Picture::Always || (args.picture == Picture::Auto && io::stdout().is_terminal());
+            let wanted = args.picture.is_wanted(io::stdout().is_terminal());
             render_infos(&infos, wanted.then(drawing), &mut Output::new().styled())?;
         }
         InfoFormat::Json => report::write(&infos, Output::new())?,

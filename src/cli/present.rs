@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{
-    args::{Diagnose, OutputFormat, Picture, ShowArgs},
+    args::{Diagnose, OutputFormat, ShowArgs},
     report_file::ReportFile,
     say::{Output, begun, colours, columns, complain, warn_unless},
 };
@@ -145,17 +145,12 @@ impl<'a> Presenter<'a> {
     }
 
     fn order(&self) -> Order {
-        if self.ends_with_verdict() { Order::VerdictLast { columns: columns(io::stdout()) } } else { Order::VerdictFirst }
+        order_for(self.ends_with_verdict())
     }
 
     /// How the picture is drawn, where one is wanted of it.
     fn drawing(&self, report: &Report) -> Option<Drawing> {
-        let wanted = match self.show.picture {
-            Picture::Never => false,
-            Picture::Always => true,
-            Picture::Auto => self.ends_with_verdict() && report.map.is_some(),
-        };
-        wanted.then(drawing)
+        self.show.picture.is_wanted(self.ends_with_verdict() && report.map.is_some()).then(drawing)
     }
 
     /// Adds what is known only now: what damages look like, what leads on, how long it took.
@@ -231,6 +226,11 @@ pub(super) fn times(bytes: u64) -> Times {
     #[allow(clippy::cast_sign_loss)] // neither is negative
     let rate = (bytes > 0 && seconds > 0.0).then(|| (bytes as f64 / seconds) as u64);
     Times { started: rfc3339(started), finished: rfc3339(now), duration: Some((seconds * 1e3).round() / 1e3), rate }
+}
+
+/// How a report is ordered: the verdict last on a terminal, where the eye is.
+pub(super) fn order_for(terminal: bool) -> Order {
+    if terminal { Order::VerdictLast { columns: columns(io::stdout()) } } else { Order::VerdictFirst }
 }
 
 /// As wide as standard output; with blocks where that takes colours and says that it knows more letters than ASCII.

@@ -13,18 +13,16 @@ use clap::Args;
 use super::{
     args::Picture,
     info::InfoFormat,
-    present::drawing,
+    present::{drawing, order_for},
     report_file::write_page,
-    say::{Output, columns, warn},
+    say::{Output, warn},
     signals::stop_flag,
     texts,
 };
 use crate::{
     electorate::{Roll, open_single},
     member::{Member, MemberName, is_heeded},
-    report::{
-        self, Divergence, LISTED_MAX, Listed, Look, Map, Order, PageParts, Report, SCHEMA, hex_lines, lead_on, page, read_report, render,
-    },
+    report::{self, Divergence, LISTED_MAX, Listed, Look, Map, PageParts, Report, SCHEMA, hex_lines, lead_on, page, read_report, render},
 };
 
 /// Parts of the map of a page: what one can look closer at.
@@ -161,12 +159,12 @@ fn widened(map: Map, report: &Report) -> Map {
 fn show(args: &ReportArgs, report: &Report) -> Result<()> {
     report.warnings.iter().for_each(|warning| warn(warning));
     let terminal = io::stdout().is_terminal();
-    let order = if terminal { Order::VerdictLast { columns: columns(io::stdout()) } } else { Order::VerdictFirst };
     let something = report.map.as_ref().is_some_and(|map| !map.is_clean());
-    let drawn = args.picture == Picture::Always || (args.picture == Picture::Auto && terminal && something);
+    let drawn = args.picture.is_wanted(terminal && something);
     let mut to = io::BufWriter::new(Output::new().styled());
     let look = Look { next: report.next.clone(), or: None };
-    let printed = render(report, order, drawn.then(drawing), &mut to).and_then(|()| lead_on(&look, &mut to)).and_then(|()| to.flush());
+    let printed =
+        render(report, order_for(terminal), drawn.then(drawing), &mut to).and_then(|()| lead_on(&look, &mut to)).and_then(|()| to.flush());
     printed.context("standard output")
 }
 

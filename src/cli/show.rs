@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 
 use super::{
-    args::{LockArgs, MemberArgs, OutputFormat, ProgressArgs, ReadBy, VoteArgs},
+    args::{LockArgs, MemberArgs, ProgressArgs, ReadBy, VoteArgs},
     given::Given,
     next,
     parse::{parse_range, parse_size},
@@ -110,8 +110,14 @@ impl PlaceArgs {
 }
 
 pub(super) fn run(args: &PlaceArgs, given: &Given) -> Result<u8> {
-    let format = if args.output == super::info::InfoFormat::Json { OutputFormat::Json } else { OutputFormat::Human };
-    let asked = Asked { command: "show", members: &args.members.members, format, quiet: false, report: None, others: Vec::new() };
+    let asked = Asked {
+        command: "show",
+        members: &args.members.members,
+        format: args.output.into(),
+        quiet: false,
+        report: None,
+        others: Vec::new(),
+    };
     look(args, given).inspect_err(|error| asked.leave_word(error))
 }
 

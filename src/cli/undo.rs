@@ -15,7 +15,7 @@ use clap::{
 };
 
 use super::{
-    args::{OutputFormat, ProgressArgs},
+    args::ProgressArgs,
     ask::ask,
     info::InfoFormat,
     journal_file::open_journal,
@@ -122,8 +122,8 @@ fn mapping<'a>(args: &'a UndoArgs, journal: &Journal) -> Result<Vec<(&'a OsStr, 
 }
 
 pub(super) fn run(args: &UndoArgs) -> Result<u8> {
-    let format = if args.output == InfoFormat::Json { OutputFormat::Json } else { OutputFormat::Human };
-    let asked = Asked { command: "undo", members: &[], format, quiet: args.show.is_quiet(), report: None, others: Vec::new() };
+    let asked =
+        Asked { command: "undo", members: &[], format: args.output.into(), quiet: args.show.is_quiet(), report: None, others: Vec::new() };
     put_back(args).inspect_err(|error| asked.leave_word(error))
 }
 

@@ -56,6 +56,12 @@ impl MemberName {
         }
     }
 
+    /// The name as given, where a report can say it: where it is UTF-8.
+    #[must_use]
+    pub fn raw(&self) -> Option<String> {
+        self.0.to_str().map(str::to_owned)
+    }
+
     /// The name's bytes in hex where it isn't UTF-8, and a report can't say it otherwise.
     #[must_use]
     pub fn hex(&self) -> Option<String> {

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::{DamageReport, Damages, PartitionMap};
 use crate::{
     sys::{storage::Storage, stream::Stream},
-    vote::{Run, Verdict, members_of},
+    vote::{Run, members_of},
 };
 
 /// Bytes of lines that are written in one go.
@@ -65,18 +65,12 @@ impl Divergence {
     #[must_use]
     pub fn of(run: &Run, partitions: &PartitionMap) -> Self {
         let grouping = &run.vote.grouping;
-        let winner = match run.vote.verdict {
-            Verdict::Decided { winner } => Some(winner),
-            Verdict::Unanimous | Verdict::Undecided => None,
-        };
-        let mut versions: Vec<usize> = grouping.versions().collect();
-        versions.sort_by_key(|&version| (Some(version) != winner, u32::MAX - grouping.holders(version).count_ones(), version));
         let list = |mask| members_of(mask).collect();
         Self {
             offset: run.range.start,
             length: run.range.length(),
-            verdict: if winner.is_some() { super::Overall::Decided } else { super::Overall::Undecided },
-            versions: versions.into_iter().map(|version| Version { members: list(grouping.holders(version)) }).collect(),
+            verdict: if run.vote.winner().is_some() { super::Overall::Decided } else { super::Overall::Undecided },
+            versions: run.vote.ordered_versions().into_iter().map(|version| Version { members: list(grouping.holders(version)) }).collect(),
             unreadable: list(grouping.unreadable()),
             absent: list(grouping.absent()),
             filler: list(grouping.fillers()),

@@ -57,7 +57,7 @@ impl Unfinished {
         let member = |(index, name): (usize, &MemberName)| UnfinishedMember {
             index,
             name: name.to_string(),
-            raw_name: name.as_os_str().to_str().map(str::to_owned),
+            raw_name: name.raw(),
             name_hex: name.hex(),
         };
         Self {

@@ -144,7 +144,7 @@ impl Scene<'_> {
         MemberReport {
             index,
             name: member.name().to_string(),
-            raw_name: member.name().as_os_str().to_str().map(str::to_owned),
+            raw_name: member.name().raw(),
             name_hex: member.name().hex(),
             format: member.format(),
             format_guessed: false,

@@ -4,7 +4,7 @@ use crate::{
     evidence::Looks,
     member::{Extent, Member, escaped},
     report::DamageReport,
-    vote::{ByteRange, Run, Verdict, members_of},
+    vote::{ByteRange, Run, members_of},
 };
 
 /// Bytes of a divergence that are looked at.
@@ -29,28 +29,22 @@ fn read(member: &dyn Member, range: ByteRange) -> Option<Vec<u8>> {
     (known || member.read(range.start, &mut bytes, &mut None).is_ok()).then_some(bytes)
 }
 
-/// All versions, the one that won first; then by how many hold them, then by the first who does.
+/// All versions, in their order, with what each says.
 #[must_use]
 pub fn versions(members: &[&dyn Member], run: &Run) -> Vec<Held> {
     let grouping = &run.vote.grouping;
-    let winner = match run.vote.verdict {
-        Verdict::Decided { winner } => Some(winner),
-        Verdict::Unanimous | Verdict::Undecided => None,
-    };
-    let mut versions: Vec<usize> = grouping.versions().collect();
-    versions.sort_by_key(|&version| (Some(version) != winner, u32::MAX - grouping.holders(version).count_ones(), version));
     let held = |version: usize| {
         let holders: Vec<usize> = members_of(grouping.holders(version)).collect();
         let bytes = holders.iter().find_map(|&member| read(members[member], run.range));
         Held { members: holders, bytes }
     };
-    versions.into_iter().map(held).collect()
+    run.vote.ordered_versions().into_iter().map(held).collect()
 }
 
 /// The losing versions of a divergence, and what they look like; none where nobody won, or where they can't be read now.
 #[must_use]
 pub fn losers(members: &[&dyn Member], run: &Run) -> Vec<DamageReport> {
-    let outvoted = matches!(run.vote.verdict, Verdict::Decided { .. }) && run.vote.grouping.versions().nth(1).is_some();
+    let outvoted = run.vote.winner().is_some() && run.vote.grouping.versions().nth(1).is_some();
     if !outvoted {
         return Vec::new();
     }

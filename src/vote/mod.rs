@@ -223,6 +223,24 @@ impl Vote {
         let Verdict::Decided { winner } = self.verdict else { return 0 };
         self.grouping.mask(|label| usize::from(label) < MEMBERS_MAX && usize::from(label) != winner)
     }
+
+    /// The version that won, if one did.
+    #[must_use]
+    pub fn winner(&self) -> Option<usize> {
+        match self.verdict {
+            Verdict::Decided { winner } => Some(winner),
+            Verdict::Unanimous | Verdict::Undecided => None,
+        }
+    }
+
+    /// All versions, the one that won first; then by how many hold them, then by the first who does.
+    #[must_use]
+    pub fn ordered_versions(&self) -> Vec<usize> {
+        let winner = self.winner();
+        let mut versions: Vec<usize> = self.grouping.versions().collect();
+        versions.sort_by_key(|&version| (Some(version) != winner, u32::MAX - self.grouping.holders(version).count_ones(), version));
+        versions
+    }
 }
 
 /// Votes on one sector: a version wins with at least `threshold` ballots and strictly more than any other.
