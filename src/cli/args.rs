@@ -345,11 +345,9 @@ impl VoteArgs {
                 ReadBy::Fifo => ReadPattern::Fifo,
             },
             trust: self.trust.as_ref().map(|name| find_member(name, members)).transpose().context("--trust")?,
-            picks: Vec::new(),
             fillers: self.fillers(members)?,
-            skipped: Vec::new(),
-            rereads: 0,
             threads: self.threads.map_or(default.threads, |threads| threads as usize),
+            ..default
         })
     }
 }

@@ -70,21 +70,10 @@ pub(super) fn run(args: &CheckArgs, given: &Given) -> Result<u8> {
         control.found();
         presenter.lock().expect("no panics").divergence(run, findings)
     })?;
-    let weighing = Weighing {
-        members: &members,
-        question: &question,
-        poll: &poll,
-        evidence: &evidence,
-        ranges: &poll.ranges(),
-        losers: u64::MAX,
-        cut: u64::MAX,
-        max_damage: args.max_damage,
-        dependent: &voters.dependent,
-        content: &[],
-        stopped: &|| control.stopped(),
-    };
+    let (stopped, ranges) = (|| control.stopped(), poll.ranges());
+    let all = Weighing::all(&members, &question, &poll, &evidence, &stopped);
+    let weighing = Weighing { ranges: &ranges, max_damage: args.max_damage, dependent: &voters.dependent, ..all };
     let weighed = weighing.stands(&checked.outcome, &checked.findings).reported(Forced::NOTHING);
-    let stopped = || control.stopped();
     let weighed = Weighed { structures: structures(&members, &stopped), ..weighed };
     if args.show.diagnose == Diagnose::Deep && !control.stopped() {
         let counted = &checked.outcome.tally.members;

@@ -16,7 +16,7 @@ use crate::{
     evidence::Evidence,
     member::{HostFile, Member},
     repair::JOURNAL_SUFFIX,
-    report::{Divergence, GuardReport, MemberReport, NextCommand, Overall, Report, Status, counted, sectors},
+    report::{Divergence, GuardReport, MemberReport, NextCommand, Overall, Report, Status, counted, numbered, sectors},
     vote::mask_of,
 };
 
@@ -79,7 +79,7 @@ fn strings<const N: usize>(words: [&str; N]) -> Vec<OsString> {
 
 /// Numbers of members, as people read them.
 fn numbers(members: &[usize]) -> String {
-    members.iter().map(|member| format!("#{member}")).collect::<Vec<_>>().join(" ")
+    numbered(members.iter().copied())
 }
 
 fn way_of(report: &Report) -> Way {

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs::{self, File},
-    io::{self, BufRead as _, IsTerminal, Write as _},
+    io::{self, IsTerminal, Write as _},
     path::PathBuf,
 };
 
@@ -21,8 +21,11 @@ use super::{
 };
 use crate::{
     electorate::{Roll, open_single},
-    member::{Member, MemberName, is_heeded},
-    report::{self, Divergence, LISTED_MAX, Listed, Look, Map, PageParts, Report, SCHEMA, hex_lines, lead_on, page, read_report, render},
+    member::{Member, MemberName},
+    report::{
+        self, Divergence, LISTED_MAX, Listed, Look, Map, PageParts, Report, SCHEMA, hex_lines, lead_on, numbered, order_by_names, page,
+        read_report, render,
+    },
 };
 
 /// Parts of the map of a page: what one can look closer at.
@@ -109,7 +112,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<u8> {
             write_page(target, &page(&report, &parts)).with_context(|| format!("--html {}", MemberName::from(target.as_path())))?;
         }
         (None, InfoFormat::Json) => {
-            copy_harmless(open()?, Output::new()).context("standard output")?;
+            report::copy(open()?, Output::new()).context("standard output")?;
         }
         (None, InfoFormat::Human) => {
             report.divergences = Listed::Kept(listed);
@@ -119,24 +122,6 @@ pub(super) fn run(args: &ReportArgs) -> Result<u8> {
         }
     }
     Ok(0)
-}
-
-/// Copies JSON. What a terminal would heed can stand only within its texts, and means the same as `\\u....`.
-fn copy_harmless(from: File, mut to: impl io::Write) -> io::Result<()> {
-    let mut from = io::BufReader::new(from);
-    let mut line = Vec::new();
-    while from.read_until(b'\n', &mut line)? > 0 {
-        let text = String::from_utf8_lossy(&line);
-        let heeded = |c: char| is_heeded(c) && !matches!(c, '\n' | '\r' | '\t');
-        if text.contains(heeded) {
-            let text: String = text.chars().map(|c| if heeded(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect();
-            to.write_all(text.as_bytes())?;
-        } else {
-            to.write_all(&line)?;
-        }
-        line.clear();
-    }
-    to.flush()
 }
 
 /// The map of what is listed, with what the report's own map knows beyond that.
@@ -168,13 +153,6 @@ fn show(args: &ReportArgs, report: &Report) -> Result<()> {
     printed.context("standard output")
 }
 
-/// The members in the report's order, where they are called the same; else as they were named.
-fn in_order_of<'a>(report: &Report, members: Vec<&'a dyn Member>) -> Vec<&'a dyn Member> {
-    let called = |then: &report::MemberReport| members.iter().find(|member| member.name().to_string() == then.name).copied();
-    let ordered: Option<Vec<&dyn Member>> = report.members.iter().map(called).collect();
-    ordered.unwrap_or(members)
-}
-
 /// What the members hold at the first places that are listed.
 fn places(names: &[OsString], report: &Report, listed: &[Divergence]) -> Result<Vec<(String, String)>> {
     if names.is_empty() {
@@ -188,7 +166,9 @@ fn places(names: &[OsString], report: &Report, listed: &[Divergence]) -> Result<
     );
     let roll = Roll { stop: &stop_flag, ..Roll::of(names) };
     let opened = names.iter().map(|name| open_single(&roll, name)).collect::<Result<Vec<_>, _>>()?;
-    let members = in_order_of(report, opened.iter().map(|single| single.member.as_ref()).collect());
+    let mut members: Vec<&dyn Member> = opened.iter().map(|single| single.member.as_ref()).collect();
+    let names: Vec<String> = report.members.iter().map(|then| then.name.clone()).collect();
+    order_by_names(&names, &mut members, |member| member.name().to_string());
     for (member, then) in members.iter().zip(&report.members) {
         let (name, size) = (member.name(), member.size());
         ensure!(size == then.size, "--hex {name}: has {size} bytes, and {} had {}\nhint: name the report's members", then.name, then.size);
@@ -208,8 +188,8 @@ fn places(names: &[OsString], report: &Report, listed: &[Divergence]) -> Result<
             if found { bytes } else { Vec::new() }
         };
         let versions: Vec<Vec<u8>> = there.versions.iter().map(read).collect();
-        let legend: Vec<String> =
-            there.versions.iter().zip('A'..='Z').map(|(version, letter)| format!("{letter}: {:?}", version.members)).collect();
+        let lettered = |(version, letter): (&report::Version, char)| format!("{letter}: {}", numbered(version.members.iter().copied()));
+        let legend: Vec<String> = there.versions.iter().zip('A'..='Z').map(lettered).collect();
         (
             format!("{:#x}, {}: {}", there.offset, report::human_size(there.length), legend.join(", ")),
             hex_lines(there.offset, &versions, HEX_LINES),

@@ -1,6 +1,7 @@
 //! The file that `--report` names.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::{self, Read, Write},
     os::unix::fs::MetadataExt,
@@ -45,8 +46,7 @@ impl ReportFile {
             bail!("it would lie on a file system inside of the member {member}, which writing would change\nhint: choose another folder");
         }
         let folder = folder.to_owned();
-        let draft =
-            folder.create().context("no file can be made in its folder\nhint: name a folder that exists and that you may write to")?;
+        let draft = draft_in(&folder)?;
         let spool = Some(Spool::new(folder.create()?.nameless()?));
         Ok(Self { target, there, draft, spool })
     }
@@ -80,12 +80,7 @@ impl ReportFile {
 
     /// Where it `tells_less` than an earlier one that lists divergences, that one is kept.
     fn place(self, tells_less: bool, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-        let mut to = io::BufWriter::with_capacity(1 << 16, Stream::new(self.draft.storage()));
-        write(&mut to)?;
-        to.flush()?;
-        drop(to);
-        make_readable(&*self.draft);
-        self.draft.storage().sync()?;
+        fill(&*self.draft, write)?;
         let name = self.target.file_name().context("it has a name")?;
         // Only the earlier report that we saw when we began is replaced.
         let now = fs::metadata(&self.target).ok().map(|now| (now.dev(), now.ino()));
@@ -95,16 +90,36 @@ impl ReportFile {
             keep_previous(&self.target)?;
         }
         let replace = if seen && !kept { Replace::Existing } else { Replace::Never };
-        self.draft.publish(name, replace).map_err(|error| {
-            let why = match error.kind() {
-                io::ErrorKind::AlreadyExists => "something else appeared under that name meanwhile\nhint: choose another name",
-                _ if NotSynced::is(&error) => "it stands there, but its folder can't be synced, so a power cut may take it away",
-                _ => "it can't be given its name\nhint: choose another folder",
-            };
-            anyhow::Error::new(error).context(why)
-        })?;
-        Ok(())
+        name_it(self.draft, name, replace)
     }
+}
+
+/// A file without a name yet, in a folder that exists.
+fn draft_in(folder: &dyn Folder) -> Result<Box<dyn Draft>> {
+    folder.create().context("no file can be made in its folder\nhint: name a folder that exists and that you may write to")
+}
+
+/// Writes a file whole, and syncs it.
+fn fill(draft: &dyn Draft, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let mut to = io::BufWriter::with_capacity(1 << 16, Stream::new(draft.storage()));
+    write(&mut to)?;
+    to.flush()?;
+    drop(to);
+    make_readable(draft);
+    Ok(draft.storage().sync()?)
+}
+
+/// Lets a file that is whole appear.
+fn name_it(draft: Box<dyn Draft>, name: &OsStr, replace: Replace) -> Result<()> {
+    draft.publish(name, replace).map_err(|error| {
+        let why = match error.kind() {
+            io::ErrorKind::AlreadyExists => "something else appeared under that name meanwhile\nhint: choose another name",
+            _ if NotSynced::is(&error) => "it stands there, but its folder can't be synced, so a power cut may take it away",
+            _ => "it can't be given its name\nhint: choose another folder",
+        };
+        anyhow::Error::new(error).context(why)
+    })?;
+    Ok(())
 }
 
 /// Where a link leads.
@@ -130,15 +145,9 @@ pub(super) fn write_page(target: &Path, page: &str) -> Result<()> {
     };
     ensure!(free, "there is something else than a page of a report under that name\nhint: remove it, or choose another name");
     let (folder, name) = place_of(target).context("this is no file's name\nhint: name a file")?;
-    let draft = folder
-        .to_owned()
-        .create()
-        .context("no file can be made in its folder\nhint: name a folder that exists and that you may write to")?;
-    draft.storage().write(0, page.as_bytes())?;
-    make_readable(&*draft);
-    draft.storage().sync()?;
-    draft.publish(name, if there.is_some() { Replace::Existing } else { Replace::Never }).context("it can't be given its name")?;
-    Ok(())
+    let draft = draft_in(&folder.to_owned())?;
+    fill(&*draft, |to| Ok(to.write_all(page.as_bytes())?))?;
+    name_it(draft, name, if there.is_some() { Replace::Existing } else { Replace::Never })
 }
 
 /// Whether a run that ends so didn't come to its end, and tells of less than an earlier one may.

@@ -129,18 +129,13 @@ fn look(args: &PlaceArgs, given: &Given) -> Result<u8> {
     let range = args.range()?;
     let voters = open_voters(&args.members.roll(), &Access::Look(args.locks.locks()))?;
     let members = voters.listed();
-    let mut question = Question { rereads: args.locks.rereads(), range, ..args.vote.question(&members)? };
+    let mut question = Question { rereads: args.locks.rereads(), range, range_is: "the place", ..args.vote.question(&members)? };
     let evidence = evidence_of(&members, &question, &[]);
-    // Nobody gave a --range: it is the place.
-    let reworded = |text: &str| text.replace("--range ", "the place ");
-    let poll = args.vote.poll(&members, &mut question, &evidence).map_err(|error| match range {
-        Some(_) => anyhow!("{}", reworded(&error.to_string())),
-        None => error,
-    })?;
+    let poll = args.vote.poll(&members, &mut question, &evidence)?;
     let earlier = args.from.as_deref().map(|path| Earlier::read(path, &members, &poll)).transpose()?;
     let ranges = earlier.as_ref().map_or_else(|| poll.ranges(), |earlier| poll.voted_in(earlier.ranges()));
     for warning in voters.warnings.iter().chain(&poll.warnings) {
-        warn_unless(args.progress.is_quiet(), &reworded(warning));
+        warn_unless(args.progress.is_quiet(), warning);
     }
     if let Some(changed) = earlier.as_ref().and_then(Earlier::changed) {
         let what = format!("{changed}: what is shown is what they hold now");
@@ -178,19 +173,9 @@ fn look(args: &PlaceArgs, given: &Given) -> Result<u8> {
     control.end();
     // Of one place nobody can say what a repair would do; of all that a report lists it can be said.
     let weighed = earlier.as_ref().map_or_else(Weighed::default, |earlier| {
-        let weighing = Weighing {
-            members: &members,
-            question: &question,
-            poll: &poll,
-            evidence: &evidence,
-            ranges: &ranges,
-            losers: u64::MAX,
-            cut: u64::MAX,
-            max_damage: 10.0,
-            dependent: &voters.dependent,
-            content: earlier.content(),
-            stopped: &|| control.stopped(),
-        };
+        let stopped = || control.stopped();
+        let all = Weighing::all(&members, &question, &poll, &evidence, &stopped);
+        let weighing = Weighing { ranges: &ranges, dependent: &voters.dependent, content: earlier.content(), ..all };
         weighing.stands(&outcome, &findings).reported(Forced::NOTHING)
     });
     let mut report = make_report("show", &members, &question, &poll, Checked { outcome, findings }, Vec::new(), weighed);
@@ -260,6 +245,11 @@ fn place(members: &[&dyn Member], evidence: &Evidence, divergence: Divergence, h
         Content { looks, bytes: held.bytes }
     };
     let contents = held.into_iter().enumerate().map(content).collect();
+    lying(members, evidence, divergence, beside, contents)
+}
+
+/// With what it lies in.
+fn lying(members: &[&dyn Member], evidence: &Evidence, divergence: Divergence, beside: usize, contents: Vec<Content>) -> Place {
     let range = ByteRange::at(divergence.offset, divergence.length);
     let free = range.is_some_and(|range| (0..members.len()).any(|member| evidence.is_free(member, range)));
     Place { file_system: file_system(members, evidence, divergence.offset), divergence, owner: None, free, beside, contents }
@@ -280,9 +270,7 @@ fn alike(members: &[&dyn Member], evidence: &Evidence, range: ByteRange, failed:
         partition: (!labels.is_empty()).then(|| labels.join(", ")),
         ..Divergence::default()
     };
-    let free = (0..members.len()).any(|member| evidence.is_free(member, range));
-    let contents = vec![Content { looks: None, bytes }];
-    Place { divergence, file_system: file_system(members, evidence, range.start), owner: None, free, beside: 0, contents }
+    lying(members, evidence, divergence, 0, vec![Content { looks: None, bytes }])
 }
 
 /// Where the partition that holds the place begins, or the disk.

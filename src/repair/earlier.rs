@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     member::{Member, MemberName, escaped},
-    report::{Reported, ReportedMember, SCHEMA, read_reported, rfc3339},
+    report::{Reported, SCHEMA, order_by_names, read_reported, rfc3339},
     scan::Poll,
     vote::ByteRange,
 };
@@ -48,7 +48,8 @@ impl Earlier {
         if let Some(what) = shortcoming(&reported, members.len(), poll) {
             return Err(unusable(what, AGAIN));
         }
-        in_order_of(members, &mut reported.members);
+        let names: Vec<String> = members.iter().map(|member| member.name().to_string()).collect();
+        order_by_names(&names, &mut reported.members, |then| then.name.clone());
         let otherwise = members.iter().zip(&reported.members).find_map(|(member, then)| {
             let now = described(member.format(), member.snapshot());
             let then = escaped(&described(&then.format, then.snapshot.as_deref()));
@@ -151,17 +152,6 @@ impl Earlier {
             others.push(ByteRange::new(at, size));
         }
         others
-    }
-}
-
-/// Puts the members of a report into the order of `members`, where they are called the same; else they stay as they are.
-fn in_order_of(members: &[&dyn Member], reported: &mut [ReportedMember]) {
-    let names: Vec<String> = members.iter().map(|member| member.name().to_string()).collect();
-    let place = |then: &ReportedMember| names.iter().position(|name| *name == then.name);
-    let mut places: Vec<Option<usize>> = reported.iter().map(place).collect();
-    places.sort_unstable();
-    if places.iter().copied().eq((0..names.len()).map(Some)) {
-        reported.sort_by_key(place);
     }
 }
 

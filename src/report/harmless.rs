@@ -1,6 +1,6 @@
 //! JSON that can be shown on a terminal: what a terminal would heed stands there as `\\u....`, and means the same.
 
-use std::io::{self, Write};
+use std::io::{self, BufRead as _, Read, Write};
 
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
@@ -33,15 +33,33 @@ impl<F: Formatter> Formatter for Harmless<F> {
     }
 
     fn write_string_fragment<W: ?Sized + Write>(&mut self, to: &mut W, fragment: &str) -> io::Result<()> {
-        let mut rest = fragment;
-        while let Some(at) = rest.find(is_heeded) {
-            to.write_all(&rest.as_bytes()[..at])?;
-            let heeded = rest[at..].chars().next().map_or(0, u32::from); // all of them lie in the basic plane
-            write!(to, "\\u{heeded:04x}")?;
-            rest = &rest[at + char::from_u32(heeded).map_or(1, char::len_utf8)..];
-        }
-        to.write_all(rest.as_bytes())
+        write_escaped(fragment, is_heeded, to)
     }
+}
+
+/// Writes what stands within a text of JSON, and what is `heeded` as `\\u....`: all of that lies in the basic plane.
+fn write_escaped(text: &str, heeded: impl Fn(char) -> bool, to: &mut (impl Write + ?Sized)) -> io::Result<()> {
+    let mut rest = text;
+    while let Some((at, there)) = rest.char_indices().find(|(_, c)| heeded(*c)) {
+        to.write_all(&rest.as_bytes()[..at])?;
+        write!(to, "\\u{:04x}", u32::from(there))?;
+        rest = &rest[at + there.len_utf8()..];
+    }
+    to.write_all(rest.as_bytes())
+}
+
+/// Copies JSON, wherever it comes from. What a terminal would heed can stand only within its texts, white space between them excepted.
+///
+/// # Errors
+/// What reading and writing say.
+pub fn copy(from: impl Read, mut to: impl Write) -> io::Result<()> {
+    let mut from = io::BufReader::new(from);
+    let mut line = Vec::new();
+    while from.read_until(b'\n', &mut line)? > 0 {
+        write_escaped(&String::from_utf8_lossy(&line), |c| is_heeded(c) && !matches!(c, '\n' | '\r' | '\t'), &mut to)?;
+        line.clear();
+    }
+    to.flush()
 }
 
 /// Writes a report (a [`Report`](super::Report), an [`Unfinished`](super::Unfinished)) with four spaces to a level, as QEMU's tools do, and
@@ -67,7 +85,7 @@ pub(super) fn line(value: &impl Serialize) -> String {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{line, write};
+    use super::{copy, line, write};
 
     #[test]
     fn it_means_the_same_and_a_terminal_heeds_nothing() {
@@ -80,5 +98,9 @@ mod tests {
             assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), value);
             assert!(text.contains("\\u009b") && text.contains("Größe"), "{text}");
         }
+        let foreign = "{\n\t\"name\": \"a\u{9b}b\u{1b}c\"\r\n}";
+        let mut copied = Vec::new();
+        copy(foreign.as_bytes(), &mut copied).expect("a vector takes all");
+        assert_eq!(String::from_utf8_lossy(&copied), "{\n\t\"name\": \"a\\u009bb\\u001bc\"\r\n}");
     }
 }

@@ -13,6 +13,7 @@ use super::{
 
 /// What `show` found.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub struct Places {
     /// Version of reports.
@@ -39,6 +40,7 @@ pub struct Places {
 
 /// A place, and what it holds.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub struct Place {
     /// Where, and who holds what; `unanimous` where all hold the same.
@@ -61,6 +63,7 @@ pub struct Place {
 
 /// What a place belongs to.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OwnerReport {
     /// What of the file system itself.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,6 +88,7 @@ impl OwnerReport {
 
 /// What a version holds.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub struct Content {
     /// What it looks like beside the version that `beside` names.
@@ -92,6 +96,7 @@ pub struct Content {
     pub looks: Option<DamageReport>,
     /// How it begins, in hexadecimal; none where nobody can read it now.
     #[serde(serialize_with = "as_hex", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub bytes: Option<Vec<u8>>,
 }
 

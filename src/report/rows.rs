@@ -50,7 +50,7 @@ pub(super) fn divergences(report: &Report, shown_max: usize, to: &mut dyn Write)
         return writeln!(to, "and {} more: --report FILE has all of them.", left.saturating_add(omitted));
     }
     if folded > 0 {
-        let who = strangers.iter().map(|member| format!("#{member}")).collect::<Vec<_>>().join(" ");
+        let who = words::numbered(strangers.iter().copied());
         let are = if folded == 1 { "isn't" } else { "aren't" };
         writeln!(to, "\n{} of {who} alone {are} shown: another disk?", words::counted(folded, "divergence"))?;
     }
@@ -79,7 +79,7 @@ const ALL_MIN: usize = 8;
 
 /// Who holds what: `#0 #2 against #1`, `#0 or #1`, `#0 #1; absent: #2`.
 pub(super) fn said(row: &Divergence, members: usize) -> String {
-    let list = |members: &[usize]| members.iter().map(|member| format!("#{member}")).collect::<Vec<_>>().join(" ");
+    let list = |members: &[usize]| words::numbered(members.iter().copied());
     let versions: Vec<String> = row.versions.iter().map(|version| list(&version.members)).collect();
     let holders: usize = row.versions.iter().map(|version| version.members.len()).sum();
     let most = row.versions.first().map_or(0, |version| version.members.len());

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, fs, path::Path};
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 
-use super::{InPlaceReport, RepairReport, Report, Unfinished};
+use super::{InPlaceReport, Places, RepairReport, Report, UndoReport, Unfinished};
 
 /// What a repair did, whichever kind it was.
 #[derive(JsonSchema)]
@@ -24,6 +24,10 @@ pub(super) enum Repair {
 enum AnyReport {
     /// What was found.
     Report(Report),
+    /// What stands at places.
+    Places(Places),
+    /// What an undo put back.
+    Undo(UndoReport),
     /// Why nothing was.
     Unfinished(Unfinished),
 }
@@ -48,7 +52,7 @@ fn the_schema_in_docs_is_current() {
 }
 
 /// The tables of keys in `docs/report.md`, in the order in which a reader meets them.
-const OBJECTS: [(&str, &str); 18] = [
+const OBJECTS: [(&str, &str); 24] = [
     ("Report", "The report"),
     ("Sectors", "`sectors`"),
     ("MemberReport", "`members[]`"),
@@ -66,6 +70,12 @@ const OBJECTS: [(&str, &str); 18] = [
     ("InPlaceReport", "`repair`, of `repair --in-place`"),
     ("InPlaceMember", "`repair.members[]`"),
     ("Planned", "`repair.plan[]`"),
+    ("Places", "What `show` found"),
+    ("Place", "`places[]`: as a divergence, and"),
+    ("OwnerReport", "`places[].owner`"),
+    ("Content", "`places[].contents[]`"),
+    ("UndoReport", "What `undo` put back"),
+    ("UndoneMember", "`members[]` of `undo`"),
     ("Unfinished", "Word of a run that came to no report"),
 ];
 

@@ -6,6 +6,7 @@ use super::{MemberSpan, Times};
 
 /// What an undo put back, or would.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub struct UndoReport {
     /// Version of reports.
@@ -37,6 +38,7 @@ pub struct UndoReport {
 
 /// A member that is put back.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub struct UndoneMember {
     /// Its number in the journal.

@@ -12,6 +12,12 @@ pub fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
+/// Numbers of members: "#0 #2".
+#[must_use]
+pub fn numbered(members: impl IntoIterator<Item = usize>) -> String {
+    members.into_iter().map(|member| format!("#{member}")).collect::<Vec<_>>().join(" ")
+}
+
 /// "1 block of 4 KiB was", "2 blocks of 4 KiB were".
 pub(super) fn blocks(count: u64) -> String {
     format!("{} of 4 KiB {}", counted(count, "block"), if count == 1 { "was" } else { "were" })

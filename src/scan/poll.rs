@@ -19,6 +19,8 @@ pub struct Question {
     pub size: Option<u64>,
     /// The part to look at.
     pub range: Option<ByteRange>,
+    /// What the user calls that part.
+    pub range_is: &'static str,
     /// How members are read.
     pub read_pattern: ReadPattern,
     /// The member that is right everywhere.
@@ -42,6 +44,7 @@ impl Default for Question {
             threshold: None,
             size: None,
             range: None,
+            range_is: "--range",
             read_pattern: ReadPattern::Quorum,
             trust: None,
             picks: Vec::new(),
@@ -211,7 +214,7 @@ impl Poll {
             rules.except(widened, Rule::Member(member));
         }
         let range = match question.range {
-            Some(range) => within(range, size, question.sector, "--range", &mut warnings)?,
+            Some(range) => within(range, size, question.sector, question.range_is, &mut warnings)?,
             None => ByteRange::new(0, size),
         };
         let mut skipped: Vec<ByteRange> = question.skipped.iter().map(|part| part.widened(u64::from(question.sector), size)).collect();

@@ -46,7 +46,32 @@ pub struct Weighing<'a> {
 /// How much of its content a member may lose unless the user says otherwise, in percent.
 pub const MAX_DAMAGE: f64 = 10.0;
 
-impl Weighing<'_> {
+impl<'a> Weighing<'a> {
+    /// As if whatever can be written were to be written, of no part yet.
+    #[must_use]
+    pub fn all(
+        members: &'a [&'a dyn Member],
+        question: &'a Question,
+        poll: &'a Poll,
+        evidence: &'a Evidence<'a>,
+        stopped: &'a dyn Fn() -> bool,
+    ) -> Self {
+        let (ranges, dependent, content) = (&[], &[], &[]);
+        Self {
+            members,
+            question,
+            poll,
+            evidence,
+            ranges,
+            losers: u64::MAX,
+            cut: u64::MAX,
+            max_damage: MAX_DAMAGE,
+            dependent,
+            content,
+            stopped,
+        }
+    }
+
     /// The guards that stand, and whose surplus is blank. Reads what lies behind the voted end, and of members that lose much as much
     /// content as it takes.
     #[must_use]

@@ -7,7 +7,7 @@ use crate::{
     member::{Member, MemberName},
     repair::{
         Earlier, RepairError,
-        judge::{MAX_DAMAGE, Stands, Weighing},
+        judge::{Stands, Weighing},
         refused::refused_report,
     },
     report::{Picked, RepairReport, Report, Span, sectors},
@@ -117,19 +117,9 @@ impl Repair<'_> {
     }
 
     fn weighing<'a>(&'a self, ranges: &'a [ByteRange], stopped: &'a dyn Fn() -> bool) -> Weighing<'a> {
-        Weighing {
-            members: self.members,
-            question: self.question,
-            poll: &self.poll,
-            evidence: self.evidence,
-            ranges,
-            losers: u64::MAX,
-            cut: u64::MAX,
-            max_damage: MAX_DAMAGE,
-            dependent: &self.wish.dependent,
-            content: self.wish.earlier.as_ref().map_or(&[], Earlier::content),
-            stopped,
-        }
+        let content = self.wish.earlier.as_ref().map_or(&[] as &[_], Earlier::content);
+        let all = Weighing::all(self.members, self.question, &self.poll, self.evidence, stopped);
+        Weighing { ranges, dependent: &self.wish.dependent, content, ..all }
     }
 
     /// The report where writing failed before the vote had come to its end: nothing of it is kept.
