@@ -4,7 +4,7 @@
 //! undecided, and every copy that was outvoted is named. The program `quorum-img` is a thin shell around this library.
 //!
 //! The parts build on each other, from below: [`sys`] (the operating system), [`vote`] (the pure core), [`member`] (what can vote),
-//! [`report`] (what was found, as plain data), [`evidence`] (what is known beside the votes), [`electorate`] (who may vote), [`scan`] (the
+//! [`report`] (what was found, as plain data), [`digest`] (hashes of chunks), [`evidence`] (what is known beside the votes), [`electorate`] (who may vote), [`scan`] (the
 //! engine), [`repair`] (all that writes), [`cli`].
 //!
 //! # Example
@@ -45,6 +45,7 @@
 //! ```
 
 pub mod cli;
+pub mod digest;
 pub mod electorate;
 pub mod evidence;
 pub mod member;

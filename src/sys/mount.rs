@@ -34,6 +34,12 @@ pub fn network(file: &File) -> Option<&'static str> {
     (!local).then_some(name)
 }
 
+/// What this machine calls itself; empty where it doesn't say.
+#[must_use]
+pub fn host_name() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| String::new(), |name| name.trim().to_owned())
+}
+
 /// The mount by which a file was reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mount {
@@ -77,7 +83,7 @@ impl Mount {
     pub fn own_path(&self, path: &Path) -> Option<PathBuf> {
         let (host, folder) = self.source.split_once(":/")?;
         let host = host.rsplit('@').next()?.trim_matches(['[', ']']);
-        let itself = || fs::read_to_string("/proc/sys/kernel/hostname").is_ok_and(|name| name.trim() == host);
+        let itself = || host_name() == host;
         let here = ["localhost", "::1"].contains(&host) || host.starts_with("127.") || itself();
         let within = here.then(|| path.canonicalize().ok()).flatten()?;
         let folder = Path::new("/").join(folder).join(self.root.trim_start_matches('/'));

@@ -1,0 +1,19 @@
+//! Digests: hashes of an image's chunks, kept in a file. `docs/digest.md` has the format byte by byte.
+
+mod error;
+mod format;
+mod merge;
+mod page;
+mod reader;
+mod source;
+mod tree;
+mod writer;
+
+pub use error::DigestError;
+pub use format::{HEADER_BYTES_MAX, Header, MAGIC, Maker, VERSION};
+pub use merge::{MergeError, merge};
+pub use page::{PAGE_BYTES, Page, PageBuilder};
+pub use reader::{Cursor, DigestFile, Run};
+pub use source::Source;
+pub use tree::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, ChunkHasher, Entry, Geometry, HashKind, Root, Value, hex};
+pub use writer::{Ending, Writer};
