@@ -1,5 +1,6 @@
 //! Digests: hashes of an image's chunks, kept in a file. `docs/digest.md` has the format byte by byte.
 
+mod combine;
 mod error;
 mod format;
 mod merge;
@@ -9,6 +10,7 @@ mod source;
 mod tree;
 mod writer;
 
+pub use combine::{Combined, SectorVersions, TRIES_MAX, combine};
 pub use error::DigestError;
 pub use format::{HEADER_BYTES_MAX, Header, MAGIC, Maker, VERSION};
 pub use merge::{MergeError, merge};

@@ -1,12 +1,13 @@
 //! One chunk: alike at a glance, or narrowed down to the sectors that aren't.
 
+use super::hearing::Heard;
 use super::{
     extents::{State, uniform_vote},
     job::ScanError,
     private::{Copy, Flaw, NoCopy},
     worker::{Mark, Slot, Worker},
 };
-use crate::vote::{Ballot, ByteRange, MEMBERS_MAX, Rule, Run, Verdict, Vote};
+use crate::vote::{Ballot, ByteRange, Fill, MEMBERS_MAX, Rule, Run, Verdict, Vote};
 
 /// Why a chunk didn't come to its end.
 pub(super) enum Interruption {
@@ -58,7 +59,10 @@ impl Worker<'_> {
             }
             let mut chunk = Chunk { range, states, rule, filled: 0, begun: 0, voted: false };
             match self.attempt(&mut chunk, &mark) {
-                Ok(()) => return true,
+                Ok(()) => {
+                    self.keep_heard();
+                    return true;
+                }
                 Err(Interruption::Again) => self.found.go_back(&mark),
                 Err(interruption) => {
                     self.found.go_back(&mark);
@@ -72,6 +76,9 @@ impl Worker<'_> {
     }
 
     fn attempt(&mut self, chunk: &mut Chunk, mark: &Mark) -> Result<(), Interruption> {
+        self.heard = Heard::default();
+        self.entries.clear();
+        self.words.clear();
         if chunk.rule == Rule::First {
             return self.take_first(chunk, mark);
         }
@@ -86,7 +93,7 @@ impl Worker<'_> {
             return self.by_sectors(chunk, mark);
         }
         for member in chunk.with_state(|state| state == State::Data) {
-            let wanted = member == reference && self.shared.job.output.is_some();
+            let wanted = member == reference && (self.shared.job.output.is_some() || self.hashes());
             if !self.map(member) || wanted {
                 self.copy_chunk(chunk, member)?;
             }
@@ -96,7 +103,18 @@ impl Worker<'_> {
             return self.by_sectors(chunk, mark);
         }
         let vote = uniform_vote(chunk.states, chunk.rule);
-        if self.alike(chunk, reference, chunk.range) {
+        let alike = self.alike(chunk, reference, chunk.range);
+        if self.hashes() && !(alike && vote.verdict == Verdict::Unanimous) {
+            return self.by_sectors(chunk, mark);
+        }
+        if alike {
+            let length = chunk.range.length() as usize;
+            let Self { shared, .. } = self;
+            if !shared.geometries.is_empty() {
+                let copy = std::mem::take(&mut self.copies[reference]);
+                self.hear_alike(chunk.range, copy.bytes(0, length));
+                self.copies[reference] = copy;
+            }
             self.count_alike(chunk, reference, chunk.range);
             self.alike_range(chunk, &vote, chunk.range)?;
         } else {
@@ -116,19 +134,22 @@ impl Worker<'_> {
     /// No member's bytes need to be read: all are known zeros, absent or failed.
     fn known_zeros(&mut self, chunk: &mut Chunk, mark: &Mark) -> Result<(), Interruption> {
         let vote = uniform_vote(chunk.states, chunk.rule);
+        let runs = if self.hashes() { self.hear_zeros(chunk, &vote) } else { vec![Run { range: chunk.range, vote }] };
         let Some((output, _)) = self.shared.job.output else {
-            self.found.push(Run { range: chunk.range, vote });
+            runs.into_iter().for_each(|run| self.found.push(run));
             return Ok(());
         };
-        if vote.verdict == Verdict::Undecided {
+        if runs.iter().any(|run| run.vote.verdict == Verdict::Undecided) {
+            (self.heard, self.entries) = Default::default();
             return self.by_sectors(chunk, mark);
         }
-        self.found.push(Run { range: chunk.range, vote });
+        runs.into_iter().for_each(|run| self.found.push(run));
         output.zeros(chunk.range).map_err(|error| write_error(chunk.range.start, chunk.range.length(), error))
     }
 
     /// Takes the first member's bytes, and the next one's only where they can't be had.
     fn take_first(&mut self, chunk: &mut Chunk, mark: &Mark) -> Result<(), Interruption> {
+        self.hash_voted(chunk);
         let mut asked = chunk.states.len();
         for (member, &state) in chunk.states.iter().enumerate() {
             match state {
@@ -166,6 +187,9 @@ impl Worker<'_> {
         self.sectors(chunk, chunk.range)?;
         self.heed_spoilt_windows()?;
         self.confirm(chunk, mark)?;
+        if chunk.rule != Rule::First {
+            self.hash_voted(chunk);
+        }
         self.write_voted(chunk)
     }
 
@@ -260,7 +284,11 @@ impl Worker<'_> {
             }
         }
         self.count_copies(chunk, range);
-        let Self { copies, zeros, voted, found, unstable, .. } = self;
+        if range == chunk.range {
+            self.hear_versions(chunk)?;
+        }
+        let keeps = job.output.is_some() || job.hashed.is_some();
+        let Self { copies, zeros, voted, found, unstable, words, heard, .. } = self;
         let mut at = range.start;
         while at < range.end {
             let sector = ByteRange::new(at, at.saturating_add(u64::from(job.sector)).min(range.end));
@@ -283,8 +311,11 @@ impl Worker<'_> {
             if !first_only {
                 job.fillers.unseat(ballots, at);
             }
-            let vote = Vote::of(ballots, chunk.rule);
-            if let Some((_, fill)) = job.output {
+            let unheard = Vote::of(ballots, chunk.rule);
+            let vote = Self::heard_vote(words, job.hearing, unheard, chunk.rule, sector, job.sector);
+            heard.compare(1, &unheard, &vote);
+            if keeps {
+                let fill = job.output.map_or(Fill::Fail, |(_, fill)| fill);
                 let to = &mut voted[in_chunk..in_chunk + length];
                 match (vote.verdict, vote.grouping.versions().next()) {
                     (Verdict::Decided { winner }, _) | (Verdict::Unanimous, Some(winner)) => {

@@ -2,9 +2,10 @@
 
 use super::{
     job::Job,
-    shared::{BLOCK_BYTES, Shared, WINDOW_ALIGNMENT},
+    shared::{Shared, WINDOW_ALIGNMENT},
 };
 use crate::{
+    digest::{Cursor, Entry},
     member::{Extent, KnownExtent},
     vote::ByteRange,
 };
@@ -31,12 +32,27 @@ pub(super) struct Feeder<'a> {
     given: u64,
     /// For each member the last extent it told.
     known: Vec<KnownExtent>,
+    /// Where witnesses are read.
+    cursors: Vec<Cursor<'a>>,
+    alignment: u64,
 }
 
 impl<'a> Feeder<'a> {
     pub(super) fn new(job: &'a Job<'a>, window_bytes: u64) -> Self {
         let at = job.ranges.first().map_or(0, |range| range.start);
-        Self { job, window_bytes, range: 0, at, before: 0, given: 0, known: vec![KnownExtent::default(); job.members.len()] }
+        let cursors = job.hearing.iter().flat_map(|hearing| &hearing.witnesses).map(|witness| witness.digest.cursor()).collect();
+        let alignment = WINDOW_ALIGNMENT.max(job.grain());
+        Self {
+            job,
+            window_bytes,
+            range: 0,
+            at,
+            before: 0,
+            given: 0,
+            known: vec![KnownExtent::default(); job.members.len()],
+            cursors,
+            alignment,
+        }
     }
 
     /// Whether all was given out.
@@ -58,9 +74,10 @@ impl<'a> Feeder<'a> {
                 return None;
             }
             let (unread_end, by_all) = self.unread(shared);
-            let aligned_end = unread_end - unread_end % WINDOW_ALIGNMENT;
+            let aligned_end = unread_end - unread_end % self.alignment;
             if by_all && self.skips() && self.job.fillers.unread.is_empty() {
                 let skip_to = if unread_end >= range.end { range.end } else { aligned_end };
+                let skip_to = self.as_zeros(skip_to);
                 if skip_to > self.at {
                     self.job.watch.advanced(skip_to - self.at);
                     self.at = skip_to;
@@ -78,6 +95,28 @@ impl<'a> Feeder<'a> {
         }
     }
 
+    /// How far, at most up to `end`, no witness holds it against all members that they hold zeros there.
+    fn as_zeros(&mut self, end: u64) -> u64 {
+        let at = self.at;
+        let until = |cursor: &mut Cursor| {
+            let geometry = cursor.digest().geometry();
+            let mut chunk = at / geometry.chunk_bytes;
+            loop {
+                let start = geometry.range(chunk).start;
+                if chunk >= geometry.chunks() || start >= end {
+                    return end;
+                }
+                let said = cursor.at(chunk);
+                if matches!(said.entry, Entry::Value(_)) {
+                    return start.max(at);
+                }
+                chunk = chunk.saturating_add(said.count);
+            }
+        };
+        let until = self.cursors.iter_mut().map(until).min().unwrap_or(end);
+        if until < end { until - until % self.alignment } else { end }
+    }
+
     /// Asks for the bytes after the ones just given out, where the system wouldn't by itself.
     fn prefetch(&self, range: ByteRange) {
         let ahead = ByteRange::new(self.at, self.at.saturating_add(self.window_bytes).min(range.end).max(self.at));
@@ -92,7 +131,7 @@ impl<'a> Feeder<'a> {
         let at = self.at;
         let (mut end, mut by_all) = (u64::MAX, true);
         for (index, member) in self.job.members.iter().enumerate() {
-            if shared.failures[index].get().is_some() || at >= member.size().next_multiple_of(BLOCK_BYTES.max(u64::from(self.job.sector))) {
+            if shared.failures[index].get().is_some() || at >= member.size().next_multiple_of(shared.grain) {
                 by_all = false;
                 continue;
             }
@@ -105,6 +144,8 @@ impl<'a> Feeder<'a> {
     }
 
     fn skips(&self) -> bool {
-        self.job.output.is_none_or(|(output, _)| !output.wants_all_zeros())
+        // One alone says nothing unless a witness says the same.
+        let alone = self.job.members.len() == 1 && self.job.hearing.is_some();
+        !alone && self.job.output.is_none_or(|(output, _)| !output.wants_all_zeros())
     }
 }

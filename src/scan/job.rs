@@ -3,10 +3,14 @@
 use std::{io, time::Duration};
 
 use super::{
+    heard::Hashed,
+    hearing::{Heard, Hearing},
     poll::{Poll, Question, THREADS_MAX},
+    shared::BLOCK_BYTES,
     tally::Tally,
 };
 use crate::{
+    digest::Geometry,
     evidence::Evidence,
     member::Member,
     sys::storage::Origin,
@@ -87,6 +91,10 @@ pub struct Job<'a> {
     pub(super) evidence: Option<&'a Evidence<'a>>,
     /// What is taken for a filler.
     pub(super) fillers: &'a Fillers,
+    /// Digests that vote.
+    pub(super) hearing: Option<&'a Hearing>,
+    /// A digest in the making.
+    pub(super) hashed: Option<&'a dyn Hashed>,
     /// Who watches.
     pub(super) watch: &'a dyn Watch,
 }
@@ -94,7 +102,13 @@ pub struct Job<'a> {
 impl<'a> Job<'a> {
     /// A vote on `ranges` as `question` and `poll` want it, with no output.
     #[must_use]
-    pub fn new(members: &'a [&'a dyn Member], question: &Question, poll: &'a Poll, ranges: &'a [ByteRange], watch: &'a dyn Watch) -> Self {
+    pub fn new(
+        members: &'a [&'a dyn Member],
+        question: &'a Question,
+        poll: &'a Poll,
+        ranges: &'a [ByteRange],
+        watch: &'a dyn Watch,
+    ) -> Self {
         Self {
             members,
             size: poll.size,
@@ -110,6 +124,8 @@ impl<'a> Job<'a> {
             scratch_bytes: 0,
             evidence: None,
             fillers: &poll.fillers,
+            hearing: question.hearing.as_deref(),
+            hashed: None,
             watch,
         }
     }
@@ -151,6 +167,29 @@ impl<'a> Job<'a> {
         Self { evidence: Some(evidence), ..self }
     }
 
+    /// The same with a digest made of what is voted.
+    #[must_use]
+    pub fn hashed_by(self, hashed: &'a dyn Hashed) -> Self {
+        Self { hashed: Some(hashed), ..self }
+    }
+
+    /// The ways in which the image is cut into chunks that are hashed, each once.
+    pub(super) fn geometries(&self) -> Vec<Geometry> {
+        let mut all = self.hearing.map_or_else(Vec::new, Hearing::geometries);
+        if let Some(hashed) = self.hashed.map(Hashed::geometry)
+            && !all.contains(&hashed)
+        {
+            all.push(hashed);
+        }
+        all
+    }
+
+    /// What members' states are narrowed down to, in bytes: a chunk that is hashed is never half known.
+    pub(super) fn grain(&self) -> u64 {
+        let chunks = self.geometries().into_iter().map(|geometry| geometry.chunk_bytes).max().unwrap_or(0);
+        BLOCK_BYTES.max(u64::from(self.sector)).max(chunks)
+    }
+
     /// The same where the output takes so many bytes of memory for each thread.
     #[must_use]
     pub fn with_scratch(self, scratch_bytes: usize) -> Self {
@@ -177,6 +216,8 @@ pub struct Outcome {
     pub weighed: bool,
     /// Undecided sectors for which the output got no bytes.
     pub unfilled_sectors: u64,
+    /// What witnesses said.
+    pub heard: Heard,
 }
 
 impl Outcome {

@@ -14,6 +14,8 @@ mod diagnosis;
 mod extents;
 mod feeder;
 mod findings;
+mod heard;
+mod hearing;
 mod job;
 mod lost;
 mod misplaced;
@@ -26,11 +28,15 @@ mod tally;
 mod worker;
 
 #[cfg(test)]
+mod heard_oracle;
+#[cfg(test)]
 mod oracle;
 
 pub use check::{Checked, Listener, Weighed, check, make_report, newer_warnings, structures};
 pub use diagnosis::{Held, described, losers, versions};
 pub use findings::{Findings, Limits};
+pub use heard::Hashed;
+pub use hearing::{Heard, Hearing, Witness, WitnessTally};
 pub use job::{Job, Outcome, Output, ScanError, Watch, sizes, workers};
 pub use lost::{Lost, content_bytes};
 pub use misplaced::{LostSector, find_elsewhere, stands_elsewhere};

@@ -20,16 +20,25 @@ use crate::{
     vote::{Ballot, ByteRange, Fill, Fillers, Rule, Rules, Run, Runs, Verdict, Vote},
 };
 
-const SECTOR: usize = 512;
+pub(super) const SECTOR: usize = 512;
 
 /// A member in memory: its sectors, of which some can't be read or read differently the second time, and which may fail as a whole.
-#[derive(Clone, Debug)]
-struct Memory {
-    name: MemberName,
-    bytes: Vec<u8>,
-    unreadable: Vec<usize>,
-    unstable: Vec<usize>,
-    fails: bool,
+#[derive(Clone)]
+pub(super) struct Memory {
+    pub(super) name: MemberName,
+    pub(super) bytes: Vec<u8>,
+    pub(super) unreadable: Vec<usize>,
+    pub(super) unstable: Vec<usize>,
+    pub(super) fails: bool,
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { bytes, unreadable, unstable, fails, .. } = self;
+        let kinds: Vec<&[u8]> = bytes.chunks(SECTOR).map(|sector| &sector[..1]).collect();
+        let runs: Vec<(u8, usize)> = kinds.chunk_by(|a, b| a == b).map(|run| (run[0][0], run.len())).collect();
+        write!(f, "{} bytes: {runs:?}, unreadable {unreadable:?}, unstable {unstable:?}, fails {fails}", bytes.len())
+    }
 }
 
 impl Readable for Memory {
@@ -104,7 +113,7 @@ impl Member for Memory {
 
 /// Collects what is written.
 #[derive(Default)]
-struct Collected(Mutex<BTreeMap<u64, Vec<u8>>>);
+pub(super) struct Collected(pub(super) Mutex<BTreeMap<u64, Vec<u8>>>);
 
 impl Output for Collected {
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -197,7 +206,13 @@ fn expected(members: &[Memory], size: usize, rules: &Rules, fill: Fill, threshol
 }
 
 /// A vote of one thread with two ballots, and nothing else.
-fn plain<'a>(members: &'a [&'a dyn Member], size: u64, ranges: &'a [ByteRange], rules: &'a Rules, fillers: &'a Fillers) -> Job<'a> {
+pub(super) fn plain<'a>(
+    members: &'a [&'a dyn Member],
+    size: u64,
+    ranges: &'a [ByteRange],
+    rules: &'a Rules,
+    fillers: &'a Fillers,
+) -> Job<'a> {
     let (sector, watch) = (SECTOR as u32, &());
     let (threshold, threads, output, rereads, evidence) = (2, 1, None, 0, None);
     let (confirmed_bytes, scratch_bytes, in_a_hurry) = (1 << 20, 0, false);
@@ -216,6 +231,8 @@ fn plain<'a>(members: &'a [&'a dyn Member], size: u64, ranges: &'a [ByteRange], 
         scratch_bytes,
         evidence,
         fillers,
+        hearing: None,
+        hashed: None,
         watch,
     }
 }
@@ -250,7 +267,7 @@ fn compare(members: &[&dyn Member], size: usize, rules: &Rules, fill: Fill, thre
 }
 
 /// Sectors by their kind: 0 is zeros.
-fn image(kinds: &[u8], tail: usize) -> Vec<u8> {
+pub(super) fn image(kinds: &[u8], tail: usize) -> Vec<u8> {
     let mut bytes: Vec<u8> = kinds.iter().flat_map(|&kind| vec![kind; SECTOR]).collect();
     bytes.truncate(bytes.len().saturating_sub(tail));
     bytes

@@ -6,8 +6,11 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard},
 };
 
-use super::{job::Outcome, lost::Lost};
-use crate::vote::{Run, Runs};
+use super::{heard::Hashed, hearing::Heard, job::Outcome, lost::Lost};
+use crate::{
+    digest::Entry,
+    vote::{Run, Runs},
+};
 
 /// What came out of one window.
 #[derive(Debug, Default)]
@@ -22,6 +25,10 @@ pub(super) struct WindowResult {
     pub(super) scanned: u64,
     /// Whether all of the window was looked at.
     pub(super) complete: bool,
+    /// What witnesses said.
+    pub(super) heard: Heard,
+    /// What a digest in the making has to say, ascending: first chunk, what, and of how many.
+    pub(super) entries: Vec<(u64, Entry, u64)>,
 }
 
 /// Takes results in any order and hands their divergences on in order. Holds few results at a time: threads that are far ahead wait.
@@ -30,6 +37,7 @@ pub(super) struct Delivery<'a> {
     moved: Condvar,
     ahead_max: u64,
     sector: u32,
+    hashed: Option<&'a dyn Hashed>,
 }
 
 type Sink<'a> = &'a mut (dyn FnMut(&Run) -> io::Result<()> + Send);
@@ -45,10 +53,10 @@ struct State<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    pub(super) fn new(threads: usize, sector: u32, members: usize, sink: Sink<'a>) -> Self {
+    pub(super) fn new(threads: usize, sector: u32, members: usize, hashed: Option<&'a dyn Hashed>, sink: Sink<'a>) -> Self {
         let outcome = Outcome { complete: true, ..Outcome::unscanned(members) };
         let state = State { next: 0, given: 0, waiting: BTreeMap::new(), runs: Runs::default(), outcome, sink };
-        Self { state: Mutex::new(state), moved: Condvar::new(), ahead_max: threads as u64 + 2, sector }
+        Self { state: Mutex::new(state), moved: Condvar::new(), ahead_max: threads as u64 + 2, sector, hashed }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<'a>> {
@@ -91,6 +99,11 @@ impl<'a> Delivery<'a> {
             state.outcome.scanned_bytes = result.scanned;
             state.outcome.unfilled_sectors += result.unfilled;
             state.outcome.tally.add_lost(&result.lost);
+            state.outcome.heard.add(result.heard);
+            if let Some(hashed) = self.hashed {
+                let mut entries = result.entries.into_iter();
+                delivered = entries.try_for_each(|(chunk, entry, count)| hashed.take(chunk, entry, count));
+            }
             for run in result.runs {
                 if let Some(found) = state.runs.push(run)
                     && delivered.is_ok()

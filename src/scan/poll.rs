@@ -1,5 +1,8 @@
 //! Before the scan: the virtual size, who decides where, and what is looked at. Pure.
 
+use std::sync::Arc;
+
+use super::hearing::Hearing;
 use crate::{
     report::ReadPattern,
     vote::{ByteRange, Fillers, MEMBERS_MAX, MEMBERS_MIN, Rule, Rules, SECTOR_MAX, SECTOR_MIN, VirtualSize, elect_size},
@@ -33,6 +36,10 @@ pub struct Question {
     pub skipped: Vec<ByteRange>,
     /// How often what differs is read again before it is believed; see [`Job`](super::Job).
     pub rereads: u32,
+    /// Digests that vote.
+    pub hearing: Option<Arc<Hearing>>,
+    /// Fewest members: one alone can be read, and be held against digests.
+    pub members_min: usize,
     /// Threads, from 1 to [`THREADS_MAX`].
     pub threads: usize,
 }
@@ -51,6 +58,8 @@ impl Default for Question {
             fillers: Fillers::default(),
             skipped: Vec::new(),
             rereads: 0,
+            hearing: None,
+            members_min: MEMBERS_MIN,
             threads: std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX),
         }
     }
@@ -157,15 +166,18 @@ impl Poll {
     /// See [`QuestionError`].
     pub fn new(sizes: &[Option<u64>], question: &Question) -> Result<Self, QuestionError> {
         let count = sizes.len();
-        if !(MEMBERS_MIN..=MEMBERS_MAX).contains(&count) {
+        if !(question.members_min..=MEMBERS_MAX).contains(&count) {
             return Err(QuestionError::Members(count));
         }
         if !question.sector.is_power_of_two() || !(SECTOR_MIN..=SECTOR_MAX).contains(&question.sector) {
             return Err(QuestionError::Sector(question.sector));
         }
-        let threshold = question.threshold.unwrap_or_else(|| majority(count));
-        if !(2..=count).contains(&threshold) {
-            return Err(QuestionError::Threshold { threshold, members: count, majority: majority(count) });
+        // One alone that nothing is held against can't be outvoted.
+        let least = if question.members_min == 1 && question.hearing.is_none() { 1 } else { 2 };
+        let majority = majority(count).max(least);
+        let threshold = question.threshold.unwrap_or(majority);
+        if !(least..=count.max(least)).contains(&threshold) {
+            return Err(QuestionError::Threshold { threshold, members: count, majority });
         }
         if let Some(&missing) = question.trust.iter().chain(question.picks.iter().map(|(_, member)| member)).find(|&&m| m >= count) {
             return Err(QuestionError::NoMember(missing));
@@ -178,10 +190,9 @@ impl Poll {
             return Err(QuestionError::Fifo("--trust"));
         }
         let mut warnings = Vec::new();
-        if threshold < majority(count) && question.trust.is_none() && !fifo {
+        if threshold < majority && question.trust.is_none() && !fifo {
             warnings.push(format!(
-                "a threshold of {threshold} is below the majority of {count} members ({}): a version can win that most members don't hold",
-                majority(count)
+                "a threshold of {threshold} is below the majority of {count} members ({majority}): a version can win that most members don't hold"
             ));
         }
         let size_vote = match (question.size, question.trust) {

@@ -69,9 +69,12 @@ pub fn scan_as_far(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Se
         waited_ms: job.members.iter().map(|_| AtomicU64::new(0)).collect(),
         rereaders: OnceLock::new(),
         unconfirmed: AtomicU64::new(job.confirmed_bytes),
+        geometries: job.geometries(),
+        grain: job.grain(),
+        combining_ms: AtomicU64::new(0),
     };
     let feeder = Mutex::new(Feeder::new(job, window_bytes(threads)));
-    let delivery = Delivery::new(threads, job.sector, job.members.len(), sink);
+    let delivery = Delivery::new(threads, job.sector, job.members.len(), job.hashed, sink);
     let pool = match rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|n| format!("scan-{n}")).build() {
         Ok(pool) => pool,
         Err(error) => return (Outcome::unscanned(job.members.len()), Some(error.into())),
@@ -143,10 +146,14 @@ fn window_bytes(threads: usize) -> u64 {
 fn dimensions(job: &Job) -> (usize, usize) {
     let buffers = job.members.len() + 2;
     let scratch = job.members.iter().map(|member| member.scratch_bytes()).max().unwrap_or(0).max(job.scratch_bytes);
-    let threads = job.threads.min(CHUNKS_BYTES_MAX / (buffers * CHUNK_BYTES_MIN)).min(SCRATCH_BYTES_MAX / scratch.max(1)).max(1);
+    // A chunk that is hashed is held as a whole.
+    let least = CHUNK_BYTES_MIN.max(job.grain() as usize);
+    // Each thread has room for one more of each member's, of which only a part is looked at.
+    let buffers = if job.hearing.is_some() { 2 * buffers } else { buffers };
+    let threads = job.threads.min(CHUNKS_BYTES_MAX / (buffers * least)).min(SCRATCH_BYTES_MAX / scratch.max(1)).max(1);
     let mapped = job.members.iter().all(|member| member.mappable());
     let wanted = if mapped { CHUNK_BYTES } else { CHUNK_BYTES_READ };
     let room = CHUNKS_BYTES_MAX / (buffers * threads);
     let fits = 1 << room.max(1).ilog2();
-    (threads, wanted.min(fits).max(CHUNK_BYTES_MIN))
+    (threads, wanted.min(fits).max(least))
 }

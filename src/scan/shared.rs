@@ -11,6 +11,7 @@ use std::{
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::job::{Job, ScanError};
+use crate::digest::Geometry;
 
 /// Where windows start: a multiple of every page size in use.
 pub(super) const WINDOW_ALIGNMENT: u64 = 64 << 10;
@@ -36,6 +37,11 @@ pub(super) struct Shared<'a> {
     pub(super) unconfirmed: AtomicU64,
     /// Those who read again what differs, once anything does.
     pub(super) rereaders: OnceLock<Option<ThreadPool>>,
+    /// The ways in which chunks are hashed, and what states are narrowed down to for that; see [`Job::grain`].
+    pub(super) geometries: Vec<Geometry>,
+    pub(super) grain: u64,
+    /// Milliseconds that went into combinations.
+    pub(super) combining_ms: AtomicU64,
 }
 
 /// Readings of what differs that are under way at once.
@@ -62,6 +68,16 @@ impl Shared<'_> {
     /// Whether that took too long already to go on with it.
     pub(super) fn hurries(&self, member: usize) -> bool {
         self.job.in_a_hurry && self.waited_ms[member].load(Ordering::Relaxed) >= WAITED_MS_MAX
+    }
+
+    /// Time that went into combinations so far.
+    pub(super) fn combining(&self) -> Duration {
+        Duration::from_millis(self.combining_ms.load(Ordering::Relaxed))
+    }
+
+    /// Notes time that went into them.
+    pub(super) fn has_combined(&self, time: Duration) {
+        self.combining_ms.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Those who read again what differs; none where threads can't be had.

@@ -3,12 +3,15 @@
 use super::{
     extents::{Piece, State, Track, pieces, track, uniform_vote},
     feeder::WindowTask,
+    heard::Word,
+    hearing::Heard,
     lost::{self, Lost},
     ordered::WindowResult,
     private::Copy,
     shared::{BLOCK_BYTES, MAPPED_ALONE_BYTES_MIN, MAPPED_BYTES_MIN, Shared, WINDOW_ALIGNMENT},
 };
 use crate::{
+    digest::{Cursor, Entry},
     evidence::Evidence,
     member::ReadError,
     sys::{buffer::Buffer, mapping::Window},
@@ -41,6 +44,14 @@ pub(super) struct Worker<'a> {
     pub(super) found: Found,
     /// Sectors of the chunk at hand in which a member answered differently when it was read again.
     pub(super) unstable: Vec<(usize, ByteRange)>,
+    /// What witnesses said in the chunk at hand: their words on what differs, what was counted, and what a digest in the making takes.
+    pub(super) words: Vec<Word>,
+    pub(super) heard: Heard,
+    pub(super) entries: Vec<(u64, Entry, u64)>,
+    /// Where witnesses are read, one for each.
+    pub(super) cursors: Vec<Cursor<'a>>,
+    /// Members' copies of a digest's chunk of which only a part is looked at.
+    pub(super) spare: Vec<Copy>,
 }
 
 /// What was found in the window so far.
@@ -50,6 +61,8 @@ pub(super) struct Found {
     pub(super) unfilled: u64,
     /// One for each member once there is anything to count.
     lost: Vec<Lost>,
+    heard: Heard,
+    entries: Vec<(u64, Entry, u64)>,
 }
 
 /// A place to go back to.
@@ -97,6 +110,18 @@ impl Found {
         self.lost.clone_from(&mark.lost);
     }
 
+    /// Takes what was heard in a chunk that came to its end.
+    pub(super) fn keep(&mut self, heard: Heard, entries: Vec<(u64, Entry, u64)>) {
+        self.heard.add(heard);
+        self.entries.extend(entries);
+    }
+
+    /// Where nobody won in `range`, which was looked at last.
+    pub(super) fn undecided_in(&self, range: ByteRange) -> Vec<ByteRange> {
+        let last = self.runs.iter().rev().take_while(|run| run.range.end > range.start);
+        last.filter(|run| run.vote.verdict == Verdict::Undecided).filter_map(|run| run.range.and(range)).collect()
+    }
+
     /// Counts what members lose in a sector.
     pub(super) fn count_lost(&mut self, range: ByteRange, vote: &Vote, rule: Rule, ballots: &[Ballot], evidence: Option<&Evidence>) {
         if matches!(vote.verdict, Verdict::Decided { .. }) && vote.dissenters() != 0 {
@@ -127,6 +152,11 @@ impl<'a> Worker<'a> {
             voted: Buffer::new(shared.chunk_bytes),
             found: Found::default(),
             unstable: Vec::new(),
+            words: Vec::new(),
+            heard: Heard::default(),
+            entries: Vec::new(),
+            cursors: shared.job.hearing.iter().flat_map(|hearing| &hearing.witnesses).map(|witness| witness.digest.cursor()).collect(),
+            spare: (0..members).map(|_| Copy::default()).collect(),
         }
     }
 
@@ -153,13 +183,15 @@ impl<'a> Worker<'a> {
             lost: found.lost,
             scanned: task.before + (reached - range.start),
             complete: reached == range.end,
+            heard: found.heard,
+            entries: found.entries,
         }
     }
 
     fn track(&self, index: usize, range: ByteRange) -> Track {
         let job = self.shared.job;
         let member = job.members[index];
-        let block = self.block();
+        let block = self.shared.grain;
         if self.shared.failures[index].get().is_some() {
             return vec![(range.end, State::Failed)];
         }
@@ -194,9 +226,13 @@ impl<'a> Worker<'a> {
             let settled = || uniform_vote(&piece.states, job.rules.at(at)).verdict != Verdict::Undecided;
             let at_once = readers == 0
                 && job.fillers.unread.is_empty()
+                && (!self.hashes() || at.is_multiple_of(self.shared.grain))
                 && job.output.is_none_or(|(output, _)| !output.wants_all_zeros() && settled());
             let chunk_end = if at_once { u64::MAX } else { at - at % chunk_bytes + chunk_bytes };
             let end = chunk_end.min(piece.range.end).min(job.rules.next_change(at));
+            // What isn't a whole chunk at its end stands alone.
+            let whole = end - if self.hashes() && at_once && end < job.size { end % self.shared.grain } else { 0 };
+            let end = if whole > at { whole } else { end };
             job.watch.spend((end - at) * readers);
             if !self.chunk(ByteRange::new(at, end), &mut piece.states, job.rules.at(at)) {
                 break;

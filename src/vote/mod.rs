@@ -7,6 +7,7 @@ mod range;
 mod rules;
 mod runs;
 mod size;
+mod witness;
 mod zeros;
 
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub use range::ByteRange;
 pub use rules::{Rule, Rules};
 pub use runs::{Run, Runs};
 pub use size::{VirtualSize, elect_size};
+pub use witness::Confirmation;
 pub use zeros::is_zero;
 
 /// Fewest members that make a vote.

@@ -18,8 +18,7 @@ pub enum Rule {
 
 impl Rule {
     pub(super) fn judge(self, grouping: &Grouping) -> Verdict {
-        let first = grouping.version(0);
-        if first == Some(0) && (1..grouping.members()).all(|member| grouping.version(member) == first) {
+        if is_unanimous(grouping, self) {
             return Verdict::Unanimous;
         }
         match self {
@@ -38,6 +37,13 @@ impl Rule {
                 .map_or(Verdict::Undecided, |(winner, _)| Verdict::Decided { winner }),
         }
     }
+}
+
+/// Whether all hold the same, and are enough for that to say something: one alone agrees with itself.
+fn is_unanimous(grouping: &Grouping, rule: Rule) -> bool {
+    let first = grouping.version(0);
+    let alone = grouping.members() == 1 && matches!(rule, Rule::Threshold(threshold) if threshold > 1);
+    !alone && first == Some(0) && (1..grouping.members()).all(|member| grouping.version(member) == first)
 }
 
 /// The version with strictly more ballots than any other, and how many.

@@ -1,0 +1,423 @@
+//! A chunk with what digests say of it: hashed once where all are alike, and voted on with their word where they aren't.
+
+use super::{
+    chunk::{Chunk, Interruption},
+    extents::State,
+    hearing::{COMBINING_MAX, Heard, Hearing},
+    private::{Copy, NoCopy},
+    worker::Worker,
+};
+use crate::{
+    digest::{Combined, Entry, Geometry, SectorVersions, combine},
+    vote::{Ballot, ByteRange, Confirmation, MEMBERS_MAX, Rule, Run, Verdict, Vote, members_of},
+};
+
+/// Takes what a digest in the making has to say, in order; of what is skipped, all members hold zeros there.
+pub trait Hashed: Sync {
+    /// How the image is cut.
+    fn geometry(&self) -> Geometry;
+
+    /// So many chunks from `chunk` on.
+    ///
+    /// # Errors
+    /// What the system says; the scan ends then.
+    fn take(&self, chunk: u64, entry: Entry, count: u64) -> std::io::Result<()>;
+}
+
+/// A witness's word of a chunk.
+pub(super) struct Word {
+    /// Where, as far as it is voted on.
+    range: ByteRange,
+    witness: usize,
+    /// For each sector from the range's start on a member whose version it confirms; none where it confirms nothing that there is.
+    versions: Option<Vec<u8>>,
+}
+
+/// What members say of the sectors of a digest's chunk.
+struct Sectors {
+    /// Each with its votes, without witnesses.
+    all: Vec<(ByteRange, Vote)>,
+}
+
+impl Worker<'_> {
+    /// Whether chunks are hashed, be it for witnesses or for a digest in the making.
+    pub(super) fn hashes(&self) -> bool {
+        !self.shared.geometries.is_empty()
+    }
+
+    /// What was found in a chunk that came to its end is part of the window's.
+    pub(super) fn keep_heard(&mut self) {
+        let heard = std::mem::take(&mut self.heard);
+        let entries = std::mem::take(&mut self.entries);
+        self.found.keep(heard, entries);
+    }
+
+    /// All members hold `bytes` in the chunk: witnesses are asked whether that is what they know, and a digest in the making takes it.
+    pub(super) fn hear_alike(&mut self, range: ByteRange, bytes: &[u8]) {
+        let job = self.shared.job;
+        let hashed = job.hashed.map(|hashed| hashed.geometry());
+        let shared = self.shared;
+        for &geometry in &shared.geometries {
+            for chunk in chunks(&geometry, range) {
+                let whole = geometry.range(chunk);
+                let is_hashed = hashed == Some(geometry);
+                if whole.and(range) != Some(whole) {
+                    if is_hashed {
+                        self.entries.push((chunk, Entry::Unknown, 1));
+                    }
+                    continue;
+                }
+                let known: Vec<(usize, Entry)> = self.say(&geometry, chunk);
+                if known.is_empty() && !is_hashed {
+                    continue;
+                }
+                let from = (whole.start - range.start) as usize;
+                let entry = geometry.entry(chunk, &bytes[from..from + whole.length() as usize]);
+                if is_hashed {
+                    self.entries.push((chunk, entry, 1));
+                }
+                let mut against = 0;
+                for (witness, said) in known {
+                    if said == entry {
+                        self.heard.of(witness).agreed += 1;
+                    } else {
+                        self.heard.of(witness).contradicted += 1;
+                        against |= 1 << witness;
+                    }
+                }
+                if against != 0 {
+                    self.heard.contradict(whole, against);
+                }
+            }
+        }
+    }
+
+    /// The digest in the making takes the chunk's voted bytes, as far as all was decided.
+    pub(super) fn hash_voted(&mut self, chunk: &Chunk) {
+        let Some(geometry) = self.shared.job.hashed.map(|hashed| hashed.geometry()) else { return };
+        let undecided: Vec<ByteRange> = self.found.undecided_in(chunk.range);
+        for number in chunks(&geometry, chunk.range) {
+            let whole = geometry.range(number);
+            let known = whole.and(chunk.range) == Some(whole)
+                && chunk.rule != Rule::First
+                && !undecided.iter().any(|range| range.and(whole).is_some());
+            let from = (whole.start.saturating_sub(chunk.range.start)) as usize;
+            let entry = if known { geometry.entry(number, &self.voted[from..from + whole.length() as usize]) } else { Entry::Unknown };
+            self.entries.push((number, entry, 1));
+        }
+    }
+
+    /// Nobody has to be read in `range`: those who hold anything hold zeros. Pushes the votes with what witnesses say of that.
+    pub(super) fn hear_zeros(&mut self, chunk: &Chunk, vote: &Vote) -> Vec<Run> {
+        let job = self.shared.job;
+        let range = chunk.range;
+        let Some(hearing) = job.hearing else {
+            let runs = vec![Run { range, vote: *vote }];
+            self.hash_zeros(chunk, &runs);
+            return runs;
+        };
+        let holder = vote.grouping.versions().next();
+        let mut runs: Vec<Run> = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            let mut end = range.end;
+            let (mut against, mut words): (u64, Vec<(usize, bool)>) = (0, Vec::new());
+            for (index, witness) in hearing.witnesses.iter().enumerate() {
+                let geometry = witness.digest.geometry();
+                let chunk = at / geometry.chunk_bytes;
+                let said = self.cursors[index].at(chunk);
+                let span = geometry.span(chunk, said.count.min(geometry.chunks().saturating_sub(chunk)));
+                // Its last chunk may end otherwise than the image does.
+                let last = geometry.range((span.end.min(job.size).max(at + 1) - 1) / geometry.chunk_bytes);
+                let odd = span.end > at && !hears(job.size, job.sector, last);
+                let span = if odd && last.start > at { ByteRange::new(span.start, last.start) } else { span };
+                if span.end <= at || (odd && last.start <= at) {
+                    continue;
+                }
+                end = end.min(span.end);
+                let whole = span.start >= range.start && (span.end <= range.end || matches!(said.entry, Entry::Zero));
+                match said.entry {
+                    Entry::Unknown => self.heard.of(index).unknown += said.count.min(u64::from(u32::MAX)),
+                    Entry::Zero => words.push((index, true)),
+                    Entry::Value(_) if whole && hears(job.size, job.sector, span) => {
+                        words.push((index, false));
+                        against |= 1 << index;
+                    }
+                    Entry::Value(_) => {}
+                }
+            }
+            let part = ByteRange::new(at, end);
+            let confirmed = holder.map_or_else(Vec::new, |version| confirmations(hearing, &words, version));
+            let heard = vote.hearing(chunk.rule, &confirmed);
+            self.heard.compare(part.length().div_ceil(u64::from(job.sector)), vote, &heard);
+            if against != 0 && vote.verdict == Verdict::Unanimous {
+                self.heard.contradict(part, against);
+                members_of(against).for_each(|witness| self.heard.of(witness).contradicted += 1);
+            }
+            match runs.last_mut() {
+                Some(last) if last.vote == heard => last.range.end = end,
+                _ => runs.push(Run { range: part, vote: heard }),
+            }
+            at = end;
+        }
+        self.hash_zeros(chunk, &runs);
+        runs
+    }
+
+    /// The digest in the making takes zeros that nobody had to read, as far as they were decided.
+    fn hash_zeros(&mut self, chunk: &Chunk, runs: &[Run]) {
+        let Some(geometry) = self.shared.job.hashed.map(|hashed| hashed.geometry()) else { return };
+        let (range, size) = (chunk.range, geometry.chunk_bytes);
+        let all = chunks(&geometry, range);
+        // What reaches over an edge isn't known as a whole.
+        let inner = range.start.div_ceil(size)..if range.end >= geometry.size { all.end } else { range.end / size };
+        let mut next = all.start;
+        let mut say = |end: u64, entry: Entry| {
+            if end > next {
+                self.entries.push((next, entry, end - next));
+                next = end;
+            }
+        };
+        say(inner.start.min(all.end), Entry::Unknown);
+        for run in runs.iter().filter(|run| run.vote.verdict == Verdict::Undecided || chunk.rule == Rule::First) {
+            say((run.range.start / size).min(inner.end), Entry::Zero);
+            say(chunks(&geometry, run.range).end.min(inner.end), Entry::Unknown);
+        }
+        say(inner.end, Entry::Zero);
+        say(all.end, Entry::Unknown);
+    }
+
+    /// What witnesses that cut the image so know of a chunk.
+    fn say(&mut self, geometry: &Geometry, chunk: u64) -> Vec<(usize, Entry)> {
+        let job = self.shared.job;
+        let mut known = Vec::new();
+        if !hears(job.size, job.sector, geometry.range(chunk)) {
+            return known;
+        }
+        for (index, cursor) in self.cursors.iter_mut().enumerate().filter(|(_, cursor)| cursor.digest().geometry() == *geometry) {
+            match cursor.at(chunk).entry {
+                Entry::Unknown => self.heard.of(index).unknown += 1,
+                entry => known.push((index, entry)),
+            }
+        }
+        known
+    }
+
+    /// Members differ in the chunk, which is copied: what do witnesses say of the versions there are?
+    pub(super) fn hear_versions(&mut self, chunk: &Chunk) -> Result<(), Interruption> {
+        self.words.clear();
+        self.heard = Heard::default(); // it may be asked again
+        if self.shared.job.hearing.is_none() || !matches!(chunk.rule, Rule::Threshold(_)) {
+            return Ok(());
+        }
+        let shared = self.shared;
+        for &geometry in &shared.geometries {
+            for number in chunks(&geometry, chunk.range) {
+                let known = self.say(&geometry, number);
+                if !known.is_empty() {
+                    self.hear_chunk(chunk, &geometry, number, &known)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hear_chunk(&mut self, chunk: &Chunk, geometry: &Geometry, number: u64, known: &[(usize, Entry)]) -> Result<(), Interruption> {
+        let whole = geometry.range(number);
+        let inside = whole.and(chunk.range) == Some(whole);
+        if !inside {
+            self.read_whole(chunk, whole)?;
+        }
+        let (copies, base) = if inside { (&self.copies, chunk.range.start) } else { (&self.spare, whole.start) };
+        let sectors = self.sectors_of(chunk, copies, base, whole, inside);
+        let unanimous = sectors.all.iter().all(|(_, vote)| vote.verdict == Verdict::Unanimous);
+        let bytes = |member: usize, sector: ByteRange| bytes_of(chunk, copies, &self.zeros, member, sector, base, inside);
+        let lists: Vec<Vec<usize>> = sectors.all.iter().map(|(_, vote)| vote.ordered_versions()).collect();
+        let versions: Vec<SectorVersions> = sectors
+            .all
+            .iter()
+            .zip(&lists)
+            .map(|((sector, vote), list)| SectorVersions {
+                versions: list.iter().map(|&member| bytes(member, *sector)).collect(),
+                decided: vote.verdict != Verdict::Undecided,
+            })
+            .collect();
+        let mut held: Vec<Vec<u8>> = Vec::new();
+        for member in 0..chunk.states.len() {
+            let place = |((_, vote), list): (&(ByteRange, Vote), &Vec<usize>)| {
+                let version = vote.grouping.version(member)?;
+                list.iter().position(|&other| other == version).map(|at| at as u8)
+            };
+            if let Some(choice) = sectors.all.iter().zip(&lists).map(place).collect::<Option<Vec<u8>>>()
+                && !held.contains(&choice)
+            {
+                held.push(choice);
+            }
+        }
+        let mut results: Vec<(Entry, Combined)> = Vec::new();
+        let shared = self.shared;
+        let begun = shared.job.watch.elapsed();
+        let before = shared.combining();
+        let over = || shared.stopped() || before + shared.job.watch.elapsed().saturating_sub(begun) > COMBINING_MAX;
+        for &(_, entry) in known {
+            if !results.iter().any(|(other, _)| *other == entry) {
+                results.push((entry, combine(geometry, number, &entry, &versions, &held, &over)));
+            }
+        }
+        shared.has_combined(shared.job.watch.elapsed().saturating_sub(begun));
+        let voted_on = whole.and(chunk.range).unwrap_or(whole);
+        let first = sectors.all.iter().position(|(sector, _)| sector.start >= voted_on.start).unwrap_or(0);
+        let mut against = 0;
+        for &(witness, entry) in known {
+            let Some((_, combined)) = results.iter().find(|(other, _)| *other == entry) else { continue };
+            let versions = match combined {
+                Combined::Match(choice) => {
+                    let members = |(list, &which): (&Vec<usize>, &u8)| list[usize::from(which)] as u8;
+                    let tally = self.heard.of(witness);
+                    if held.contains(choice) {
+                        tally.confirmed += 1;
+                    } else {
+                        tally.combined += 1;
+                    }
+                    Some(lists.iter().zip(choice).skip(first).map(members).collect())
+                }
+                Combined::Nothing | Combined::GaveUp => {
+                    let tally = self.heard.of(witness);
+                    match combined {
+                        _ if unanimous => tally.contradicted += 1,
+                        Combined::GaveUp => tally.given_up += 1,
+                        _ => tally.unmatched += 1,
+                    }
+                    against |= if unanimous { 1 << witness } else { 0 };
+                    None
+                }
+            };
+            self.words.push(Word { range: voted_on, witness, versions });
+        }
+        if against != 0 && inside {
+            self.heard.contradict(whole, against);
+        }
+        Ok(())
+    }
+
+    /// The votes on the sectors of a digest's chunk, without witnesses.
+    fn sectors_of(&self, chunk: &Chunk, copies: &[Copy], base: u64, whole: ByteRange, inside: bool) -> Sectors {
+        let job = self.shared.job;
+        let one = |sector: ByteRange| {
+            let mut ballots = [Ballot::Unasked; MEMBERS_MAX];
+            let ballots = &mut ballots[..chunk.states.len()];
+            for (member, ballot) in ballots.iter_mut().enumerate() {
+                *ballot = match chunk.states[member] {
+                    State::Failed => Ballot::Failed,
+                    _ if job.members[member].size() < sector.end => Ballot::Absent,
+                    _ if self.is_unstable(member, sector) => Ballot::Unstable,
+                    State::Zero if inside => Ballot::Data(&self.zeros[..sector.length() as usize]),
+                    _ => match copies[member].flaw(sector) {
+                        None => Ballot::Data(copies[member].bytes((sector.start - base) as usize, sector.length() as usize)),
+                        Some(_) => Ballot::Unreadable,
+                    },
+                };
+            }
+            job.fillers.unseat(ballots, sector.start);
+            (sector, Vote::of(ballots, chunk.rule))
+        };
+        Sectors { all: whole.pieces(u64::from(job.sector)).map(one).collect() }
+    }
+
+    /// Reads all of a digest's chunk of which only a part is looked at.
+    fn read_whole(&mut self, chunk: &Chunk, whole: ByteRange) -> Result<(), Interruption> {
+        let shared = self.shared;
+        for member in 0..chunk.states.len() {
+            let size = shared.job.members[member].size();
+            let held = ByteRange::new(
+                whole.start,
+                if size >= whole.end { whole.end } else { size - size % u64::from(shared.job.sector) }.max(whole.start),
+            );
+            if chunk.states[member] == State::Failed {
+                continue;
+            }
+            self.spare[member].begin(shared.chunk_bytes);
+            if held.is_empty() {
+                continue;
+            }
+            shared.job.watch.spend(held.length());
+            self.spare[member].fill(shared, member, held, 0).map_err(|none| match none {
+                NoCopy::MemberFailed => Interruption::Again,
+                NoCopy::Stopped => Interruption::Stopped,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The vote on a sector with what witnesses say; that it is another one for that is counted.
+    pub(super) fn heard_vote(words: &[Word], hearing: Option<&Hearing>, vote: Vote, rule: Rule, sector: ByteRange, unit: u32) -> Vote {
+        let Some(hearing) = hearing.filter(|_| !words.is_empty()) else { return vote };
+        let proves = |word: &&Word| hearing.witnesses[word.witness].digest.geometry().hash.proves();
+        let here: Vec<&Word> = words.iter().filter(|word| word.range.and(sector).is_some()).filter(proves).collect();
+        let version = |word: &Word| {
+            let at = ((sector.start - word.range.start) / u64::from(unit)) as usize;
+            word.versions.as_ref().and_then(|versions| vote.grouping.version(usize::from(*versions.get(at)?)))
+        };
+        let mut confirmed: Vec<Confirmation> = Vec::new();
+        for (at, word) in here.iter().enumerate() {
+            let witness = &hearing.witnesses[word.witness];
+            let same = |other: &&&Word| hearing.witnesses[other.witness].group == witness.group;
+            // Each group once, and only where all of it says the same.
+            if here[..at].iter().any(|other| same(&other)) {
+                continue;
+            }
+            let all: Vec<&&Word> = here.iter().filter(same).collect();
+            if let Some(agreed) = version(word)
+                && all.iter().all(|other| version(other) == Some(agreed))
+            {
+                let memory_of = all.iter().fold(0, |mask, other| mask | hearing.witnesses[other.witness].memory_of);
+                confirmed.push(Confirmation { version: agreed, memory_of });
+            }
+        }
+        vote.hearing(rule, &confirmed)
+    }
+
+    pub(super) fn is_unstable(&self, member: usize, sector: ByteRange) -> bool {
+        self.unstable.iter().any(|&(whose, place)| whose == member && place.and(sector).is_some())
+    }
+}
+
+/// The chunks that a range touches.
+fn chunks(geometry: &Geometry, range: ByteRange) -> std::ops::Range<u64> {
+    let end = range.end.min(geometry.size);
+    range.start.min(end) / geometry.chunk_bytes..if range.start < end {
+        end.div_ceil(geometry.chunk_bytes)
+    } else {
+        range.start.min(end) / geometry.chunk_bytes
+    }
+}
+
+/// Whether a digest's chunk can be held against the image's sectors: its last one may end elsewhere.
+fn hears(size: u64, sector: u32, whole: ByteRange) -> bool {
+    whole.end == size || (whole.end < size && whole.end.is_multiple_of(u64::from(sector)))
+}
+
+/// What witnesses that say yes or no to a version confirm: each origin once.
+fn confirmations(hearing: &Hearing, words: &[(usize, bool)], version: usize) -> Vec<Confirmation> {
+    let group = |word: &(usize, bool)| hearing.witnesses[word.0].group;
+    let proves = |word: &&(usize, bool)| hearing.witnesses[word.0].digest.geometry().hash.proves();
+    let words: Vec<(usize, bool)> = words.iter().filter(proves).copied().collect();
+    let mut confirmed = Vec::new();
+    for (at, word) in words.iter().enumerate() {
+        let first = !words[..at].iter().any(|other| group(other) == group(word));
+        let mut all = words.iter().filter(|other| group(other) == group(word));
+        if first && all.clone().all(|&(_, yes)| yes) {
+            let memory_of = all.by_ref().fold(0, |mask, other| mask | hearing.witnesses[other.0].memory_of);
+            confirmed.push(Confirmation { version, memory_of });
+        }
+    }
+    confirmed
+}
+
+/// A member's bytes of a sector.
+fn bytes_of<'a>(chunk: &Chunk, copies: &'a [Copy], zeros: &'a [u8], member: usize, sector: ByteRange, base: u64, inside: bool) -> &'a [u8] {
+    if inside && chunk.states[member] == State::Zero {
+        return &zeros[..sector.length() as usize];
+    }
+    copies[member].bytes((sector.start - base) as usize, sector.length() as usize)
+}

@@ -1,0 +1,129 @@
+//! Who is heard beside the members: digests that vote, and what came of it.
+
+use std::time::Duration;
+
+use crate::{
+    digest::{DigestFile, Geometry},
+    vote::{ByteRange, Verdict, Vote},
+};
+
+/// Time for combinations in all: what isn't found by then is given up.
+pub(super) const COMBINING_MAX: Duration = Duration::from_secs(60);
+/// Contradictions that are listed.
+pub(super) const LISTED_MAX: usize = 1000;
+
+/// A digest that votes.
+#[derive(Debug)]
+pub struct Witness {
+    /// It.
+    pub digest: DigestFile,
+    /// Digests of one origin have one number: they are one witness.
+    pub group: usize,
+    /// The members, as a mask, whose memory it is: to a version that one of them holds it adds nothing.
+    pub memory_of: u64,
+}
+
+/// All witnesses of a vote.
+#[derive(Debug, Default)]
+pub struct Hearing {
+    /// In the user's order.
+    pub witnesses: Vec<Witness>,
+}
+
+impl Hearing {
+    /// The ways in which they cut the image, each once.
+    #[must_use]
+    pub fn geometries(&self) -> Vec<Geometry> {
+        let mut all = Vec::new();
+        for witness in &self.witnesses {
+            if !all.contains(&witness.digest.geometry()) {
+                all.push(witness.digest.geometry());
+            }
+        }
+        all
+    }
+}
+
+/// What was heard of one witness, in chunks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WitnessTally {
+    /// All members hold what it says.
+    pub agreed: u64,
+    /// All members hold the same, and it says otherwise.
+    pub contradicted: u64,
+    /// Members differ, and one of them holds all of what it says.
+    pub confirmed: u64,
+    /// No member does, and their sectors put together are what it says.
+    pub combined: u64,
+    /// Nothing that members hold is what it says.
+    pub unmatched: u64,
+    /// There were too many ways to put their sectors together.
+    pub given_up: u64,
+    /// It doesn't know.
+    pub unknown: u64,
+}
+
+impl WitnessTally {
+    fn add(&mut self, other: &Self) {
+        self.agreed += other.agreed;
+        self.contradicted += other.contradicted;
+        self.confirmed += other.confirmed;
+        self.combined += other.combined;
+        self.unmatched += other.unmatched;
+        self.given_up += other.given_up;
+        self.unknown += other.unknown;
+    }
+}
+
+/// What was heard of all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// One for each witness, or none at all.
+    pub witnesses: Vec<WitnessTally>,
+    /// Sectors in which something else is decided than without them, or is decided with them alone.
+    pub swayed: u64,
+    /// Where all members hold the same, and witnesses (as a mask) say otherwise; ascending.
+    pub contradictions: Vec<(ByteRange, u64)>,
+    /// How many more of those there are.
+    pub omitted: u64,
+}
+
+impl Heard {
+    /// What is counted of a witness.
+    pub(super) fn of(&mut self, witness: usize) -> &mut WitnessTally {
+        if self.witnesses.len() <= witness {
+            self.witnesses.resize(witness + 1, WitnessTally::default());
+        }
+        &mut self.witnesses[witness]
+    }
+
+    /// Counts sectors in which witnesses made what is decided another thing.
+    pub(super) fn compare(&mut self, sectors: u64, without: &Vote, with: &Vote) {
+        let decided = |vote: &Vote| matches!(vote.verdict, Verdict::Decided { .. });
+        if without.verdict != with.verdict && (decided(without) || decided(with)) {
+            self.swayed += sectors;
+        }
+    }
+
+    /// Notes that all members hold the same, and a witness says otherwise.
+    pub(super) fn contradict(&mut self, range: ByteRange, witnesses: u64) {
+        let full = self.contradictions.len() >= LISTED_MAX;
+        match self.contradictions.last_mut() {
+            Some((last, who)) if *who == witnesses && last.end == range.start => last.end = range.end,
+            _ if full => self.omitted += 1,
+            _ => self.contradictions.push((range, witnesses)),
+        }
+    }
+
+    /// Takes what was heard further on.
+    pub(super) fn add(&mut self, other: Self) {
+        for (index, tally) in other.witnesses.iter().enumerate() {
+            self.of(index).add(tally);
+        }
+        self.swayed += other.swayed;
+        self.omitted += other.omitted;
+        for (range, witnesses) in other.contradictions {
+            self.contradict(range, witnesses);
+        }
+    }
+}
