@@ -1,6 +1,6 @@
 //! Options that commands share, and how sizes, ranges and members are written.
 
-use std::{ffi::OsString, fs, path::PathBuf, time::Duration};
+use std::{ffi::OsString, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::{ArgAction, Args, ValueEnum};
@@ -14,8 +14,8 @@ use crate::{
     evidence::{Evidence, unrescued},
     member::{self, Cache, Member, MemberName, qcow2},
     report::ReadPattern,
-    scan::{Poll, Question, THREADS_MAX, sizes},
-    vote::{ByteRange, Fillers, Pattern},
+    scan::{Poll, Question, QuestionError, THREADS_MAX, sizes},
+    vote::{ByteRange, Fillers, MEMBERS_MIN, Pattern},
 };
 
 /// Divergences that fit the memory's bound.
@@ -28,9 +28,14 @@ pub(super) struct MemberArgs {
     /// The copies: image files or block devices; from 2 to 64 can vote
     ///
     /// They are numbered from 0 in the order given. `raw:PATH` and `qcow2:PATH` say what PATH is, whatever its first bytes look like;
-    /// `./` escapes a file that is really called so.
+    /// `./` escapes a file that is really called so. A digest among them (`digest:PATH`, or a file that begins as one) is a witness: it has a
+    /// ballot and no number, and beside one a single copy will do.
     #[arg(required = true, value_name = "MEMBER")]
     pub members: Vec<OsString>,
+
+    /// Digests among them, which are heard beside the members.
+    #[arg(skip)]
+    pub witnesses: Vec<OsString>,
 
     /// Format of all members
     #[arg(short, long, value_enum, default_value_t = Format::Auto)]
@@ -112,9 +117,15 @@ impl MemberArgs {
             references: self.references(),
             snapshot: self.snapshot.as_deref(),
             missing_ok: self.missing_ok,
+            members_min: if self.witnesses.is_empty() { MEMBERS_MIN } else { 1 },
             stop: &stop_flag,
             ..Roll::of(&self.members)
         }
+    }
+
+    /// The same where one member alone is enough.
+    pub(super) fn roll_of_any(&self) -> Roll<'_> {
+        Roll { members_min: 1, ..self.roll() }
     }
 
     /// Takes descriptions among the members apart; a quorum becomes its members, with its threshold and read pattern.
@@ -128,6 +139,23 @@ impl MemberArgs {
             }
         }
         Ok(())
+    }
+
+    /// Tells digests from members.
+    pub(super) fn sort_out(&mut self) {
+        let (members, digests) = electorate::sort_out(&self.members, self.format != Format::Auto);
+        self.members = members;
+        self.witnesses.extend(digests);
+    }
+
+    /// The question with the digests among them heard.
+    pub(super) fn hearing(&self, members: &[&dyn Member], question: Question) -> Result<Question> {
+        if self.witnesses.is_empty() {
+            return Ok(question);
+        }
+        ensure!(question.read_pattern == ReadPattern::Quorum, QuestionError::Fifo("digests"));
+        let hearing = electorate::open_witnesses(&self.witnesses, members)?;
+        Ok(Question { hearing: Some(Arc::new(hearing)), members_min: 1, ..question })
     }
 
     /// The files that images may name.

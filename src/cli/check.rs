@@ -2,11 +2,11 @@
 
 use std::sync::Mutex;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use super::{
-    args::{Diagnose, LockArgs, MemberArgs, ShowArgs, VoteArgs},
+    args::{Diagnose, LockArgs, MemberArgs, ReadBy, ShowArgs, VoteArgs},
     given::Given,
     journal_file::unfinished_beside,
     next,
@@ -17,13 +17,19 @@ use super::{
     unfinished::Asked,
 };
 use crate::{
-    electorate::{Access, open_voters},
+    digest::{DigestError, DigestFile},
+    electorate::{Access, open_digest, open_voters, same_origin},
+    evidence::Evidence,
+    member::Member,
     repair::{
         evidence_of,
         judge::{Forced, Weighing},
     },
     report::Look,
-    scan::{Limits, Question, Watch as _, Weighed, check, make_report, structures},
+    scan::{
+        DigestMember, Limits, Poll, Question, Watch as _, Weighed, check, incomparable, make_report, sizes, structures, vote_on_digests,
+    },
+    vote::ByteRange,
 };
 
 /// Vote on every sector, write nothing, report
@@ -57,9 +63,13 @@ impl CheckArgs {
 }
 
 pub(super) fn run(args: &CheckArgs, given: &Given) -> Result<u8> {
+    if args.members.members.is_empty() {
+        return check_digests(args);
+    }
     let voters = open_voters(&args.members.roll(), &Access::Look(args.locks.locks()))?;
     let members = voters.listed();
-    let mut question = Question { rereads: args.locks.rereads(), ..args.vote.question(&members)? };
+    let question = Question { rereads: args.locks.rereads(), ..args.vote.question(&members)? };
+    let mut question = args.members.hearing(&members, question)?;
     let evidence = evidence_of(&members, &question, &[]);
     let poll = args.vote.poll(&members, &mut question, &evidence)?;
     let presenter = Mutex::new(Presenter::new(&args.show, &members)?);
@@ -91,4 +101,41 @@ pub(super) fn run(args: &CheckArgs, given: &Given) -> Result<u8> {
     report.mark_guesses(&voters.guessed);
     let look = Look { next: next::after(&report, &args.members, given, Some(&evidence)), or: next::byte_for_byte(&report, &members) };
     presenter.into_inner().expect("no panics").finish(report, &look)
+}
+
+/// Digests alone: each stands for the copy that it was made from.
+fn check_digests(args: &CheckArgs) -> Result<u8> {
+    let names = &args.members.witnesses;
+    let digests = names.iter().map(|name| open_digest(name)).collect::<Result<Vec<DigestFile>, DigestError>>()?;
+    let vote = &args.vote;
+    let others = vote.range.is_some() || vote.trust.is_some() || vote.read_pattern == ReadBy::Fifo || vote.skip_device_metadata;
+    ensure!(!others, "digests alone are compared as a whole\nhint: leave --range, --trust, --read-pattern and --skip-device-metadata out");
+    if let Some(why) = incomparable(&digests) {
+        bail!("{why}");
+    }
+    let standing: Vec<DigestMember> = digests.iter().map(DigestMember::of).collect();
+    let members: Vec<&dyn Member> = standing.iter().map(|member| member as &dyn Member).collect();
+    let question = args.vote.question(&members)?;
+    let evidence = Evidence::of_first(&members);
+    let mut poll = Poll::new(&sizes(&members), &question)?;
+    // The unit of this vote is a chunk.
+    poll.sector = u32::try_from(digests[0].geometry().chunk_bytes).context("chunks are of a MiB at most")?;
+    let mut warnings = poll.warnings.clone();
+    for digest in &digests {
+        if digest.header().part != ByteRange::new(0, digest.geometry().size) {
+            warnings.push(format!("{}: is of a part of its image alone: the rest is unknown", digest.name()));
+        }
+    }
+    warnings.extend(same_origin(&digests));
+    let presenter = Mutex::new(Presenter::new(&args.show, &members)?);
+    let mut control = Control::reporting(&args.show)?;
+    control.begin("comparing", poll.size);
+    let limits = Limits { divergences: args.show.max_divergences as usize, ..Limits::default() };
+    let checked = vote_on_digests(&digests, poll.size, question.threshold, &evidence, limits, &control, &mut |run, findings| {
+        control.found();
+        presenter.lock().expect("no panics").divergence(run, findings)
+    })?;
+    control.end();
+    let report = make_report("check", &members, &question, &poll, checked, warnings, Weighed::default());
+    presenter.into_inner().expect("no panics").finish(report, &Look::default())
 }

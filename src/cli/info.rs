@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 
 use super::{
     args::{MemberArgs, OutputFormat, Picture},
+    digest::digest_info,
     failure::{exit_code, explained},
     journal_file::{open_journal, unfinished_beside},
     present::drawing,
@@ -17,12 +18,12 @@ use super::{
     texts,
 };
 use crate::{
-    electorate::{ElectorateError, Single, looks_like_journal, open_single},
+    electorate::{ElectorateError, Single, begins_as_digest, looks_like_journal, open_digest, open_single},
     evidence::{FileSystem, find_file_system, read_partitions},
     member::{Extent, Facts, Member, MemberName, escaped, qcow2::References},
     repair::journal::{Journal, VERSION},
     report::{
-        self, FailedInfo, FileSystemInfo, Info, InfoSections, JournalFacts, JournalInfo, JournalMember, Map, Part, PartitionInfo, Problem,
+        self, DigestInfo, FailedInfo, FileSystemInfo, Info, InfoSections, JournalFacts, JournalInfo, JournalMember, Map, Part, PartitionInfo, Problem,
         ProcessInfo, TableInfo, Told, render_infos, rfc3339,
     },
     sys::locks::{holders, in_use},
@@ -116,6 +117,14 @@ fn told(single: &Single, drawn: bool) -> Result<Told> {
     let (member, guessed) = (single.member.as_ref(), single.guessed);
     if let (true, Some(file)) = (guessed && looks_like_journal(member), member.files().first()) {
         return Ok(Told::Journal(journal_info(&open_journal(file.path(), false)?)?));
+    }
+    if let (true, Some(file)) = (guessed, member.files().first())
+        && begins_as_digest(file.path())
+    {
+        let digest = open_digest(file.path().as_os_str())?;
+        let (_, damaged_chunks) = digest.damage();
+        let name = Some(digest.name().to_string());
+        return Ok(Told::Digest(DigestInfo { damaged_chunks, ..digest_info(digest.header(), name, None) }));
     }
     let facts = if member.failure().is_none() { member.facts() } else { Vec::new() };
     let told_again = |warning: &str| facts.iter().filter_map(|facts| facts.told_again.as_deref()).any(|why| warning.contains(why));

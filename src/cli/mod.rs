@@ -4,6 +4,7 @@ mod args;
 mod ask;
 mod check;
 mod completions;
+mod digest;
 mod failure;
 mod given;
 mod in_place;
@@ -13,6 +14,7 @@ mod journal_file;
 mod journal_place;
 mod leftovers;
 mod lookout;
+mod new_file;
 mod new_image;
 mod next;
 mod options_line;
@@ -68,6 +70,7 @@ enum Commands {
     Check(check::CheckArgs),
     Repair(Box<repair_args::RepairArgs>),
     Undo(undo::UndoArgs),
+    Digest(Box<digest::DigestArgs>),
     Show(Box<show::PlaceArgs>),
     Report(report::ReportArgs),
     Info(info::InfoArgs),
@@ -80,6 +83,7 @@ impl Commands {
         match self {
             Self::Check(args) => args.members.timeout,
             Self::Repair(args) => args.members.timeout,
+            Self::Digest(args) => args.members.timeout,
             Self::Info(args) => args.members.timeout,
             Self::Show(args) => args.members.timeout,
             Self::Undo(args) => args.timeout,
@@ -186,12 +190,17 @@ fn run_command(command: Commands, given: Given) -> anyhow::Result<u8> {
     lookout::start(command.timeout());
     match command {
         Commands::Check(mut args) => {
-            let done = args.members.expand(Some(&mut args.vote)).and_then(|()| check::run(&args, &given.expanded(&args.vote)));
+            let done = args.members.expand(Some(&mut args.vote)).map(|()| args.members.sort_out()).and_then(|()| check::run(&args, &given.expanded(&args.vote)));
             done.inspect_err(|error| args.asked().leave_word(error))
         }
         Commands::Repair(mut args) => {
-            let done = args.members.expand(Some(&mut args.vote)).and_then(|()| repair::run(&args, &given.expanded(&args.vote)));
+            let done = args.members.expand(Some(&mut args.vote)).map(|()| args.members.sort_out()).and_then(|()| repair::run(&args, &given.expanded(&args.vote)));
             done.inspect_err(|error| args.asked().leave_word(error))
+        }
+        Commands::Digest(mut args) => {
+            args.members.expand(Some(&mut args.vote))?;
+            args.members.sort_out();
+            digest::run(&args)
         }
         Commands::Info(mut args) => {
             args.members.expand(None)?;
@@ -200,6 +209,7 @@ fn run_command(command: Commands, given: Given) -> anyhow::Result<u8> {
         Commands::Show(args) => {
             let mut args = args.sort();
             args.members.expand(Some(&mut args.vote))?;
+            args.members.sort_out();
             let given = given.expanded(&args.vote);
             show::run(&args, &given)
         }

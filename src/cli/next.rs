@@ -252,7 +252,7 @@ impl Lead {
             words.extend(["-o".into(), free_name()]);
         }
         let kept = members.members.iter().enumerate().filter(|(index, _)| !self.without.contains(index));
-        words.extend(kept.map(|(_, name)| harmless(name)));
+        words.extend(kept.map(|(_, name)| name).chain(&members.witnesses).map(|name| harmless(name)));
         NextCommand { words, comment: self.comment.clone() }
     }
 

@@ -20,6 +20,8 @@ pub(super) fn options(args: &RepairArgs, question: &Question, poll: &Poll, no_wr
     words.extend(earlier.map(|earlier| format!("from a report's list {:016x}", earlier.digest())));
     words.extend(args.in_place.truncate.then(|| "truncate".to_owned()));
     words.extend(formats(args));
+    let heard = question.hearing.iter().flat_map(|hearing| &hearing.witnesses).map(|witness| witness.digest.header());
+    words.extend(heard.map(|header| format!("digest {} of {}", header.origin_in_words(), header.finished.0)));
     words.join(", ")
 }
 
@@ -36,7 +38,7 @@ pub(super) fn known_options(args: &RepairArgs) -> Result<Vec<String>> {
     let numbered = |names: &[OsString], word: &str| {
         names.iter().map(|name| Ok(format!("{word} #{}", find_given(name, given)?))).collect::<Result<Vec<String>>>()
     };
-    let threshold = args.vote.threshold.unwrap_or_else(|| majority(given.len()));
+    let threshold = args.vote.threshold.unwrap_or_else(|| majority(given.len()).max(2));
     let mut ours = vec![format!("sector-size {}", args.vote.sector_size), format!("threshold {threshold}")];
     ours.extend(numbered(args.vote.trust.as_slice(), "trust")?);
     ours.extend(numbered(&args.in_place.no_write, "no-write")?);
@@ -47,6 +49,6 @@ pub(super) fn known_options(args: &RepairArgs) -> Result<Vec<String>> {
 
 /// Whether the options that a journal tells of can be those `ours` that are known so far.
 pub(super) fn may_be_ours(then: &str, ours: &[String]) -> bool {
-    let read_later = ["size ", "range ", "pick ", "from "];
+    let read_later = ["size ", "range ", "pick ", "from ", "digest "];
     then.split(", ").filter(|word| !read_later.iter().any(|later| word.starts_with(later))).eq(ours)
 }

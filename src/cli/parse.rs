@@ -4,7 +4,13 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use crate::vote::{ByteRange, Pattern};
+use crate::{
+    digest::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN},
+    vote::{ByteRange, Pattern},
+};
+
+/// Parts that work is cut into at most: each makes a file.
+const SHARDS_MAX: u64 = 1 << 16;
 
 /// A number of bytes as qemu-img takes it: decimal with an optional suffix (powers of 1024), or hexadecimal.
 pub(super) fn parse_size(text: &str) -> Result<u64> {
@@ -45,6 +51,23 @@ pub(super) fn parse_range(text: &str) -> Result<ByteRange> {
     let part = |name: &str, text: &str| parse_size(text).map_err(|error| anyhow!("{name}: {error}"));
     let (offset, length) = (part("OFFSET", offset)?, part("LENGTH", length)?);
     ByteRange::at(offset, length).context("the range ends beyond what 64 bits can count")
+}
+
+/// A chunk's size: a power of two within bounds.
+pub(super) fn parse_chunk_size(text: &str) -> Result<u64> {
+    let size = parse_size(text)?;
+    let possible = size.is_power_of_two() && (CHUNK_BYTES_MIN..=CHUNK_BYTES_MAX).contains(&size);
+    ensure!(possible, "a power of two from 64k to 1M is wanted");
+    Ok(size)
+}
+
+/// `I/N`: one of N parts, I from 0 on.
+pub(super) fn parse_shard(text: &str) -> Result<(u64, u64)> {
+    let wrong = || anyhow!("I/N is wanted, I from 0 to N-1, for instance 0/8");
+    let (which, of) = text.split_once('/').ok_or_else(wrong)?;
+    let (which, of): (u64, u64) = (which.parse().map_err(|_| wrong())?, of.parse().map_err(|_| wrong())?);
+    ensure!(which < of && of <= SHARDS_MAX, "I/N is wanted, I from 0 to N-1, N up to {SHARDS_MAX}");
+    Ok((which, of))
 }
 
 /// A time of at least a second: `90s`, `5m`, `1h`; a plain number counts seconds.

@@ -265,7 +265,8 @@ impl RepairArgs {
 
     /// The question that the options ask.
     pub(super) fn question(&self, members: &[&dyn Member]) -> Result<Question> {
-        let mut question = Question { rereads: self.locks.rereads(), ..self.vote.question(members)? };
+        let question = Question { rereads: self.locks.rereads(), ..self.vote.question(members)? };
+        let mut question = self.members.hearing(members, question)?;
         for (range, name) in &self.pick {
             question.picks.push((*range, find_member(name, members).context("--pick")?));
         }

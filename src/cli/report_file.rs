@@ -1,7 +1,6 @@
 //! The file that `--report` names.
 
 use std::{
-    ffi::OsStr,
     fs::{self, File},
     io::{self, Read, Write},
     os::unix::fs::MetadataExt,
@@ -10,15 +9,17 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::places::{previous_of, refuse_member_at};
+use super::{
+    new_file::{draft_in, fill, followed, name_it},
+    places::{previous_of, refuse_member_at},
+};
 use crate::{
     electorate::file_system_conflict,
     member::{Member, MemberName},
     report::{self, Divergence, PAGE_START, Report, Spool, Unfinished},
     sys::{
         device::Sysfs,
-        storage::{Draft, Folder, NotSynced, Replace, place_of},
-        stream::Stream,
+        storage::{Draft, Folder, Replace, place_of},
     },
 };
 
@@ -94,42 +95,6 @@ impl ReportFile {
     }
 }
 
-/// A file without a name yet, in a folder that exists.
-fn draft_in(folder: &dyn Folder) -> Result<Box<dyn Draft>> {
-    folder.create().context("no file can be made in its folder\nhint: name a folder that exists and that you may write to")
-}
-
-/// Writes a file whole, and syncs it.
-fn fill(draft: &dyn Draft, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let mut to = io::BufWriter::with_capacity(1 << 16, Stream::new(draft.storage()));
-    write(&mut to)?;
-    to.flush()?;
-    drop(to);
-    make_readable(draft);
-    Ok(draft.storage().sync()?)
-}
-
-/// Lets a file that is whole appear.
-fn name_it(draft: Box<dyn Draft>, name: &OsStr, replace: Replace) -> Result<()> {
-    draft.publish(name, replace).map_err(|error| {
-        let why = match error.kind() {
-            io::ErrorKind::AlreadyExists => "something else appeared under that name meanwhile\nhint: choose another name",
-            _ if NotSynced::is(&error) => "it stands there, but its folder can't be synced, so a power cut may take it away",
-            _ => "it can't be given its name\nhint: choose another folder",
-        };
-        anyhow::Error::new(error).context(why)
-    })?;
-    Ok(())
-}
-
-/// Where a link leads.
-fn followed(target: &Path) -> Result<PathBuf> {
-    if target.is_symlink() {
-        return fs::canonicalize(target).context("is a symbolic link that leads nowhere\nhint: name the file itself");
-    }
-    Ok(target.to_owned())
-}
-
 /// Writes a page, unless something else than one of ours stands there.
 pub(super) fn write_page(target: &Path, page: &str) -> Result<()> {
     let target = &followed(target)?;
@@ -171,14 +136,6 @@ fn keep_previous(report: &Path) -> Result<()> {
     let shown = MemberName::from(previous.as_path());
     ensure!(free, "the earlier report there lists divergences, and can't be kept: {shown} is something else\nhint: choose another name");
     fs::rename(report, &previous).with_context(|| format!("the earlier report there can't be kept as {shown}"))
-}
-
-/// As files are that programs create: readable, less what the user's mask takes away.
-fn make_readable(draft: &dyn Draft) {
-    // umask(2) can only tell the mask by changing it.
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
-    let _ = draft.resemble(None, 0o666 & !mask.unwrap_or(0o077)); // else it stays private
 }
 
 /// Whether an earlier report stands there, or an empty file.

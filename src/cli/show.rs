@@ -129,7 +129,8 @@ fn look(args: &PlaceArgs, given: &Given) -> Result<u8> {
     let range = args.range()?;
     let voters = open_voters(&args.members.roll(), &Access::Look(args.locks.locks()))?;
     let members = voters.listed();
-    let mut question = Question { rereads: args.locks.rereads(), range, range_is: "the place", ..args.vote.question(&members)? };
+    let question = Question { rereads: args.locks.rereads(), range, range_is: "the place", ..args.vote.question(&members)? };
+    let mut question = args.members.hearing(&members, question)?;
     let evidence = evidence_of(&members, &question, &[]);
     let poll = args.vote.poll(&members, &mut question, &evidence)?;
     let earlier = args.from.as_deref().map(|path| Earlier::read(path, &members, &poll)).transpose()?;

@@ -91,6 +91,40 @@ See also:
   quorum-img-check(1), quorum-img-repair(1), cmp(1), xxd(1)"
 );
 
+pub(super) const DIGEST: &str = concat!(
+    members!(),
+    "
+
+What a digest is good for:
+  As a witness it is given among the members of check and repair: where copies differ, the version that it knows has one more ballot, so that two \
+copies and a digest decide what three copies do. Keep it where the copies aren't. It knows the image as it was when it was made: of copies that \
+were modified since it tells, and nothing is written by it (old-witness). Made from one member alone it is that member's memory, and adds \
+nothing to what that holds now.
+  Digests alone vote, too: make one of each copy where it lies, bring them together, and check names the chunks that differ.
+
+Examples:
+  Of three copies that agree, for later:
+    quorum-img digest -o disk.qdg a.img b.img c.img
+  Two copies and that, later:
+    quorum-img check a.img b.img disk.qdg
+  Compare copies where they lie:
+    quorum-img digest -o a.qdg a.img
+  The hash of the whole:
+    quorum-img digest --root disk.qdg
+  In parts, for instance on several machines:
+    quorum-img digest --shard 0/2 -o part0.qdg a.img b.img c.img
+
+Exit status:
+  0    all of it is known
+  2    a part of it isn't: nobody won there, or it can't be read, or a shard is missing
+  3    not completed: bad usage, a bad image, members that don't agree on a size
+  4    not started: another program writes to a member
+  130  interrupted (INT, TERM, HUP); nothing is kept
+
+See also:
+  quorum-img-check(1), quorum-img-repair(1), b3sum(1)"
+);
+
 pub(super) const REPORT: &str = "\
 Examples:
   Yesterday's scrub, as it was shown:

@@ -121,6 +121,13 @@ impl Header {
         bytes
     }
 
+    /// Its origin as UUIDs are written.
+    #[must_use]
+    pub fn origin_in_words(&self) -> String {
+        let text = super::hex(&self.origin);
+        [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
+    }
+
     /// What the checksums of its pages begin with: a page of another digest isn't taken for one of this.
     #[must_use]
     pub fn seed(&self) -> u64 {

@@ -3,6 +3,7 @@
 mod combine;
 mod error;
 mod format;
+mod hearing;
 mod merge;
 mod page;
 mod reader;
@@ -13,6 +14,7 @@ mod writer;
 pub use combine::{Combined, SectorVersions, TRIES_MAX, combine};
 pub use error::DigestError;
 pub use format::{HEADER_BYTES_MAX, Header, MAGIC, Maker, VERSION};
+pub use hearing::{Hearing, Witness};
 pub use merge::{MergeError, merge};
 pub use page::{PAGE_BYTES, Page, PageBuilder};
 pub use reader::{Cursor, DigestFile, Run};

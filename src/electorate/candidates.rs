@@ -15,7 +15,7 @@ use super::{
 use crate::{
     member::{HostFile, Member, MemberName, RawMember, qcow2::Caches},
     sys::device::Sysfs,
-    vote::{MEMBERS_MAX, MEMBERS_MIN},
+    vote::MEMBERS_MAX,
 };
 
 /// What members are made of.
@@ -32,7 +32,7 @@ impl Candidates {
     /// The first of them that can't be opened, is another one under a second name, or is in use.
     pub fn open(roll: &Roll, access: &Access) -> Result<Self, ElectorateError> {
         match roll.names.len() {
-            count if count < MEMBERS_MIN => return Err(ElectorateError::TooFew(roll.names.first().map(|name| MemberName::new(name)))),
+            count if count < roll.members_min => return Err(ElectorateError::TooFew(roll.names.first().map(|name| MemberName::new(name)))),
             count if count > MEMBERS_MAX => return Err(ElectorateError::TooMany(count)),
             _ => {}
         }

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     member::{Cache, qcow2::References},
     sys::libnbd::Stop,
+    vote::MEMBERS_MIN,
 };
 
 /// Those who are named, and how they are to be opened.
@@ -30,6 +31,8 @@ pub struct Roll<'a> {
     pub snapshot: Option<&'a OsStr>,
     /// Whether a raw file's size is rounded up to 512 where another member holds nothing but zeros there: not where it may be made as long.
     pub pads: bool,
+    /// Fewest members: one alone can be read, and be held against digests.
+    pub members_min: usize,
     /// Whether a member that can't be opened counts as failed, instead of ending it all.
     pub missing_ok: bool,
     /// Gives the flag that ends waiting for a server; asked for only where there is one.
@@ -47,6 +50,7 @@ impl<'a> Roll<'a> {
             references: References::default(),
             snapshot: None,
             pads: true,
+            members_min: MEMBERS_MIN,
             missing_ok: false,
             stop: &never,
         }

@@ -208,6 +208,7 @@ pub(super) fn details(report: &Report) -> Vec<String> {
     let concluded = |member: &MemberReport| Some(format!("{}: {}.", name_of(member), member.conclusion.as_ref()?));
     lines.extend(report.members.iter().filter_map(concluded));
     lines.extend(report.members.iter().filter(|member| member.unstable_sectors > 0).map(unstable));
+    lines.extend(report.heard.lines());
     lines.extend(guards(report));
     lines.extend(image_errors(report));
     lines.extend(structures(report));

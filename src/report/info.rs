@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::{
     Map, PartitionSpan, Problem, human_size,
+    digest::{DigestInfo, render_digest},
     journal::{JournalInfo, render_journal},
     picture::{Drawing, Scene},
 };
@@ -20,6 +21,8 @@ pub enum Told {
     Image(Box<Info>),
     /// A journal.
     Journal(JournalInfo),
+    /// A digest.
+    Digest(DigestInfo),
     /// What can't be looked at.
     Failed(FailedInfo),
 }
@@ -166,6 +169,7 @@ pub fn render_infos(infos: &[Told], drawing: Option<Drawing>, to: &mut dyn Write
                 }
             }
             Told::Journal(info) => render_journal(info, to)?,
+            Told::Digest(info) => render_digest(info, to)?,
             Told::Failed(_) => {} // that was said when it failed
         }
     }

@@ -2,10 +2,12 @@
 
 mod command;
 mod damage;
+mod digest;
 mod events;
 mod fit;
 mod guards;
 mod harmless;
+mod heard;
 mod hex;
 mod html;
 mod human;
@@ -40,10 +42,12 @@ use serde::{Deserialize, Serialize};
 
 pub use command::NextCommand;
 pub use damage::{DamageReport, DamageTotal, Damaged, Damages, Diagnosis};
+pub use digest::{DigestInfo, DigestSource, render_digest};
 pub use events::{Event, events_of, last_events};
 pub use fit::wrapped;
 pub use guards::GuardReport;
 pub use harmless::{copy, write};
+pub use heard::{ContradictionReport, HeardReport, WitnessReport};
 pub use hex::{hex_lines, telling};
 pub use html::{LISTED_MAX, PAGE_START, PageParts, page};
 pub use human::{Look, Order, lead_on, render, render_brief};
@@ -62,7 +66,7 @@ pub use read::read_report;
 pub use repair::{Picked, RepairReport};
 pub use size::human_size;
 pub use span::{PartitionMap, PartitionSpan, Span};
-pub use time::rfc3339;
+pub use time::{rfc3339, rfc3339_of};
 pub use times::Times;
 pub use undone::{UndoReport, UndoneMember};
 pub use unfinished::{Unfinished, UnfinishedMember};
@@ -138,6 +142,9 @@ pub struct Report {
     /// Whether outside of a part that was asked for no winner is looked for, and what differs there counts as undecided.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub decides_part: bool,
+    /// What digests said.
+    #[serde(flatten)]
+    pub heard: HeardReport,
     /// What stands in the way of writing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub guards: Vec<GuardReport>,

@@ -52,7 +52,7 @@ fn the_schema_in_docs_is_current() {
 }
 
 /// The tables of keys in `docs/report.md`, in the order in which a reader meets them.
-const OBJECTS: [(&str, &str); 24] = [
+const OBJECTS: [(&str, &str); 26] = [
     ("Report", "The report"),
     ("Sectors", "`sectors`"),
     ("MemberReport", "`members[]`"),
@@ -61,6 +61,8 @@ const OBJECTS: [(&str, &str); 24] = [
     ("Divergence", "`divergences[]`"),
     ("Version", "`divergences[].versions[]`"),
     ("DamageReport", "`divergences[].damage[]`"),
+    ("WitnessReport", "`witnesses[]`"),
+    ("ContradictionReport", "`contradictions[]`"),
     ("GuardReport", "`guards[]`"),
     ("Problem", "`refusal`, `error`"),
     ("Map", "`map`"),

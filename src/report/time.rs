@@ -8,6 +8,12 @@ pub fn rfc3339(time: SystemTime) -> Option<String> {
     jiff::Timestamp::try_from(time).ok().map(|time| time.to_string())
 }
 
+/// The same of seconds and nanoseconds since 1970.
+#[must_use]
+pub fn rfc3339_of((seconds, nanoseconds): (i64, u32)) -> Option<String> {
+    jiff::Timestamp::new(seconds, i32::try_from(nanoseconds).ok()?).ok().map(|time| time.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::rfc3339;

@@ -9,12 +9,14 @@ use super::{
     run::scan,
 };
 use crate::{
+    digest::Witness,
     evidence::Evidence,
     member::{ImageError, Member, Structure, escaped},
     report::{
-        GuardReport, ImageErrorReport, Map, MemberReport, Overall, Part, ReadPattern, Report, SCHEMA, Sectors, Span, Status, Times, rfc3339,
+        ContradictionReport, GuardReport, HeardReport, ImageErrorReport, Map, MemberReport, Overall, Part, ReadPattern, Report, SCHEMA, Sectors,
+        Span, Status, Times, WitnessReport, rfc3339, rfc3339_of,
     },
-    vote::{Fill, Run, VirtualSize},
+    vote::{ByteRange, Fill, Run, VirtualSize, members_of},
 };
 
 /// What guards and looks behind the end say of a vote.
@@ -243,8 +245,9 @@ pub fn make_report(
         (false, false) => Overall::Unanimous,
     };
     let guarded = guards.iter().any(|guard| !guard.forced);
+    let heard = heard_report(question, &outcome);
     let found = match verdict {
-        _ if guarded => 2,
+        _ if guarded || heard.is_contradicted() => 2,
         Overall::Unanimous => 0,
         Overall::Decided => 1,
         Overall::Undecided => 2,
@@ -276,6 +279,7 @@ pub fn make_report(
         trust: question.trust,
         size_undecided,
         verdict,
+        heard,
         guards,
         exit_code,
         range: question.range.map(|_| poll.range.into()),
@@ -292,6 +296,40 @@ pub fn make_report(
         in_place: None,
         divergences,
         divergences_omitted,
+    }
+}
+
+/// What digests said, for reports.
+fn heard_report(question: &Question, outcome: &Outcome) -> HeardReport {
+    let Some(hearing) = &question.hearing else { return HeardReport::default() };
+    let heard = &outcome.heard;
+    let one = |(index, witness): (usize, &Witness)| {
+        let (header, tally) = (witness.digest.header(), heard.witnesses.get(index).copied().unwrap_or_default());
+        WitnessReport {
+            index,
+            name: witness.digest.name().to_string(),
+            hash: header.geometry.hash.name().to_owned(),
+            chunk_bytes: header.geometry.chunk_bytes,
+            size: header.geometry.size,
+            origin: header.origin_in_words(),
+            made: rfc3339_of(header.finished),
+            memory_of: members_of(witness.memory_of).collect(),
+            old: witness.old.clone(),
+            agreed_chunks: tally.agreed,
+            contradicted_chunks: tally.contradicted,
+            confirmed_chunks: tally.confirmed,
+            combined_chunks: tally.combined,
+            unmatched_chunks: tally.unmatched,
+            given_up_chunks: tally.given_up,
+            unknown_chunks: tally.unknown,
+        }
+    };
+    let place = |&(range, who): &(ByteRange, u64)| ContradictionReport { span: range.into(), witnesses: members_of(who).collect() };
+    HeardReport {
+        witnesses: hearing.witnesses.iter().enumerate().map(one).collect(),
+        swayed_sectors: heard.swayed,
+        contradictions: heard.contradictions.iter().map(place).collect(),
+        contradictions_omitted: heard.omitted,
     }
 }
 

@@ -3,12 +3,12 @@
 use super::{
     chunk::{Chunk, Interruption},
     extents::State,
-    hearing::{COMBINING_MAX, Heard, Hearing},
+    hearing::{COMBINING_MAX, Heard},
     private::{Copy, NoCopy},
     worker::Worker,
 };
 use crate::{
-    digest::{Combined, Entry, Geometry, SectorVersions, combine},
+    digest::{Combined, Entry, Geometry, Hearing, SectorVersions, combine},
     vote::{Ballot, ByteRange, Confirmation, MEMBERS_MAX, Rule, Run, Verdict, Vote, members_of},
 };
 
@@ -274,7 +274,9 @@ impl Worker<'_> {
                 Combined::Match(choice) => {
                     let members = |(list, &which): (&Vec<usize>, &u8)| list[usize::from(which)] as u8;
                     let tally = self.heard.of(witness);
-                    if held.contains(choice) {
+                    if unanimous {
+                        tally.agreed += 1;
+                    } else if held.contains(choice) {
                         tally.confirmed += 1;
                     } else {
                         tally.combined += 1;

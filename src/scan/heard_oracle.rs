@@ -8,12 +8,12 @@ use std::{
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::{
-    Hashed, Hearing, Job, Outcome, Output, Witness,
+    Hashed, Job, Outcome, Output,
     oracle::{Collected, Memory, SECTOR, image, plain},
     scan,
 };
 use crate::{
-    digest::{CHUNK_BYTES_MIN, DigestFile, Ending, Entry, Geometry, HashKind, Header, Maker, TRIES_MAX, Writer},
+    digest::{CHUNK_BYTES_MIN, DigestFile, Ending, Entry, Geometry, HashKind, Header, Hearing, Maker, TRIES_MAX, Witness, Writer},
     member::{Member, MemberName},
     vote::{Ballot, ByteRange, Fill, Fillers, Rule, Rules, Run, Runs, Verdict, Vote, members_of},
 };
@@ -66,7 +66,7 @@ impl Origin {
         }
         writer.finish(Ending::default()).expect("it can be written");
         let digest = DigestFile::open(MemberName::from(Path::new("digest")), file).expect("it is whole");
-        Witness { digest, group: self.group, memory_of: self.memory_of }
+        Witness { digest, group: self.group, memory_of: self.memory_of, old: None }
     }
 }
 
@@ -226,7 +226,7 @@ fn compare(members: &[Memory], origins: &[Origin], threshold: usize, threads: us
     let size = members.iter().map(|member| member.bytes.len()).max().unwrap_or(0);
     let expected = expected(members, origins, size, threshold);
     let listed: Vec<&dyn Member> = members.iter().map(|member| member as &dyn Member).collect();
-    let hearing = Arc::new(Hearing { witnesses: origins.iter().map(Origin::witness).collect() });
+    let hearing = Arc::new(Hearing { witnesses: origins.iter().map(Origin::witness).collect(), warnings: Vec::new() });
     let (ranges, fillers, rules) = ([ByteRange::new(0, size as u64)], Fillers::default(), Rules::new(Rule::Threshold(threshold)));
     for with_output in [false, true] {
         let collected = Collected::default();

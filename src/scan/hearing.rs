@@ -1,9 +1,8 @@
-//! Who is heard beside the members: digests that vote, and what came of it.
+//! What was heard of digests that vote.
 
 use std::time::Duration;
 
 use crate::{
-    digest::{DigestFile, Geometry},
     vote::{ByteRange, Verdict, Vote},
 };
 
@@ -11,38 +10,6 @@ use crate::{
 pub(super) const COMBINING_MAX: Duration = Duration::from_secs(60);
 /// Contradictions that are listed.
 pub(super) const LISTED_MAX: usize = 1000;
-
-/// A digest that votes.
-#[derive(Debug)]
-pub struct Witness {
-    /// It.
-    pub digest: DigestFile,
-    /// Digests of one origin have one number: they are one witness.
-    pub group: usize,
-    /// The members, as a mask, whose memory it is: to a version that one of them holds it adds nothing.
-    pub memory_of: u64,
-}
-
-/// All witnesses of a vote.
-#[derive(Debug, Default)]
-pub struct Hearing {
-    /// In the user's order.
-    pub witnesses: Vec<Witness>,
-}
-
-impl Hearing {
-    /// The ways in which they cut the image, each once.
-    #[must_use]
-    pub fn geometries(&self) -> Vec<Geometry> {
-        let mut all = Vec::new();
-        for witness in &self.witnesses {
-            if !all.contains(&witness.digest.geometry()) {
-                all.push(witness.digest.geometry());
-            }
-        }
-        all
-    }
-}
 
 /// What was heard of one witness, in chunks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,13 +4,13 @@ use std::{io, time::Duration};
 
 use super::{
     heard::Hashed,
-    hearing::{Heard, Hearing},
+    hearing::Heard,
     poll::{Poll, Question, THREADS_MAX},
     shared::BLOCK_BYTES,
     tally::Tally,
 };
 use crate::{
-    digest::Geometry,
+    digest::{Geometry, Hearing},
     evidence::Evidence,
     member::Member,
     sys::storage::Origin,

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::hearing::Hearing;
 use crate::{
+    digest::Hearing,
     report::ReadPattern,
     vote::{ByteRange, Fillers, MEMBERS_MAX, MEMBERS_MIN, Rule, Rules, SECTOR_MAX, SECTOR_MIN, VirtualSize, elect_size},
 };
@@ -189,7 +189,7 @@ impl Poll {
         if fifo && question.trust.is_some() {
             return Err(QuestionError::Fifo("--trust"));
         }
-        let mut warnings = Vec::new();
+        let mut warnings = question.hearing.as_ref().map_or_else(Vec::new, |hearing| hearing.warnings.clone());
         if threshold < majority && question.trust.is_none() && !fifo {
             warnings.push(format!(
                 "a threshold of {threshold} is below the majority of {count} members ({majority}): a version can win that most members don't hold"
@@ -198,7 +198,16 @@ impl Poll {
         let size_vote = match (question.size, question.trust) {
             (Some(size), _) => VirtualSize::Decided(size),
             (None, Some(member)) => VirtualSize::Decided(sizes[member].ok_or(QuestionError::TrustFailed(member))?),
-            (None, None) => elect_size(sizes, threshold),
+            (None, None) => {
+                let heard = question.hearing.iter().flat_map(|hearing| hearing.sizes(sizes)).map(Some);
+                let all: Vec<Option<u64>> = sizes.iter().copied().chain(heard).collect();
+                match elect_size(&all, threshold) {
+                    // A size that nobody has is nobody's.
+                    decided @ VirtualSize::Decided(size) if sizes.contains(&Some(size)) => decided,
+                    _ if count == 1 => VirtualSize::Decided(sizes[0].unwrap_or(0)),
+                    _ => elect_size(sizes, threshold),
+                }
+            }
         };
         let size = size_vote.bytes();
         let general = match question.trust {

@@ -15,6 +15,12 @@ pub enum VirtualSize {
 }
 
 impl VirtualSize {
+    /// Whether a size won, or was given.
+    #[must_use]
+    pub fn is_decided(self) -> bool {
+        matches!(self, Self::Decided(_))
+    }
+
     /// The bytes to look at.
     #[must_use]
     pub fn bytes(self) -> u64 {

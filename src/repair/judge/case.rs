@@ -6,7 +6,7 @@ use super::guards::{Guard, TABLE};
 use crate::{
     evidence::{AgeOf, By, Evidence, Id, are_strangers},
     member::{Fact, MemberName, Record},
-    report::{human_size, rfc3339},
+    report::{human_size, rfc3339, sectors},
     scan::Lost,
     vote::{mask_of, members_of},
 };
@@ -48,6 +48,10 @@ pub struct Case<'a> {
     pub max_damage: f64,
     /// What was warned about: members that share storage.
     pub dependent: &'a [String],
+    /// Witnesses that may be too old to be relied on, each with why, in words.
+    pub old_witnesses: Vec<String>,
+    /// Sectors that witnesses have settled, or unsettled.
+    pub swayed: u64,
     /// The same of the whole of a member, whatever was looked at.
     pub content: Content<'a>,
 }
@@ -90,6 +94,13 @@ impl Case<'_> {
             evidence: Record::default().with("shared", what.clone()),
             what: format!("{what}: the same damage may have several votes"),
             ways: &["leave one of them out", "say who is right with --trust"],
+        }));
+        stands.extend(self.old_witnesses.iter().filter(|_| self.swayed > 0).map(|what| Stand {
+            guard: Guard::OldWitness,
+            member: None,
+            evidence: Record::default().with("witness", what.clone()).with("swayed-sectors", self.swayed),
+            what: format!("{what}: it may know only what stood there before, and {} go by it", sectors(self.swayed)),
+            ways: &["leave it out", "make a new one of copies that agree"],
         }));
         stands
     }

@@ -34,6 +34,8 @@ pub enum Guard {
     DeviceMetadata,
     /// Members share storage.
     Shared,
+    /// A digest that settled something was made before a member was last modified.
+    OldWitness,
     /// Something stands where the output goes.
     Overwrite,
     /// The output is a block device; or, in place, a member is one whose users can't be seen.
@@ -81,7 +83,7 @@ const fn row(guard: Guard, word: Option<&'static str>, in_place: Stance, new_ima
 use Stance::{Passes, Refuses, Tells};
 
 /// Who refuses what, in the order of [`Guard`].
-pub const TABLE: [Row; 17] = [
+pub const TABLE: [Row; 18] = [
     //                                              in place  new image
     row(Guard::Minority, Some("minority"), /*  */ Refuses, Refuses),
     row(Guard::Size, None, /*                  */ Refuses, Refuses),
@@ -93,6 +95,7 @@ pub const TABLE: [Row; 17] = [
     row(Guard::Stranger, Some("stranger"), /*  */ Refuses, Tells),
     row(Guard::DeviceMetadata, Some("device-metadata"), Refuses, Tells),
     row(Guard::Shared, Some("shared"), /*      */ Refuses, Refuses),
+    row(Guard::OldWitness, Some("old-witness"), Refuses, Refuses),
     row(Guard::Overwrite, Some("overwrite"), /**/ Passes, Refuses),
     row(Guard::Device, Some("device"), /*      */ Refuses, Refuses),
     row(Guard::Space, Some("space"), /*        */ Refuses, Refuses),

@@ -101,6 +101,8 @@ impl<'a> Weighing<'a> {
             lost: outcome.tally.members.iter().map(|member| member.lost).collect(),
             newer: findings.newer().to_vec(),
             legs: findings.lost_legs().collect(),
+            old_witnesses: self.question.hearing.iter().flat_map(|hearing| &hearing.witnesses).filter_map(|it| it.old.clone()).collect(),
+            swayed: outcome.heard.swayed,
             cut: behind.iter().enumerate().map(|(index, at)| at.filter(|_| self.cut >> index & 1 == 1)).collect(),
             size: self.poll.size,
             losers: self.losers | self.cut,
@@ -136,6 +138,8 @@ impl<'a> Weighing<'a> {
             losers: self.losers | self.cut,
             max_damage: self.max_damage,
             dependent: &[],
+            old_witnesses: Vec::new(),
+            swayed: 0,
             content: &|member, _| u64::from(self.members[member].size() > 0),
         };
         case.stands()

@@ -1,0 +1,55 @@
+//! Digests that vote.
+
+use super::{reader::DigestFile, tree::Geometry};
+use crate::vote::members_of;
+
+/// A digest that votes.
+#[derive(Debug)]
+pub struct Witness {
+    /// It.
+    pub digest: DigestFile,
+    /// Digests of one origin have one number: they are one witness.
+    pub group: usize,
+    /// The members, as a mask, whose memory it is: to a version that one of them holds it adds nothing.
+    pub memory_of: u64,
+    /// Why it may not be relied on for writing, in words: a member was modified since it was made.
+    pub old: Option<String>,
+}
+
+/// All witnesses of a vote.
+#[derive(Debug, Default)]
+pub struct Hearing {
+    /// In the user's order.
+    pub witnesses: Vec<Witness>,
+    /// What is to be said of them.
+    pub warnings: Vec<String>,
+}
+
+impl Hearing {
+    /// The ways in which they cut the image, each once.
+    #[must_use]
+    pub fn geometries(&self) -> Vec<Geometry> {
+        let mut all = Vec::new();
+        for witness in &self.witnesses {
+            if !all.contains(&witness.digest.geometry()) {
+                all.push(witness.digest.geometry());
+            }
+        }
+        all
+    }
+
+    /// What witnesses that may be relied on say of the image's size: each origin once, and nobody's memory of a size that is still the
+    /// member's own.
+    #[must_use]
+    pub fn sizes(&self, members: &[Option<u64>]) -> Vec<u64> {
+        let mut said: Vec<(usize, u64)> = Vec::new();
+        for witness in self.witnesses.iter().filter(|witness| witness.old.is_none() && witness.digest.geometry().hash.proves()) {
+            let size = witness.digest.geometry().size;
+            let own = members_of(witness.memory_of).any(|member| members.get(member).copied().flatten() == Some(size));
+            if !own && !said.iter().any(|&(group, _)| group == witness.group) {
+                said.push((witness.group, size));
+            }
+        }
+        said.into_iter().map(|(_, size)| size).collect()
+    }
+}

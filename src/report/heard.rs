@@ -1,0 +1,157 @@
+//! What digests said of members.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Span, counted, human_size, member::is_zero, numbered, sectors};
+
+/// What was heard of digests, where any was given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case", default)]
+pub struct HeardReport {
+    /// The digests that were heard.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub witnesses: Vec<WitnessReport>,
+    /// Sectors in which something else is decided than without them, or is decided with them alone.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub swayed_sectors: u64,
+    /// Where all members hold the same, and digests say otherwise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contradictions: Vec<ContradictionReport>,
+    /// How many more of those there are.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub contradictions_omitted: u64,
+}
+
+/// A digest that was heard, and what it said, in chunks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case", default)]
+pub struct WitnessReport {
+    /// Its number among the digests, from 0 on.
+    pub index: usize,
+    /// Its name, control characters escaped.
+    pub name: String,
+    /// `blake3`; or `xxh3`, which has no ballot.
+    pub hash: String,
+    /// Bytes of a chunk.
+    pub chunk_bytes: u64,
+    /// Bytes of the image that it is of.
+    pub size: u64,
+    /// What tells it from digests of other members.
+    pub origin: String,
+    /// When it was made (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made: Option<String>,
+    /// The members whose memory it is: it adds nothing to what they hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub memory_of: Vec<usize>,
+    /// Why nothing is written by it, where that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old: Option<String>,
+    /// Chunks in which all members hold what it says.
+    pub agreed_chunks: u64,
+    /// Chunks in which all members hold the same, and it says otherwise.
+    pub contradicted_chunks: u64,
+    /// Chunks in which members differ, and one of them holds all of what it says.
+    pub confirmed_chunks: u64,
+    /// Chunks in which none does, and their sectors put together are what it says.
+    pub combined_chunks: u64,
+    /// Chunks in which nothing that members hold is what it says.
+    pub unmatched_chunks: u64,
+    /// Chunks in which there were too many ways to put sectors together.
+    pub given_up_chunks: u64,
+    /// Chunks of which it doesn't know.
+    pub unknown_chunks: u64,
+}
+
+/// A place where all members hold the same, and digests say otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case", default)]
+pub struct ContradictionReport {
+    /// Where.
+    #[serde(flatten)]
+    pub span: Span,
+    /// The digests that say so, by their numbers.
+    pub witnesses: Vec<usize>,
+}
+
+/// Contradictions told one by one.
+const TOLD_MAX: usize = 10;
+
+impl HeardReport {
+    /// Whether a digest that may be relied on contradicts all members.
+    #[must_use]
+    pub fn is_contradicted(&self) -> bool {
+        self.witnesses.iter().any(|witness| witness.contradicted_chunks > 0 && witness.old.is_none())
+    }
+
+    /// What people should read of it, a line each.
+    #[must_use]
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.witnesses.iter().map(WitnessReport::line).collect();
+        if self.swayed_sectors > 0 {
+            lines.push(format!("By the digests' word: {}.", sectors(self.swayed_sectors)));
+        }
+        for place in self.contradictions.iter().take(TOLD_MAX) {
+            let who: Vec<&str> = self.witnesses.iter().filter(|it| place.witnesses.contains(&it.index)).map(|it| it.name.as_str()).collect();
+            lines.push(format!(
+                "All members hold the same at {:#x} ({}), and {} {} otherwise: all may be damaged alike, or were written to since.",
+                place.span.offset,
+                human_size(place.span.length),
+                who.join(", "),
+                if who.len() == 1 { "says" } else { "say" }
+            ));
+        }
+        let more = self.contradictions.len().saturating_sub(TOLD_MAX) as u64 + self.contradictions_omitted;
+        if more > 0 {
+            lines.push(format!("{} like that; --output json lists them.", counted(more, "more place")));
+        }
+        lines
+    }
+}
+
+impl WitnessReport {
+    fn line(&self) -> String {
+        let said = [
+            (self.agreed_chunks, "all members hold what it says in"),
+            (self.confirmed_chunks, "it knows one of the versions in"),
+            (self.combined_chunks, "it was healed from several copies by it in"),
+            (self.contradicted_chunks, "it contradicts all members in"),
+            (self.unmatched_chunks, "it knows none of the versions in"),
+            (self.given_up_chunks, "there were too many combinations to try in"),
+            (self.unknown_chunks, "it doesn't know"),
+        ];
+        let said: Vec<String> =
+            said.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{what} {}", counted(count, "chunk"))).collect();
+        let memory = if self.memory_of.is_empty() { String::new() } else { format!(", memory of {}", numbered(self.memory_of.iter().copied())) };
+        let said = if said.is_empty() { "nothing to say".to_owned() } else { said.join("; ") };
+        format!("Digest {} ({}, {}{memory}): {said}.", self.name, self.hash, human_size(self.chunk_bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ContradictionReport, HeardReport, Span, WitnessReport};
+
+    #[test]
+    fn it_says_what_digests_said() {
+        let witness = WitnessReport {
+            name: "d.qdg".into(),
+            hash: "blake3".into(),
+            chunk_bytes: 65536,
+            agreed_chunks: 5,
+            combined_chunks: 1,
+            contradicted_chunks: 1,
+            ..WitnessReport::default()
+        };
+        let place = ContradictionReport { span: Span { offset: 65536, length: 65536 }, witnesses: vec![0] };
+        let heard = HeardReport { witnesses: vec![witness], swayed_sectors: 2, contradictions: vec![place; 12], contradictions_omitted: 3 };
+        let lines = heard.lines();
+        assert!(lines[0].contains("Digest d.qdg (blake3, 64 KiB)") && lines[0].contains("healed from several copies by it in 1 chunk"), "{lines:?}");
+        assert!(lines[1].contains("2 sectors") && lines[2].contains("0x10000 (64 KiB), and d.qdg says otherwise"), "{lines:?}");
+        assert!(lines.last().is_some_and(|line| line.starts_with("5 more places")), "{lines:?}");
+        assert!(heard.is_contradicted());
+    }
+}
