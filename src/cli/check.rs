@@ -25,7 +25,7 @@ use crate::{
         evidence_of,
         judge::{Forced, Weighing},
     },
-    report::Look,
+    report::{Look, human_size},
     scan::{
         DigestMember, Limits, Poll, Question, Watch as _, Weighed, check, incomparable, make_report, sizes, structures, vote_on_digests,
     },
@@ -127,6 +127,10 @@ fn check_digests(args: &CheckArgs) -> Result<u8> {
         }
     }
     warnings.extend(same_origin(&digests));
+    warnings.push(format!(
+        "digests are held against each other by chunks of {}: those are what is counted as sectors",
+        human_size(u64::from(poll.sector))
+    ));
     let presenter = Mutex::new(Presenter::new(&args.show, &members)?);
     let mut control = Control::reporting(&args.show)?;
     control.begin("comparing", poll.size);

@@ -24,8 +24,7 @@ use super::{
 };
 use crate::{
     digest::{
-        Cursor, DigestError, DigestFile, Ending, Entry, Geometry, HashKind, Header, Maker, Root, Source, VERSION, Value, Writer,
-        hex, merge,
+        Cursor, DigestError, DigestFile, Ending, Entry, Geometry, HashKind, Header, Maker, Root, Source, VERSION, Value, Writer, hex, merge,
     },
     electorate::{Access, file_system_conflict, open_digest, open_voters},
     member::{Member, MemberName, escaped},
@@ -221,7 +220,11 @@ fn made(args: &DigestArgs) -> Result<u8> {
 fn merged(args: &DigestArgs) -> Result<u8> {
     let names = &args.members.witnesses;
     ensure!(!names.is_empty(), "--merge: no digest is named\nhint: name the digests of all parts");
-    ensure!(names.len() <= PARTS_MAX, "{} digests at once are too many\nhint: merge at most {PARTS_MAX} at a time, and then the results", names.len());
+    ensure!(
+        names.len() <= PARTS_MAX,
+        "{} digests at once are too many\nhint: merge at most {PARTS_MAX} at a time, and then the results",
+        names.len()
+    );
     let parts = names.iter().map(|name| open_digest(name)).collect::<Result<Vec<DigestFile>, DigestError>>()?;
     let output = args.output.as_deref().context("-o FILE is wanted")?;
     let over = names.iter().find(|name| same_place(output, Path::new(name)));
@@ -387,7 +390,10 @@ impl Target {
 
 fn cant_write(args: &DigestArgs) -> impl Fn(io::Error) -> anyhow::Error + use<> {
     let name = args.output.as_deref().map_or_else(String::new, |output| format!("-o {}", MemberName::from(output)));
-    move |error| anyhow::Error::new(error).context(format!("{name}: can't be written\nhint: nothing of it is kept; make room or choose another place"))
+    move |error| {
+        anyhow::Error::new(error)
+            .context(format!("{name}: can't be written\nhint: nothing of it is kept; make room or choose another place"))
+    }
 }
 
 /// The I-th of N equal parts in whole chunks.

@@ -23,8 +23,8 @@ use crate::{
     member::{Extent, Facts, Member, MemberName, escaped, qcow2::References},
     repair::journal::{Journal, VERSION},
     report::{
-        self, DigestInfo, FailedInfo, FileSystemInfo, Info, InfoSections, JournalFacts, JournalInfo, JournalMember, Map, Part, PartitionInfo, Problem,
-        ProcessInfo, TableInfo, Told, render_infos, rfc3339,
+        self, DigestInfo, FailedInfo, FileSystemInfo, Info, InfoSections, JournalFacts, JournalInfo, JournalMember, Map, Part,
+        PartitionInfo, Problem, ProcessInfo, TableInfo, Told, render_infos, rfc3339,
     },
     sys::locks::{holders, in_use},
     vote::ByteRange,

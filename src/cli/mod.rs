@@ -190,11 +190,19 @@ fn run_command(command: Commands, given: Given) -> anyhow::Result<u8> {
     lookout::start(command.timeout());
     match command {
         Commands::Check(mut args) => {
-            let done = args.members.expand(Some(&mut args.vote)).map(|()| args.members.sort_out()).and_then(|()| check::run(&args, &given.expanded(&args.vote)));
+            let done = args
+                .members
+                .expand(Some(&mut args.vote))
+                .map(|()| args.members.sort_out())
+                .and_then(|()| check::run(&args, &given.expanded(&args.vote)));
             done.inspect_err(|error| args.asked().leave_word(error))
         }
         Commands::Repair(mut args) => {
-            let done = args.members.expand(Some(&mut args.vote)).map(|()| args.members.sort_out()).and_then(|()| repair::run(&args, &given.expanded(&args.vote)));
+            let done = args
+                .members
+                .expand(Some(&mut args.vote))
+                .map(|()| args.members.sort_out())
+                .and_then(|()| repair::run(&args, &given.expanded(&args.vote)));
             done.inspect_err(|error| args.asked().leave_word(error))
         }
         Commands::Digest(mut args) => {

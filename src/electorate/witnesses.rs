@@ -55,7 +55,8 @@ pub fn open_digest(name: &OsStr) -> Result<DigestFile, DigestError> {
     let digest = MemberName::new(name);
     let path = Path::new(OsStr::from_bytes(name.as_bytes().strip_prefix(PREFIX).unwrap_or(name.as_bytes())));
     // Opening a FIFO would wait for a writer.
-    match fs::metadata(path).and_then(|there| if there.is_file() { File::open(path) } else { Err(std::io::ErrorKind::InvalidInput.into()) }) {
+    match fs::metadata(path).and_then(|there| if there.is_file() { File::open(path) } else { Err(std::io::ErrorKind::InvalidInput.into()) })
+    {
         Ok(file) => DigestFile::open(digest, file),
         Err(error) => Err(DigestError::Io { digest, error }),
     }

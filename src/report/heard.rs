@@ -95,7 +95,8 @@ impl HeardReport {
             lines.push(format!("By the digests' word: {}.", sectors(self.swayed_sectors)));
         }
         for place in self.contradictions.iter().take(TOLD_MAX) {
-            let who: Vec<&str> = self.witnesses.iter().filter(|it| place.witnesses.contains(&it.index)).map(|it| it.name.as_str()).collect();
+            let who: Vec<&str> =
+                self.witnesses.iter().filter(|it| place.witnesses.contains(&it.index)).map(|it| it.name.as_str()).collect();
             lines.push(format!(
                 "All members hold the same at {:#x} ({}), and {} {} otherwise: all may be damaged alike, or were written to since.",
                 place.span.offset,
@@ -125,7 +126,8 @@ impl WitnessReport {
         ];
         let said: Vec<String> =
             said.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{what} {}", counted(count, "chunk"))).collect();
-        let memory = if self.memory_of.is_empty() { String::new() } else { format!(", memory of {}", numbered(self.memory_of.iter().copied())) };
+        let memory =
+            if self.memory_of.is_empty() { String::new() } else { format!(", memory of {}", numbered(self.memory_of.iter().copied())) };
         let said = if said.is_empty() { "nothing to say".to_owned() } else { said.join("; ") };
         format!("Digest {} ({}, {}{memory}): {said}.", self.name, self.hash, human_size(self.chunk_bytes))
     }
@@ -149,7 +151,10 @@ mod tests {
         let place = ContradictionReport { span: Span { offset: 65536, length: 65536 }, witnesses: vec![0] };
         let heard = HeardReport { witnesses: vec![witness], swayed_sectors: 2, contradictions: vec![place; 12], contradictions_omitted: 3 };
         let lines = heard.lines();
-        assert!(lines[0].contains("Digest d.qdg (blake3, 64 KiB)") && lines[0].contains("healed from several copies by it in 1 chunk"), "{lines:?}");
+        assert!(
+            lines[0].contains("Digest d.qdg (blake3, 64 KiB)") && lines[0].contains("healed from several copies by it in 1 chunk"),
+            "{lines:?}"
+        );
         assert!(lines[1].contains("2 sectors") && lines[2].contains("0x10000 (64 KiB), and d.qdg says otherwise"), "{lines:?}");
         assert!(lines.last().is_some_and(|line| line.starts_with("5 more places")), "{lines:?}");
         assert!(heard.is_contradicted());

@@ -6,8 +6,9 @@ use comfy_table::{Table, presets};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::{
-    Map, PartitionSpan, Problem, human_size,
+    Map, PartitionSpan, Problem,
     digest::{DigestInfo, render_digest},
+    human_size,
     journal::{JournalInfo, render_journal},
     picture::{Drawing, Scene},
 };

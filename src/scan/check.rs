@@ -13,8 +13,8 @@ use crate::{
     evidence::Evidence,
     member::{ImageError, Member, Structure, escaped},
     report::{
-        ContradictionReport, GuardReport, HeardReport, ImageErrorReport, Map, MemberReport, Overall, Part, ReadPattern, Report, SCHEMA, Sectors,
-        Span, Status, Times, WitnessReport, rfc3339, rfc3339_of,
+        ContradictionReport, GuardReport, HeardReport, ImageErrorReport, Map, MemberReport, Overall, Part, ReadPattern, Report, SCHEMA,
+        Sectors, Span, Status, Times, WitnessReport, rfc3339, rfc3339_of,
     },
     vote::{ByteRange, Fill, Run, VirtualSize, members_of},
 };

@@ -150,7 +150,7 @@ impl Worker<'_> {
             let confirmed = holder.map_or_else(Vec::new, |version| confirmations(hearing, &words, version));
             let heard = vote.hearing(chunk.rule, &confirmed);
             self.heard.compare(part.length().div_ceil(u64::from(job.sector)), vote, &heard);
-            if against != 0 && vote.verdict == Verdict::Unanimous {
+            if against != 0 && vote.grouping.holders(0).count_ones() as usize == chunk.states.len() {
                 self.heard.contradict(part, against);
                 members_of(against).for_each(|witness| self.heard.of(witness).contradicted += 1);
             }
@@ -230,7 +230,8 @@ impl Worker<'_> {
         }
         let (copies, base) = if inside { (&self.copies, chunk.range.start) } else { (&self.spare, whole.start) };
         let sectors = self.sectors_of(chunk, copies, base, whole, inside);
-        let unanimous = sectors.all.iter().all(|(_, vote)| vote.verdict == Verdict::Unanimous);
+        // One alone holds the same as itself, though that decides nothing.
+        let unanimous = sectors.all.iter().all(|(_, vote)| vote.grouping.holders(0).count_ones() as usize == chunk.states.len());
         let bytes = |member: usize, sector: ByteRange| bytes_of(chunk, copies, &self.zeros, member, sector, base, inside);
         let lists: Vec<Vec<usize>> = sectors.all.iter().map(|(_, vote)| vote.ordered_versions()).collect();
         let versions: Vec<SectorVersions> = sectors

@@ -191,7 +191,9 @@ fn expected(members: &[Memory], origins: &[Origin], size: usize, threshold: usiz
         for start in (0..origin.bytes.len().min(size)).step_by(chunk) {
             let end = (start + chunk).min(origin.bytes.len());
             let unanimous = |at: usize| {
-                Vote::of(&ballots(members, at, (at + SECTOR).min(end)), Rule::Threshold(threshold)).verdict == Verdict::Unanimous
+                Vote::of(&ballots(members, at, (at + SECTOR).min(end)), Rule::Threshold(threshold)).grouping.holders(0).count_ones()
+                    as usize
+                    == members.len()
             };
             let heard = all[index][start / chunk].is_some();
             if heard && (start..end).step_by(SECTOR).all(unanimous) && members[0].bytes[start..end] != origin.bytes[start..end] {

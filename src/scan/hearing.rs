@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{
-    vote::{ByteRange, Verdict, Vote},
-};
+use crate::vote::{ByteRange, Verdict, Vote};
 
 /// Time for combinations in all: what isn't found by then is given up.
 pub(super) const COMBINING_MAX: Duration = Duration::from_secs(60);

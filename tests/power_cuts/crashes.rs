@@ -34,25 +34,33 @@ impl World {
 /// After each step of a repair, with a few outcomes each, once an undo and once a rerun.
 #[test]
 fn undo_or_a_rerun_after_a_crash_at_every_step() {
-    tell("undo_or_a_rerun_after_a_crash_at_every_step", 8, |seed| {
-        let world = World::new(Schedule::new(seed));
-        if !world.expected.work {
-            return;
+    tell("undo_or_a_rerun_after_a_crash_at_every_step", 8, |seed| crash_at_every_step(seed, Schedule::new(seed)));
+}
+
+/// The same with two members that a digest decides between: the second vote hears it, too, and so does the rerun.
+#[test]
+fn two_copies_and_a_digest_after_a_crash_at_every_step() {
+    tell("two_copies_and_a_digest_after_a_crash_at_every_step", 8, |seed| crash_at_every_step(seed, Schedule::healed_by_digest(seed)));
+}
+
+fn crash_at_every_step(seed: u64, schedule: Schedule) {
+    let world = World::new(schedule);
+    if !world.expected.work {
+        return;
+    }
+    world.disk.keep_snapshots();
+    world.repair().expect("nothing goes wrong");
+    let snapshots = world.disk.take_snapshots();
+    let mut random = Random::of(seed, 2);
+    for (step, snapshot) in snapshots.iter().enumerate() {
+        for outcome in 0..OUTCOMES {
+            let when = format!("after a crash at step {step} of {}, outcome {outcome}", snapshots.len());
+            let crashed = world.on(Disk::after(snapshot, &mut random));
+            crashed.twin().assert_undone(&when);
+            crashed.assert_completed(&when);
+            crashed.assert_undone(&format!("after a rerun {when}"));
         }
-        world.disk.keep_snapshots();
-        world.repair().expect("nothing goes wrong");
-        let snapshots = world.disk.take_snapshots();
-        let mut random = Random::of(seed, 2);
-        for (step, snapshot) in snapshots.iter().enumerate() {
-            for outcome in 0..OUTCOMES {
-                let when = format!("after a crash at step {step} of {}, outcome {outcome}", snapshots.len());
-                let crashed = world.on(Disk::after(snapshot, &mut random));
-                crashed.twin().assert_undone(&when);
-                crashed.assert_completed(&when);
-                crashed.assert_undone(&format!("after a rerun {when}"));
-            }
-        }
-    });
+    }
 }
 
 /// One power cut after the other, in a repair, in its reruns and in an undo, until one of them comes to its end.

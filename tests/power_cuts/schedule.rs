@@ -1,8 +1,12 @@
 //! What a seed stands for: the members with their damage, and what the user asks for.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
-use quorum_img::repair::PORTION_BYTES;
+use quorum_img::{
+    digest::{CHUNK_BYTES_MIN, DigestFile, Ending, Geometry, HashKind, Header, Hearing, Maker, Witness, Writer},
+    member::MemberName,
+    repair::PORTION_BYTES,
+};
 use quorum_img::{scan::Question, vote::ByteRange};
 
 use crate::{
@@ -42,6 +46,8 @@ pub struct Schedule {
     pub habits: Habits,
     /// Writing over a stubborn block says that it went well.
     pub lies: bool,
+    /// What a digest that is heard was made from: every sector of it stands in some member.
+    pub heard: Option<Vec<u8>>,
 }
 
 impl Schedule {
@@ -82,6 +88,7 @@ impl Schedule {
             journal: true,
             habits: Habits { direct: random.chance(50), forgets: random.chance(50), stamps: random.chance(70) },
             lies: random.chance(50),
+            heard: None,
         };
         let spoilt = random.chance(40);
         for bytes in images {
@@ -144,8 +151,66 @@ impl Schedule {
         schedule
     }
 
+    /// Two members and a digest of what both were: each has lost other sectors, so that neither is right alone.
+    pub fn healed_by_digest(seed: u64) -> Self {
+        let mut random = Random::of(seed, 9);
+        let size = random.between(40, 300) * SECTOR;
+        let disk = content(&mut random, size);
+        let member =
+            |bytes| Original { bytes, bad: BTreeSet::new(), stubborn: BTreeSet::new(), allocated: BTreeSet::new(), sector: SECTOR };
+        let mut members = vec![member(disk.clone()), member(disk.clone())];
+        members.iter_mut().for_each(|member| member.allocate(&mut random));
+        let mut lost = BTreeSet::new();
+        for _ in 0..random.between(1, 12) {
+            let sector = random.below(size / SECTOR);
+            if !lost.insert(sector) {
+                continue;
+            }
+            let member = &mut members[random.below(2) as usize];
+            let start = (sector * SECTOR) as usize;
+            if random.chance(30) && member.allocated.contains(&(sector * SECTOR / BLOCK)) {
+                member.bad.insert(sector);
+            } else {
+                member.bytes[start + random.below(SECTOR) as usize] ^= 1 << random.below(8);
+                member.allocated.insert(sector * SECTOR / BLOCK);
+            }
+        }
+        let plain = Self::new(seed);
+        Self {
+            sector: SECTOR,
+            members,
+            size: None,
+            trust: None,
+            picks: Vec::new(),
+            no_write: Vec::new(),
+            truncate: false,
+            lies: false,
+            heard: Some(disk),
+            ..plain
+        }
+    }
+
+    /// The digest that is heard.
+    fn hearing(&self) -> Option<Arc<Hearing>> {
+        let disk = self.heard.as_ref()?;
+        let geometry = Geometry { hash: HashKind::Blake3, chunk_bytes: CHUNK_BYTES_MIN, size: disk.len() as u64 };
+        let maker = Maker { sector: 512, threshold: 2, options: String::new(), sources: Vec::new() };
+        let (part, origin, none) = (ByteRange::new(0, geometry.size), [0; 16], (0, 0));
+        let header = Header { geometry, part, origin, maker, started: none, finished: none, pages: 0, values: 0, unknown: 0 };
+        let file = tempfile::tempfile().expect("a temporary file");
+        let mut writer = Writer::new(&file, header).expect("it can be written");
+        for (chunk, bytes) in (0..).zip(disk.chunks(CHUNK_BYTES_MIN as usize)) {
+            writer.push(geometry.entry(chunk, bytes), 1).expect("it can be written");
+        }
+        writer.finish(Ending::default()).expect("it can be written");
+        let digest = DigestFile::open(MemberName::from(Path::new("digest")), file).expect("it is whole");
+        let witness = Witness { digest, group: 0, memory_of: 0, old: None };
+        Some(Arc::new(Hearing { witnesses: vec![witness], warnings: Vec::new() }))
+    }
+
     pub fn question(&self) -> Question {
         Question {
+            hearing: self.hearing(),
             sector: self.sector as u32,
             size: self.size,
             trust: self.trust,
