@@ -6,13 +6,14 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use super::{
-    args::{Diagnose, LockArgs, MemberArgs, ReadBy, ShowArgs, VoteArgs},
+    args::{LockArgs, MemberArgs, ReadBy, VoteArgs},
     given::Given,
     journal_file::unfinished_beside,
     next,
     parse::parse_percent,
     present::Presenter,
     progress::Control,
+    show_args::{Diagnose, ShowArgs},
     texts,
     unfinished::Asked,
 };
@@ -69,7 +70,7 @@ pub(super) fn run(args: &CheckArgs, given: &Given) -> Result<u8> {
     let voters = open_voters(&args.members.roll(), &Access::Look(args.locks.locks()))?;
     let members = voters.listed();
     let question = Question { rereads: args.locks.rereads(), ..args.vote.question(&members)? };
-    let mut question = args.members.hearing(&members, question)?;
+    let mut question = args.members.hearing(&members, question, &[])?;
     let evidence = evidence_of(&members, &question, &[]);
     let poll = args.vote.poll(&members, &mut question, &evidence)?;
     let presenter = Mutex::new(Presenter::new(&args.show, &members)?);
@@ -109,7 +110,11 @@ fn check_digests(args: &CheckArgs) -> Result<u8> {
     let digests = names.iter().map(|name| open_digest(name)).collect::<Result<Vec<DigestFile>, DigestError>>()?;
     let vote = &args.vote;
     let others = vote.range.is_some() || vote.trust.is_some() || vote.read_pattern == ReadBy::Fifo || vote.skip_device_metadata;
-    ensure!(!others, "digests alone are compared as a whole\nhint: leave --range, --trust, --read-pattern and --skip-device-metadata out");
+    let others = others || !vote.filler.is_empty() || !vote.mapfile.is_empty();
+    ensure!(
+        !others,
+        "digests alone are compared as a whole\nhint: leave --range, --trust, --read-pattern, --filler, --mapfile and --skip-device-metadata out"
+    );
     if let Some(why) = incomparable(&digests) {
         bail!("{why}");
     }
@@ -126,7 +131,8 @@ fn check_digests(args: &CheckArgs) -> Result<u8> {
             warnings.push(format!("{}: is of a part of its image alone: the rest is unknown", digest.name()));
         }
     }
-    warnings.extend(same_origin(&digests));
+    let dependent = same_origin(&digests);
+    warnings.extend(dependent.iter().cloned());
     warnings.push(format!(
         "digests are held against each other by chunks of {}: those are what is counted as sectors",
         human_size(u64::from(poll.sector))
@@ -135,10 +141,18 @@ fn check_digests(args: &CheckArgs) -> Result<u8> {
     let mut control = Control::reporting(&args.show)?;
     control.begin("comparing", poll.size);
     let limits = Limits { divergences: args.show.max_divergences as usize, ..Limits::default() };
-    let checked = vote_on_digests(&digests, poll.size, question.threshold, &evidence, limits, &control, &mut |run, findings| {
-        control.found();
-        presenter.lock().expect("no panics").divergence(run, findings)
-    })?;
+    let checked = vote_on_digests(
+        &digests,
+        poll.size,
+        (question.threshold, dependent.is_empty()),
+        &evidence,
+        limits,
+        &control,
+        &mut |run, findings| {
+            control.found();
+            presenter.lock().expect("no panics").divergence(run, findings)
+        },
+    )?;
     control.end();
     let report = make_report("check", &members, &question, &poll, checked, warnings, Weighed::default());
     presenter.into_inner().expect("no panics").finish(report, &Look::default())

@@ -2,9 +2,8 @@
 
 use std::{
     ffi::OsString,
-    fs,
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::SystemTime,
 };
 
@@ -12,29 +11,25 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use super::{
-    args::{LockArgs, MemberArgs, ProgressArgs, ReadBy, VoteArgs},
+    args::{LockArgs, MemberArgs, ReadBy, VoteArgs},
+    digest_facts::digest_info,
+    digest_target::Target,
     info::InfoFormat,
-    new_file::{draft_in, followed, name_it, settle},
     parse::{parse_chunk_size, parse_shard},
-    places::{refuse_member_at, refuse_mistaken_name, same_place},
+    places::same_place,
     present::times,
     progress::Control,
     say::{Output, begun, warn, warn_unless},
+    show_args::ProgressArgs,
     texts,
 };
 use crate::{
-    digest::{
-        Cursor, DigestError, DigestFile, Ending, Entry, Geometry, HashKind, Header, Maker, Root, Source, VERSION, Value, Writer, hex, merge,
-    },
-    electorate::{Access, file_system_conflict, open_digest, open_voters},
-    member::{Member, MemberName, escaped},
+    digest::{Cursor, DigestError, DigestFile, Ending, Entry, Geometry, HashKind, Header, Maker, Root, Source, Value, Writer, hex, merge},
+    electorate::{Access, digest_path, open_digest, open_voters},
+    member::{MemberName, escaped},
     repair::evidence_of,
-    report::{self, DigestInfo, DigestSource, Times, counted, render_digest, rfc3339_of},
-    scan::{Digested, Digesting, Question, Watch as _, Weighed, make_report, zeros},
-    sys::{
-        device::Sysfs,
-        storage::{Draft, Replace, place_of},
-    },
+    report::{self, DigestInfo, counted, human_size, render_digest},
+    scan::{Digested, Digesting, Question, ScanError, Watch as _, Weighed, majority, make_report, zeros},
     vote::ByteRange,
 };
 
@@ -144,16 +139,27 @@ pub(super) fn run(args: &DigestArgs) -> Result<u8> {
 
 /// Makes a digest of members.
 fn made(args: &DigestArgs) -> Result<u8> {
-    let mut target = args.output.as_deref().map(|output| Target::new(output, args)).transpose()?;
+    if let Some(digest) = args.members.witnesses.first() {
+        bail!(
+            "{}: is a digest already, and a new one isn't made by the word of an old one\nhint: name the copies alone; raw:PATH hashes the file itself",
+            MemberName::new(digest)
+        );
+    }
+    let mut target = args.output.as_deref().map(|output| Target::new(output, args.force.is_some())).transpose()?;
     let voters = open_voters(&args.members.roll_of_any(), &Access::Look(args.locks.locks()))?;
     let members = voters.listed();
-    let question = Question { rereads: args.locks.rereads(), members_min: 1, ..args.vote.question(&members)? };
-    let mut question = args.members.hearing(&members, question)?;
+    let mut question = Question { rereads: args.locks.rereads(), members_min: 1, ..args.vote.question(&members)? };
     if let (Some(failed), 1) = (members[0].failure(), members.len()) {
         bail!("{}: {failed}\nhint: -f raw makes a digest of the file itself, byte for byte", members[0].name());
     }
     let evidence = evidence_of(&members, &question, &[]);
     let poll = args.vote.poll(&members, &mut question, &evidence)?;
+    ensure!(
+        poll.threshold >= majority(members.len()),
+        "a threshold of {} is below the majority of {} members: a digest would say later what most of them don't hold\nhint: leave --threshold out",
+        poll.threshold,
+        members.len()
+    );
     ensure!(
         poll.size_vote.is_decided(),
         "the members don't agree on the virtual size\nhint: --size says which one is right, or leave out who is wrong"
@@ -164,12 +170,14 @@ fn made(args: &DigestArgs) -> Result<u8> {
     for warning in voters.warnings.iter().chain(&poll.warnings) {
         warn_unless(args.progress.is_quiet(), warning);
     }
-    let sources: Vec<Source> = members.iter().map(|member| Source::of(*member)).collect();
+    // Who is trusted is the only one whose word it is.
+    let spoken = members.iter().enumerate().filter(|&(index, _)| question.trust.is_none_or(|trusted| trusted == index));
+    let sources: Vec<Source> = spoken.map(|(_, member)| Source::of(*member)).collect();
     let header = Header {
         geometry,
         part,
         origin: Source::origin(&sources),
-        maker: Maker { sector: poll.sector, threshold: poll.threshold as u32, options: options(&question, &poll.size), sources },
+        maker: Maker { sector: poll.sector, threshold: poll.threshold as u32, options: options(&question, poll.size), sources },
         started: (0, 0),
         finished: (0, 0),
         pages: 0,
@@ -189,14 +197,17 @@ fn made(args: &DigestArgs) -> Result<u8> {
     control.end();
     let Digested { checked, header: written, root, unknown } = match made {
         Err(_) if stopped => return Ok(130),
-        made => made.map_err(|error| cant_write(args)(io::Error::other(error.to_string())))?,
+        Err(ScanError::Sink(error)) => return Err(cant_write(args)(error)),
+        made => made?,
     };
     let failed: Vec<String> = members
         .iter()
         .zip(&checked.outcome.failures)
         .filter_map(|(member, why)| Some(format!("{}: failed: {}", member.name(), why.as_ref()?)))
         .collect();
-    failed.iter().for_each(|why| warn(why));
+    for why in &failed {
+        warn(why);
+    }
     let late = !checked.outcome.late.is_empty() || failed.len() == members.len();
     ensure!(!late, "no digest is made of what isn't to be relied on\nhint: bring it back, or leave it out, and run this again");
     let report = make_report("digest", &members, &question, &poll, checked, Vec::new(), Weighed::default());
@@ -211,7 +222,11 @@ fn made(args: &DigestArgs) -> Result<u8> {
         let chunks = counted(count, "chunk");
         warn_unless(args.progress.is_quiet(), &format!("of {chunks} nothing is known, the first at {offset:#x}: check tells why"));
     }
-    ensure!(!args.root || root.is_some() || args.output.is_some(), "there is no hash of the whole: a part of it isn't known");
+    if let (Some((offset, _)), true, None) = (unknown, args.root, &args.output) {
+        bail!(
+            "what stands at offset {offset:#x} isn't known, so there is no hash of the whole\nhint: quorum-img check tells why: nobody won there, or it can't be read"
+        );
+    }
     tell(args, &written.unwrap_or(header), root.as_ref())?;
     Ok(if unknown.is_some() { 2 } else { 0 })
 }
@@ -227,20 +242,24 @@ fn merged(args: &DigestArgs) -> Result<u8> {
     );
     let parts = names.iter().map(|name| open_digest(name)).collect::<Result<Vec<DigestFile>, DigestError>>()?;
     let output = args.output.as_deref().context("-o FILE is wanted")?;
-    let over = names.iter().find(|name| same_place(output, Path::new(name)));
+    let over = names.iter().find(|name| same_place(output, digest_path(name)));
     if let Some(over) = over {
         bail!("-o {}: is one of the parts\nhint: choose another name", MemberName::new(over));
     }
-    let mut target = Target::new(output, args)?;
+    let mut target = Target::new(output, args.force.is_some())?;
     let draft = target.draft(&[])?;
     let (header, missing) = merge(&parts, draft.storage())?;
     target.publish(draft)?;
     for part in &missing {
-        warn(&format!("no part tells of {:#x}:{}: it is unknown", part.start, part.length()));
+        warn(&format!("no part tells of {} at {:#x}: that is unknown", human_size(part.length()), part.start));
     }
     let partial = header.part != ByteRange::new(0, header.geometry.size);
     if partial {
-        warn(&format!("the parts are of {:#x}:{} alone, and not of the whole image", header.part.start, header.part.length()));
+        warn(&format!(
+            "the parts are of {} at {:#x} alone, and not of the whole image",
+            human_size(header.part.length()),
+            header.part.start
+        ));
     }
     tell(args, &header, None)?;
     Ok(if header.unknown > 0 || partial { 2 } else { 0 })
@@ -292,7 +311,8 @@ fn whole(digest: &DigestFile, control: &Control) -> Result<Option<Value>> {
 
 /// Says what was made.
 fn tell(args: &DigestArgs, header: &Header, root: Option<&Value>) -> Result<()> {
-    if args.progress.is_quiet() {
+    // The root is what was asked for.
+    if args.progress.is_quiet() && root.is_none() {
         return Ok(());
     }
     let mut to = io::BufWriter::new(Output::new());
@@ -312,82 +332,6 @@ fn tell(args: &DigestArgs, header: &Header, root: Option<&Value>) -> Result<()> 
     to.flush().context("standard output")
 }
 
-/// The facts of a digest.
-pub(super) fn digest_info(header: &Header, name: Option<String>, root: Option<&Value>) -> DigestInfo {
-    let Header { geometry, part, maker, .. } = header;
-    let source = |source: &Source| DigestSource {
-        name: escaped(&String::from_utf8_lossy(&source.name)),
-        format: escaped(&source.format),
-        size: source.size,
-        modified: source.modified.and_then(rfc3339_of),
-    };
-    DigestInfo {
-        name,
-        format: "quorum-digest",
-        version: VERSION,
-        hash: geometry.hash.name(),
-        chunk_bytes: geometry.chunk_bytes,
-        size: geometry.size,
-        part: (*part != ByteRange::new(0, geometry.size)).then_some((*part).into()),
-        origin: header.origin_in_words(),
-        threshold: maker.threshold,
-        sector_size: maker.sector,
-        options: escaped(&maker.options),
-        sources: maker.sources.iter().map(source).collect(),
-        times: Times { started: rfc3339_of(header.started), finished: rfc3339_of(header.finished), ..Times::default() },
-        chunks: part.end.div_ceil(geometry.chunk_bytes) - part.start / geometry.chunk_bytes,
-        value_chunks: header.values,
-        unknown_chunks: header.unknown,
-        damaged_chunks: 0,
-        root: root.map(|root| hex(root)),
-    }
-}
-
-/// Where a digest goes.
-struct Target {
-    path: PathBuf,
-    replace: Replace,
-}
-
-impl Target {
-    /// Refuses what stands there, before anything is read.
-    fn new(output: &Path, args: &DigestArgs) -> Result<Self> {
-        refuse_mistaken_name(output)?;
-        let named = || format!("-o {}", MemberName::from(output));
-        let path = followed(output).with_context(named)?;
-        let replace = match fs::symlink_metadata(&path) {
-            Err(_) => Replace::Never,
-            Ok(there) if there.is_file() && args.force == Some(Force::Overwrite) => Replace::Existing,
-            Ok(there) if there.is_file() => {
-                bail!("{}: exists already\nhint: choose another name, or say --force overwrite to replace it", named())
-            }
-            Ok(_) => bail!("{}: is no file\nhint: choose another name", named()),
-        };
-        Ok(Self { path, replace })
-    }
-
-    /// A file without a name yet in its folder, which must not lie in a member.
-    fn draft(&mut self, members: &[&dyn Member]) -> Result<Box<dyn Draft>> {
-        let named = || format!("-o {}", MemberName::from(self.path.as_path()));
-        if self.path.symlink_metadata().is_ok() {
-            refuse_member_at(&self.path, members).with_context(named)?;
-        }
-        let (folder, _) = place_of(&self.path).with_context(|| format!("{}: this is no file's name\nhint: name a file", named()))?;
-        if let Some(member) = file_system_conflict(folder, members, &Sysfs::default()).unwrap_or(None) {
-            bail!("{}: would lie on a file system inside of the member {member}\nhint: choose another folder", named());
-        }
-        draft_in(&folder.to_owned()).with_context(named)
-    }
-
-    /// Lets it appear.
-    fn publish(self, draft: Box<dyn Draft>) -> Result<()> {
-        let named = || format!("-o {}", MemberName::from(self.path.as_path()));
-        settle(&*draft).with_context(named)?;
-        let name = self.path.file_name().context("it has a name")?;
-        name_it(draft, name, self.replace).with_context(named)
-    }
-}
-
 fn cant_write(args: &DigestArgs) -> impl Fn(io::Error) -> anyhow::Error + use<> {
     let name = args.output.as_deref().map_or_else(String::new, |output| format!("-o {}", MemberName::from(output)));
     move |error| {
@@ -404,7 +348,7 @@ fn shard(geometry: &Geometry, shard: Option<(u64, u64)>) -> ByteRange {
 }
 
 /// The options that decide what is hashed, as one line.
-fn options(question: &Question, size: &u64) -> String {
+fn options(question: &Question, size: u64) -> String {
     let mut words = Vec::new();
     words.extend(question.size.map(|_| format!("size {size}")));
     words.extend(question.trust.map(|member| format!("trust #{member}")));

@@ -9,16 +9,17 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use super::{
-    args::{MemberArgs, OutputFormat, Picture},
-    digest::digest_info,
+    args::MemberArgs,
+    digest_facts::digest_info,
     failure::{exit_code, explained},
     journal_file::{open_journal, unfinished_beside},
     present::drawing,
     say::{Output, complain, shown, warn},
+    show_args::{OutputFormat, Picture},
     texts,
 };
 use crate::{
-    electorate::{ElectorateError, Single, begins_as_digest, looks_like_journal, open_digest, open_single},
+    electorate::{ElectorateError, Single, begins_as_digest, digest_path, looks_like_journal, open_digest, open_single},
     evidence::{FileSystem, find_file_system, read_partitions},
     member::{Extent, Facts, Member, MemberName, escaped, qcow2::References},
     repair::journal::{Journal, VERSION},
@@ -82,6 +83,7 @@ pub(super) fn run(args: &InfoArgs) -> Result<u8> {
         FailedInfo { name, error: Problem { member: None, ..error } }
     };
     let given = &args.members.members;
+    let given: Vec<OsString> = given.iter().map(|name| digest_path(name).as_os_str().to_owned()).collect();
     let opened: Vec<Result<Single, FailedInfo>> =
         given.iter().map(|given| open_single(&roll, given).map_err(|error| failed(given, error.into()))).collect();
     if let Some(snapshot) = &args.members.snapshot {

@@ -5,8 +5,11 @@ mod ask;
 mod check;
 mod completions;
 mod digest;
+mod digest_facts;
+mod digest_target;
 mod failure;
 mod given;
+mod hearing;
 mod in_place;
 mod in_place_said;
 mod info;
@@ -29,6 +32,7 @@ mod report;
 mod report_file;
 mod say;
 mod show;
+mod show_args;
 mod signals;
 mod texts;
 mod undo;
@@ -67,7 +71,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Commands {
-    Check(check::CheckArgs),
+    Check(Box<check::CheckArgs>),
     Repair(Box<repair_args::RepairArgs>),
     Undo(undo::UndoArgs),
     Digest(Box<digest::DigestArgs>),

@@ -24,7 +24,10 @@ use crate::{
 ///
 /// `evidence`: what is known of the members beside their ballots, where that was looked at.
 pub(super) fn after(report: &Report, members: &MemberArgs, given: &Given, evidence: Option<&Evidence>) -> Option<NextCommand> {
+    // Where all members agree and a digest says otherwise, nothing that could be run tells who is right.
+    let contradicted = report.verdict == Overall::Unanimous && report.heard.contradicted_chunks() > 0;
     let lead = match report.exit_code {
+        _ if contradicted && report.guards.is_empty() => return None,
         _ if report.partial => Lead::rest(report)?,
         1 | 2 if report.repair.as_ref().is_none_or(|repair| !repair.written) => match Lead::past_guards(report) {
             Past::By(lead) => lead,
@@ -46,6 +49,8 @@ struct Lead {
     more: Vec<OsString>,
     /// Members that are left out, by number.
     without: Vec<usize>,
+    /// Whether digests are left out.
+    unheard: bool,
     /// What stands behind it.
     comment: String,
 }
@@ -92,7 +97,7 @@ fn way_of(report: &Report) -> Way {
 
 impl Lead {
     fn to(way: Way, comment: impl Into<String>) -> Self {
-        Self { way, dropped: Vec::new(), more: Vec::new(), without: Vec::new(), comment: comment.into() }
+        Self { way, dropped: Vec::new(), more: Vec::new(), without: Vec::new(), unheard: false, comment: comment.into() }
     }
 
     /// The rest of a check that was stopped.
@@ -202,6 +207,10 @@ impl Lead {
             let lead = Self::to(Way::Check, format!("if #{member}'s size is the right one"));
             return Past::By(Self { more: vec!["--size".into(), size.to_string().into()], dropped: vec!["--size"], ..lead });
         }
+        if stands("old-witness") && report.members.len() >= 2 {
+            let lead = Self::to(Way::Check, "without the digest, which may know only what stood there before");
+            return Past::By(Self { unheard: true, ..lead });
+        }
         if stands("minority") {
             return Past::By(Self { dropped: vec!["--threshold"], ..Self::to(Way::Check, "by a majority") });
         }
@@ -252,7 +261,7 @@ impl Lead {
             words.extend(["-o".into(), free_name()]);
         }
         let kept = members.members.iter().enumerate().filter(|(index, _)| !self.without.contains(index));
-        words.extend(kept.map(|(_, name)| name).chain(&members.witnesses).map(|name| harmless(name)));
+        words.extend(kept.map(|(_, name)| name).chain(members.witnesses.iter().filter(|_| !self.unheard)).map(|name| harmless(name)));
         NextCommand { words, comment: self.comment.clone() }
     }
 

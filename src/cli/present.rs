@@ -10,9 +10,9 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{
-    args::{Diagnose, OutputFormat, ShowArgs},
     report_file::ReportFile,
     say::{Output, begun, colours, columns, complain, warn_unless},
+    show_args::{Diagnose, OutputFormat, ShowArgs},
 };
 use crate::{
     member::{Member, MemberName},

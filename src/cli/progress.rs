@@ -17,9 +17,9 @@ use signal_hook::{consts, flag};
 use serde_json::json;
 
 use super::{
-    args::{OutputFormat, ProgressArgs, ShowArgs},
     present::now,
     say::Output,
+    show_args::{OutputFormat, ProgressArgs, ShowArgs},
     signals::stop_flag,
 };
 use crate::{

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::{args::Diagnose, given::Given, in_place, new_image, repair_args::RepairArgs};
+use super::{given::Given, in_place, new_image, repair_args::RepairArgs, show_args::Diagnose};
 
 pub(super) fn run(args: &RepairArgs, given: &Given) -> Result<u8> {
     ensure!(

@@ -6,8 +6,9 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::{
-    args::{LockArgs, MemberArgs, ShowArgs, VoteArgs, find_member},
+    args::{LockArgs, MemberArgs, VoteArgs, find_member},
     parse::{parse_percent, parse_pick, parse_size},
+    show_args::ShowArgs,
     texts,
     unfinished::Asked,
 };
@@ -207,6 +208,8 @@ pub(super) enum Word {
     DeviceMetadata,
     /// Let members decide that share storage
     Shared,
+    /// Go by a digest that may know only what stood there before
+    OldWitness,
     /// Rewrite members on a file system without locks
     NoLocks,
 }
@@ -229,6 +232,7 @@ impl Word {
             Self::Stranger => Guard::Stranger,
             Self::DeviceMetadata => Guard::DeviceMetadata,
             Self::Shared => Guard::Shared,
+            Self::OldWitness => Guard::OldWitness,
             Self::NoLocks => Guard::NoLocks,
         }
     }
@@ -266,7 +270,7 @@ impl RepairArgs {
     /// The question that the options ask.
     pub(super) fn question(&self, members: &[&dyn Member]) -> Result<Question> {
         let question = Question { rereads: self.locks.rereads(), ..self.vote.question(members)? };
-        let mut question = self.members.hearing(members, question)?;
+        let mut question = self.members.hearing(members, question, self.in_place.journal.as_slice())?;
         for (range, name) in &self.pick {
             question.picks.push((*range, find_member(name, members).context("--pick")?));
         }

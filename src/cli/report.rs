@@ -11,11 +11,11 @@ use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 
 use super::{
-    args::Picture,
     info::InfoFormat,
     present::{drawing, order_for},
     report_file::write_page,
     say::{Output, warn},
+    show_args::Picture,
     signals::stop_flag,
     texts,
 };

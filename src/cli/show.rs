@@ -11,12 +11,13 @@ use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 
 use super::{
-    args::{LockArgs, MemberArgs, ProgressArgs, ReadBy, VoteArgs},
+    args::{LockArgs, MemberArgs, ReadBy, VoteArgs},
     given::Given,
     next,
     parse::{parse_range, parse_size},
     progress::Control,
     say::{Output, columns, warn_unless},
+    show_args::ProgressArgs,
     texts,
     unfinished::Asked,
 };
@@ -130,7 +131,7 @@ fn look(args: &PlaceArgs, given: &Given) -> Result<u8> {
     let voters = open_voters(&args.members.roll(), &Access::Look(args.locks.locks()))?;
     let members = voters.listed();
     let question = Question { rereads: args.locks.rereads(), range, range_is: "the place", ..args.vote.question(&members)? };
-    let mut question = args.members.hearing(&members, question)?;
+    let mut question = args.members.hearing(&members, question, &[])?;
     let evidence = evidence_of(&members, &question, &[]);
     let poll = args.vote.poll(&members, &mut question, &evidence)?;
     let earlier = args.from.as_deref().map(|path| Earlier::read(path, &members, &poll)).transpose()?;

@@ -15,7 +15,6 @@ use clap::{
 };
 
 use super::{
-    args::ProgressArgs,
     ask::ask,
     info::InfoFormat,
     journal_file::open_journal,
@@ -23,6 +22,7 @@ use super::{
     present::times,
     progress::Control,
     say::{Output, shown, warn_unless},
+    show_args::ProgressArgs,
     signals::stop_flag,
     texts,
     unfinished::Asked,

@@ -7,12 +7,12 @@ use std::{
 };
 
 use super::{
-    args::OutputFormat,
     failure::{exit_code, explained},
     places::same_place,
     present::{now, times},
     report_file::ReportFile,
     say::{Output, complain, has_printed},
+    show_args::OutputFormat,
     signals::stop_flag,
 };
 use crate::{

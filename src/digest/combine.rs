@@ -15,6 +15,8 @@ pub struct SectorVersions<'a> {
     pub versions: Vec<&'a [u8]>,
     /// Whether the first one has won already.
     pub decided: bool,
+    /// Whether the same members hold the same versions as in the sector before: what was lost in one piece is found in one.
+    pub joined: bool,
 }
 
 /// What came of it.
@@ -29,7 +31,7 @@ pub enum Combined {
 }
 
 /// Looks for versions of a chunk's `sectors` that together are what the digest's `entry` says of it: first the `whole` ones, which are held
-/// together, then all combinations, those that leave alone what was decided before the others. `over` says when to end.
+/// together, then all combinations: those that leave alone what was decided before the others, and runs that are held alike before single sectors. `over` says when to end.
 #[must_use]
 pub fn combine(
     geometry: &Geometry,
@@ -55,14 +57,14 @@ pub fn combine(
         }
     }
     let mut given_up = false;
-    for keep in [true, false] {
-        let open = |sector: &SectorVersions| if keep && sector.decided { 1 } else { sector.versions.len() };
+    for (keep, joins) in [(true, true), (true, false), (false, true), (false, false)] {
+        let open = |sector: &SectorVersions| if (keep && sector.decided) || (joins && sector.joined) { 1 } else { sector.versions.len() };
         let tries = sectors.iter().try_fold(1u64, |tries, sector| tries.checked_mul(open(sector) as u64));
         if tries.is_none_or(|tries| tries > TRIES_MAX) {
             given_up = true;
             continue;
         }
-        let mut search = Search { sectors, keep, value, choice: vec![0; sectors.len()], tried: 0, over, ended: false };
+        let mut search = Search { sectors, keep, joins, value, choice: vec![0; sectors.len()], tried: 0, over, ended: false };
         if search.from(0, geometry.hasher(chunk)) {
             return Combined::Match(search.choice);
         }
@@ -83,6 +85,8 @@ struct Search<'a> {
     sectors: &'a [SectorVersions<'a>],
     /// What was decided stays.
     keep: bool,
+    /// What is joined goes together.
+    joins: bool,
     value: &'a Value,
     choice: Vec<u8>,
     tried: u64,
@@ -95,6 +99,12 @@ impl Search<'_> {
     fn from(&mut self, at: usize, mut hasher: ChunkHasher) -> bool {
         let sectors = self.sectors;
         for (index, sector) in sectors.iter().enumerate().skip(at) {
+            if self.joins && sector.joined && index > 0 && !(self.keep && sector.decided) {
+                // As the one before, whichever that is.
+                self.choice[index] = self.choice[index - 1];
+                hasher.update(sector.versions[usize::from(self.choice[index])]);
+                continue;
+            }
             if sector.versions.len() > 1 && !(self.keep && sector.decided) {
                 for (which, bytes) in sector.versions.iter().enumerate() {
                     let mut fork = hasher.clone();
@@ -113,7 +123,7 @@ impl Search<'_> {
             hasher.update(sector.versions[0]);
         }
         self.tried += 1;
-        self.ended = self.tried.is_multiple_of(TRIES_BETWEEN) && (self.over)();
+        self.ended = self.tried % TRIES_BETWEEN == 1 && (self.over)();
         hasher.finish() == *self.value
     }
 }
@@ -150,7 +160,9 @@ mod tests {
                 }
             }
             if let Some(sector) = lost {
-                copies.iter_mut().for_each(|copy| copy[(sector % count) * SECTOR] ^= 0x55);
+                for copy in &mut copies {
+                    copy[(sector % count) * SECTOR] ^= 0x55;
+                }
             }
             let sectors: Vec<SectorVersions> = (0..count).map(|sector| {
                 let mut versions: Vec<&[u8]> = Vec::new();
@@ -160,7 +172,7 @@ mod tests {
                         versions.push(bytes);
                     }
                 }
-                SectorVersions { versions, decided: sector % 3 == 0 }
+                SectorVersions { versions, decided: sector % 3 == 0, joined: false }
             }).collect();
             let geometry = geometry(size as u64);
             let entry = geometry.entry(0, &right);
@@ -178,21 +190,22 @@ mod tests {
     #[test]
     fn zeros_need_no_hash_and_what_is_too_much_is_given_up() {
         let (zero, one) = ([0; SECTOR], [1; SECTOR]);
-        let both = |decided| SectorVersions { versions: vec![&one[..], &zero[..]], decided };
+        let both = |decided| SectorVersions { versions: vec![&one[..], &zero[..]], decided, joined: false };
         let geometry = geometry(1 << 20);
         let of = |entry: &Entry, sectors: &[SectorVersions]| combine(&geometry, 0, entry, sectors, &[], &|| false);
         assert_eq!(of(&Entry::Zero, &vec![both(false); 128]), Combined::Match(vec![1; 128]));
-        let nowhere = SectorVersions { versions: vec![&one[..]], decided: true };
+        let nowhere = SectorVersions { versions: vec![&one[..]], decided: true, joined: false };
         assert_eq!(of(&Entry::Zero, &[both(false), nowhere]), Combined::Nothing);
-        let value = geometry.entry(0, &[1; CHUNK_BYTES_MIN as usize]);
+        let value = geometry.entry(0, &vec![1; CHUNK_BYTES_MIN as usize]);
         assert_eq!(of(&value, &vec![both(true); 128]), Combined::Match(vec![0; 128]), "what was decided is right");
-        let wrong = geometry.entry(0, &[2; CHUNK_BYTES_MIN as usize]);
+        let wrong = geometry.entry(0, &vec![2; CHUNK_BYTES_MIN as usize]);
         assert_eq!(of(&wrong, &vec![both(false); 128]), Combined::GaveUp);
         assert_eq!(of(&wrong, &[vec![both(false); 4], vec![both(true); 124]].concat()), Combined::GaveUp);
         assert_eq!(of(&value, &vec![SectorVersions::default(); 128]), Combined::Nothing, "nobody holds anything");
         assert_eq!(of(&Entry::Unknown, &vec![both(false); 128]), Combined::Nothing);
-        let many: Vec<SectorVersions> =
-            (0..128).map(|at| if at < 12 { both(false) } else { SectorVersions { versions: vec![&one], decided: true } }).collect();
+        let many: Vec<SectorVersions> = (0..128)
+            .map(|at| if at < 12 { both(false) } else { SectorVersions { versions: vec![&one], decided: true, joined: false } })
+            .collect();
         assert_eq!(combine(&geometry, 0, &wrong, &many, &[], &|| true), Combined::GaveUp, "the time is over");
     }
 }

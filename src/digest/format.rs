@@ -173,7 +173,7 @@ impl Header {
         let (size, start, end) = (number()?, number()?, number()?);
         let origin = reader.array::<16>().ok_or_else(short)?;
         let mut number = || reader.u64().ok_or_else(short);
-        let (pages, started, finished) = (number()?, number()? as i64, number()? as i64);
+        let (pages, started, finished) = (number()?, number()?.cast_signed(), number()?.cast_signed());
         let mut number = || reader.u32().ok_or_else(short);
         let (started_nano, finished_nano, threshold, sources, sector, _) =
             (number()?, number()?, number()?, number()?, number()?, number()?);
@@ -190,7 +190,7 @@ impl Header {
         if !sector.is_power_of_two() || !(SECTOR_MIN..=SECTOR_MAX).contains(&sector) {
             return Err(Flaw::Damaged(format!("sectors of {sector} bytes aren't possible")));
         }
-        let whole = start.is_multiple_of(chunk_bytes) && (end.is_multiple_of(chunk_bytes) || end == size);
+        let whole = (start.is_multiple_of(chunk_bytes) || start == size) && (end.is_multiple_of(chunk_bytes) || end == size);
         if start > end || end > size || !whole || size > i64::MAX as u64 {
             return Err(damaged("the part that it tells of isn't in whole chunks of the image"));
         }
@@ -200,7 +200,7 @@ impl Header {
         let options = String::from_utf8(reader.text().ok_or_else(short)?).map_err(|_| damaged("its options are no text"))?;
         let source = |reader: &mut Reader| {
             let (identity, size, timed) = (reader.array::<16>()?, reader.u64()?, reader.u32()?);
-            let (nanoseconds, seconds) = (reader.u32()?, reader.u64()? as i64);
+            let (nanoseconds, seconds) = (reader.u32()?, reader.u64()?.cast_signed());
             let format = String::from_utf8(reader.text()?).ok()?;
             Some(Source { identity, size, modified: (timed == 1).then_some((seconds, nanoseconds)), format, name: reader.text()? })
         };

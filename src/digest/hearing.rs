@@ -12,8 +12,12 @@ pub struct Witness {
     pub group: usize,
     /// The members, as a mask, whose memory it is: to a version that one of them holds it adds nothing.
     pub memory_of: u64,
-    /// Why it may not be relied on for writing, in words: a member was modified since it was made.
+    /// Members, as a mask, that may hold what was written after it was made: nothing that they would lose by its word is written over.
+    pub old_for: u64,
+    /// The first of them, in words.
     pub old: Option<String>,
+    /// Whether it was made from one of the members.
+    pub known: bool,
 }
 
 /// All witnesses of a vote.
@@ -38,12 +42,14 @@ impl Hearing {
         all
     }
 
-    /// What witnesses that may be relied on say of the image's size: each origin once, and nobody's memory of a size that is still the
-    /// member's own.
+    /// What witnesses that may be relied on, and were made from a member, say of the image's size: each origin once, and nobody's memory of a
+    /// size that is still the member's own.
     #[must_use]
     pub fn sizes(&self, members: &[Option<u64>]) -> Vec<u64> {
         let mut said: Vec<(usize, u64)> = Vec::new();
-        for witness in self.witnesses.iter().filter(|witness| witness.old.is_none() && witness.digest.geometry().hash.proves()) {
+        for witness in
+            self.witnesses.iter().filter(|witness| witness.known && witness.old.is_none() && witness.digest.geometry().hash.proves())
+        {
             let size = witness.digest.geometry().size;
             let own = members_of(witness.memory_of).any(|member| members.get(member).copied().flatten() == Some(size));
             if !own && !said.iter().any(|&(group, _)| group == witness.group) {

@@ -91,7 +91,7 @@ fn difference(a: &Header, b: &Header) -> Option<String> {
     }
     if let Some(index) = (0..ours.len()).find(|&index| !same(&ours[index], &theirs[index])) {
         let name = crate::member::escaped(&String::from_utf8_lossy(&theirs[index].name));
-        return Some(format!("member #{index} ({name}) was another one then, or was written to in between"));
+        return Some(format!("member #{index} ({name}) was another one then, was reached by another way, or was written to in between"));
     }
     if a.maker.options != b.maker.options || a.maker.threshold != b.maker.threshold || a.maker.sector != b.maker.sector {
         return Some(format!(
@@ -102,9 +102,9 @@ fn difference(a: &Header, b: &Header) -> Option<String> {
     None
 }
 
-/// Whether two were one member that wasn't written to in between: from another machine a server's folder may be called otherwise.
+/// Whether two were one member that wasn't written to in between. That sizes and times are the same isn't enough: copies have them in common.
 fn same(a: &Source, b: &Source) -> bool {
-    a.size == b.size && a.format == b.format && a.modified == b.modified && (a.modified.is_some() || a.identity == b.identity)
+    a.identity == b.identity && a.size == b.size && a.format == b.format && a.modified == b.modified
 }
 
 #[cfg(test)]
@@ -174,11 +174,13 @@ mod tests {
         }
     }
 
+    type Change = fn(&mut Header);
+
     #[test]
     fn what_does_not_belong_together_is_refused() {
         let entries: Vec<Entry> = (1..=9).map(|byte| Entry::Value([byte; 32])).collect();
         let first = || of_part(&entries, 0..4, 5, |_| ()).0;
-        let changes: [(fn(&mut Header), &str); 6] = [
+        let changes: [(Change, &str); 6] = [
             (|header| header.geometry.size -= 1, "bytes"),
             (|header| header.maker.options = String::new(), "other options"),
             (|header| header.maker.threshold = 3, "other options"),

@@ -1,6 +1,6 @@
 //! A digest that is read: any chunk, in any order, in little memory.
 
-use std::fs::File;
+use std::{fs::File, ops::Range};
 
 use super::{
     error::DigestError,
@@ -94,7 +94,7 @@ impl DigestFile {
     /// A place in it, to read from.
     #[must_use]
     pub fn cursor(&self) -> Cursor<'_> {
-        Cursor { digest: self, page: None }
+        Cursor { digest: self, page: None, gap: 0..0 }
     }
 
     /// A page; none where it is damaged, or can't be read.
@@ -139,6 +139,8 @@ pub struct Cursor<'a> {
     digest: &'a DigestFile,
     /// The page that was looked at last.
     page: Option<(u64, Page)>,
+    /// Chunks of which no page tells, as far as that was found.
+    gap: Range<u64>,
 }
 
 impl<'a> Cursor<'a> {
@@ -171,18 +173,26 @@ impl<'a> Cursor<'a> {
             self.page = Some((index, page));
             return run;
         }
+        if self.gap.contains(&chunk) {
+            return unknown(self.gap.end - chunk);
+        }
         match self.find(chunk) {
-            Some((index, page)) => {
+            Ok((index, page)) => {
                 let run = here(&page);
                 self.page = Some((index, page));
                 run.unwrap_or_else(|| unknown(1))
             }
-            None => unknown(1),
+            // Behind damaged pages it goes on with the next one that holds.
+            Err(from) => {
+                let next = (from..self.digest.header.pages).find_map(|index| self.digest.page(index).map(|page| page.first));
+                self.gap = chunk..next.filter(|&next| next > chunk).unwrap_or(end).min(end);
+                unknown(self.gap.end - chunk)
+            }
         }
     }
 
-    /// The page that tells of `chunk`, as far as it can be found between damaged ones.
-    fn find(&self, chunk: u64) -> Option<(u64, Page)> {
+    /// The page that tells of `chunk`; where there is none, the first page that may tell of what comes behind it.
+    fn find(&self, chunk: u64) -> Result<(u64, Page), u64> {
         let digest = self.digest;
         let good = |index: u64| Some((index, digest.page(index)?));
         let (mut low, mut high) = (0, digest.header.pages);
@@ -190,17 +200,22 @@ impl<'a> Cursor<'a> {
             let middle = low + (high - low) / 2;
             let steps = STEPS_MAX as usize;
             let right = (middle..high).take(steps).find_map(good);
-            let (index, page) = right.or_else(|| (low..middle).rev().take(steps).find_map(good))?;
+            let Some((index, page)) = right.or_else(|| (low..middle).rev().take(steps).find_map(good)) else {
+                // Too many side by side: one after the other.
+                return (low..high)
+                    .find_map(|index| good(index).filter(|(_, page)| page.first.saturating_add(page.count) > chunk))
+                    .map_or(Err(high), |(index, page)| if page.first <= chunk { Ok((index, page)) } else { Err(index) });
+            };
             if page.first > chunk {
                 // Between the middle and a page on its right all are damaged.
                 high = index.min(middle);
             } else if chunk - page.first < page.count {
-                return Some((index, page));
+                return Ok((index, page));
             } else {
                 low = index + 1;
             }
         }
-        None
+        Err(low)
     }
 }
 

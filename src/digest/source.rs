@@ -1,6 +1,9 @@
 //! What a digest was made from: who it was, and how to tell that nothing was written to it since.
 
-use std::os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _};
+use std::{
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    time::SystemTime,
+};
 
 use nix::sys::statvfs::fstatvfs;
 
@@ -28,19 +31,29 @@ impl Source {
     /// A member as it is now.
     #[must_use]
     pub fn of(member: &dyn Member) -> Self {
-        let modified = member.modified().and_then(|time| {
-            let time = jiff::Timestamp::try_from(time).ok()?;
-            // Nanoseconds count upward, before 1970 too.
-            let (second, nano) = (time.as_second(), time.subsec_nanosecond());
-            Some(if nano < 0 { (second - 1, (nano + 1_000_000_000) as u32) } else { (second, nano as u32) })
-        });
+        Self::unmodified(member).modified_at(member.modified())
+    }
+
+    fn unmodified(member: &dyn Member) -> Self {
         Self {
             identity: Self::identity(member),
             size: member.size(),
-            modified,
+            modified: None,
             format: member.format().to_owned(),
             name: member.name().as_os_str().as_bytes().to_vec(),
         }
+    }
+
+    /// The same, last modified at that time.
+    #[must_use]
+    pub fn modified_at(self, time: Option<SystemTime>) -> Self {
+        let modified = time.and_then(|time| {
+            let time = jiff::Timestamp::try_from(time).ok()?;
+            // Nanoseconds count upward, before 1970 too.
+            let (second, nano) = (time.as_second(), time.subsec_nanosecond());
+            Some(if nano < 0 { (second - 1, (nano + 1_000_000_000).cast_unsigned()) } else { (second, nano.cast_unsigned()) })
+        });
+        Self { modified, ..self }
     }
 
     /// Tells a member's storage from others', whatever it holds and however it is called: of a file its file system (of a network's, the

@@ -6,14 +6,21 @@ use std::{
     io::Read as _,
     os::unix::ffi::OsStrExt as _,
     path::Path,
+    time::SystemTime,
 };
 
 use super::given::Given;
 use crate::{
-    digest::{DigestError, DigestFile, Hearing, MAGIC, Source, Witness},
-    member::{Member, MemberName, escaped},
+    digest::{DigestError, DigestFile, Header, Hearing, MAGIC, Source, Witness},
+    member::{Member, MemberName},
     vote::{MEMBERS_MAX, mask_of, members_of},
 };
+
+/// Pages of a digest that are looked through beforehand: 256 MiB of them.
+const LOOKED_AT_PAGES: u64 = 1 << 16;
+
+/// Bits of the magic in which a file may differ and still be a digest that is damaged, rather than a disk.
+const DAMAGED_BITS_MAX: u32 = 8;
 
 /// What says that a name is a digest's.
 const PREFIX: &[u8] = b"digest:";
@@ -29,22 +36,29 @@ pub enum WitnessError {
     TooMany(usize),
 }
 
-/// Sorts digests out of those who are named: `digest:PATH`, or where no format is `stated`, a file that begins as one.
+/// Sorts digests out of those who are named: `digest:PATH`, or a file that begins as one and isn't called a member (`raw:PATH`).
 #[must_use]
-pub fn sort_out(names: &[OsString], stated: bool) -> (Vec<OsString>, Vec<OsString>) {
+pub fn sort_out(names: &[OsString]) -> (Vec<OsString>, Vec<OsString>) {
     let is_digest = |name: &&OsString| {
-        name.as_bytes().starts_with(PREFIX)
-            || (!stated && matches!(Given::of(name), Given::Path { path, format: None } if begins_as_digest(&path)))
+        name.as_bytes().starts_with(PREFIX) || matches!(Given::of(name), Given::Path { path, format: None } if begins_as_digest(&path))
     };
     names.iter().cloned().partition(|name| !is_digest(&name))
 }
 
-/// Whether a file begins as a digest does.
+/// Whether a file begins as a digest does, or nearly: a flipped bit makes no disk of one.
 #[must_use]
 pub fn begins_as_digest(path: &Path) -> bool {
     let mut start = [0; MAGIC.len()];
     let regular = fs::metadata(path).is_ok_and(|there| there.is_file());
-    regular && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == MAGIC
+    let read = regular && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok();
+    let differing: u32 = start.iter().zip(&MAGIC).map(|(a, b)| (a ^ b).count_ones()).sum();
+    read && differing <= DAMAGED_BITS_MAX
+}
+
+/// Where a digest lies.
+#[must_use]
+pub fn digest_path(name: &OsStr) -> &Path {
+    Path::new(OsStr::from_bytes(name.as_bytes().strip_prefix(PREFIX).unwrap_or(name.as_bytes())))
 }
 
 /// Opens a digest.
@@ -53,7 +67,7 @@ pub fn begins_as_digest(path: &Path) -> bool {
 /// See [`DigestError`].
 pub fn open_digest(name: &OsStr) -> Result<DigestFile, DigestError> {
     let digest = MemberName::new(name);
-    let path = Path::new(OsStr::from_bytes(name.as_bytes().strip_prefix(PREFIX).unwrap_or(name.as_bytes())));
+    let path = digest_path(name);
     // Opening a FIFO would wait for a writer.
     match fs::metadata(path).and_then(|there| if there.is_file() { File::open(path) } else { Err(std::io::ErrorKind::InvalidInput.into()) })
     {
@@ -63,23 +77,32 @@ pub fn open_digest(name: &OsStr) -> Result<DigestFile, DigestError> {
 }
 
 /// Opens digests that are to vote beside these members: each origin is one witness, what one was made from is known, and so is whether a
-/// member was modified since.
+/// member was modified since. `times` tells when they were, as far as that says something of what they hold; `now` is in seconds since 1970.
 ///
 /// # Errors
 /// See [`WitnessError`].
-pub fn open_witnesses(names: &[OsString], members: &[&dyn Member]) -> Result<Hearing, WitnessError> {
+pub fn open_witnesses(
+    names: &[OsString],
+    members: &[&dyn Member],
+    times: &[Option<SystemTime>],
+    clock: i64,
+) -> Result<Hearing, WitnessError> {
     if names.len() > MEMBERS_MAX {
         return Err(WitnessError::TooMany(names.len()));
     }
     let digests = names.iter().map(|name| open_digest(name)).collect::<Result<Vec<DigestFile>, DigestError>>()?;
-    let now: Vec<Source> = members.iter().map(|member| Source::of(*member)).collect();
+    let now: Vec<Source> = members.iter().zip(times).map(|(member, time)| Source::of(*member).modified_at(*time)).collect();
     let groups = groups(&digests);
     let mut warnings = Vec::new();
     let mut witnesses: Vec<Witness> = Vec::new();
     for (digest, group) in digests.into_iter().zip(groups) {
         let (name, header) = (digest.name().clone(), digest.header().clone());
         let memory_of = match &header.maker.sources[..] {
-            [alone] => mask_of((0..now.len()).filter(|&member| now[member].identity == alone.identity)),
+            // A copy with all its times, or the same one moved to another place, holds what that held.
+            [alone] => mask_of((0..now.len()).filter(|&member| {
+                let now = &now[member];
+                now.identity == alone.identity || (now.modified.is_some() && now.modified == alone.modified && now.size == alone.size)
+            })),
             _ => 0,
         };
         for member in members_of(memory_of) {
@@ -94,9 +117,11 @@ pub fn open_witnesses(names: &[OsString], members: &[&dyn Member]) -> Result<Hea
         if let Some(other) = witnesses.iter().find(|other| other.group == group) {
             warnings.push(format!("{name}: has the same origin as {}: both together are one witness", other.digest.name()));
         }
-        let old = old(&name, &header.maker.sources, header.started, members, &now);
+        let (old_for, old) = old(&name, &header, members, &now, clock);
         warnings.extend(old.clone());
-        witnesses.push(Witness { digest, group, memory_of, old });
+        warnings.extend(oddities(&digest, members));
+        let known = header.maker.sources.iter().any(|source| now.iter().any(|now| now.identity == source.identity));
+        witnesses.push(Witness { digest, group, memory_of, old_for, old, known });
     }
     Ok(Hearing { witnesses, warnings })
 }
@@ -108,7 +133,11 @@ pub fn same_origin(digests: &[DigestFile]) -> Vec<String> {
     let first = |index: usize| (0..index).find(|&other| groups[other] == groups[index]);
     let told = (0..digests.len()).filter_map(|index| Some((index, first(index)?)));
     told.map(|(index, other)| {
-        format!("{}: was made from the same as {}: what both say one copy may have said", digests[index].name(), digests[other].name())
+        format!(
+            "{}: was made from the same as {}: what both say one copy may have said, so nobody is outvoted",
+            digests[index].name(),
+            digests[other].name()
+        )
     })
     .collect()
 }
@@ -129,18 +158,47 @@ fn groups(digests: &[DigestFile]) -> Vec<usize> {
     groups
 }
 
-/// Why a digest may know only what stood there before: the first member that was modified since, or of which nobody can tell.
-fn old(name: &MemberName, sources: &[Source], started: (i64, u32), members: &[&dyn Member], now: &[Source]) -> Option<String> {
-    let readable = members.iter().zip(now).filter(|(member, _)| member.failure().is_none());
-    readable.into_iter().find_map(|(member, now)| {
-        if sources.iter().any(|then| then.is_untouched(now)) {
-            return None;
-        }
-        let what = match now.modified {
-            None => "doesn't tell when it was modified",
-            Some(modified) if modified >= started => "was modified",
-            Some(_) => return None,
+/// Whom a digest may know only as they were before, as a mask: those that were modified since, and those of which nobody can tell; and the
+/// first of them in words.
+fn old(name: &MemberName, header: &Header, members: &[&dyn Member], now: &[Source], clock: i64) -> (u64, Option<String>) {
+    let (mut old_for, mut first) = (0, None);
+    for (index, (member, now)) in members.iter().zip(now).enumerate().filter(|(_, (member, _))| member.failure().is_none()) {
+        let then = header.maker.sources.iter().find(|then| then.identity == now.identity);
+        let what = match (then, now.modified) {
+            (Some(then), _) if then.is_untouched(now) => continue,
+            (_, None) => "was made, and nobody can tell whether that was modified since".to_owned(),
+            // Be it by an older copy that was put back.
+            (Some(_), Some(_)) => "was made, and that isn't as it was then".to_owned(),
+            (None, Some(_)) if header.started.0 > clock => {
+                "says that it was made in the future, so nobody can tell what was modified since".to_owned()
+            }
+            (None, Some(modified)) if modified >= header.started => "was made, and that was modified since".to_owned(),
+            (None, Some(_)) if now.size != header.geometry.size => {
+                format!("was made of {} bytes, and that has {}", header.geometry.size, now.size)
+            }
+            (None, Some(_)) => continue,
         };
-        Some(format!("{name}: {} {what} since it was made", escaped(&member.name().to_string())))
-    })
+        old_for |= 1 << index;
+        first.get_or_insert_with(|| format!("{name} {what}: {}", member.name()));
+    }
+    (old_for, first)
+}
+
+/// What else is odd about a digest.
+fn oddities(digest: &DigestFile, members: &[&dyn Member]) -> Vec<String> {
+    let (header, mut odd) = (digest.header(), Vec::new());
+    if header.pages <= LOOKED_AT_PAGES
+        && let (pages @ 1.., chunks) = digest.damage()
+    {
+        odd.push(format!(
+            "{}: is damaged: {pages} of its {} pages don't hold, so it has no word on {chunks} chunks",
+            digest.name(),
+            header.pages
+        ));
+    }
+    let size = header.geometry.size;
+    if !members.is_empty() && members.iter().all(|member| member.size() != size) {
+        odd.push(format!("{}: is of an image of {size} bytes, and no member has so many: is it of this one?", digest.name()));
+    }
+    odd
 }

@@ -85,7 +85,7 @@ pub fn render_digest(info: &DigestInfo, to: &mut dyn Write) -> io::Result<()> {
     if let Some(part) = info.part {
         line("part:", &format!("{:#x}, {}", part.offset, human_size(part.length)))?;
     }
-    let zero = info.chunks.saturating_sub(info.value_chunks).saturating_sub(info.unknown_chunks);
+    let zero = info.chunks.saturating_sub(info.value_chunks).saturating_sub(info.unknown_chunks).saturating_sub(info.damaged_chunks);
     let unknown = if info.unknown_chunks > 0 { format!(", {} unknown", info.unknown_chunks) } else { String::new() };
     line("chunks:", &format!("{}: {} with a value, {zero} of zeros{unknown}", info.chunks, info.value_chunks))?;
     if info.damaged_chunks > 0 {

@@ -81,10 +81,10 @@ pub struct ContradictionReport {
 const TOLD_MAX: usize = 10;
 
 impl HeardReport {
-    /// Whether a digest that may be relied on contradicts all members.
+    /// Chunks in which a digest that may be relied on contradicts all members.
     #[must_use]
-    pub fn is_contradicted(&self) -> bool {
-        self.witnesses.iter().any(|witness| witness.contradicted_chunks > 0 && witness.old.is_none())
+    pub fn contradicted_chunks(&self) -> u64 {
+        self.witnesses.iter().filter(|witness| witness.old.is_none()).map(|witness| witness.contradicted_chunks).max().unwrap_or(0)
     }
 
     /// What people should read of it, a line each.
@@ -157,6 +157,6 @@ mod tests {
         );
         assert!(lines[1].contains("2 sectors") && lines[2].contains("0x10000 (64 KiB), and d.qdg says otherwise"), "{lines:?}");
         assert!(lines.last().is_some_and(|line| line.starts_with("5 more places")), "{lines:?}");
-        assert!(heard.is_contradicted());
+        assert_eq!(heard.contradicted_chunks(), 1);
     }
 }

@@ -147,7 +147,16 @@ pub(super) fn headline(report: &Report) -> String {
     let outside = if report.decides_part { " (outside of --range none is looked for)" } else { "" };
     let have = if undecided == 1 { "has" } else { "have" };
     let lengths = report.members.iter().filter(|member| member.surplus_bytes > 0).count();
+    let contradicted = || report.heard.contradicted_chunks();
     match (decided, undecided) {
+        (0, 0) if contradicted() > 0 && report.members.len() > 1 => format!(
+            "{so_far}All {} members agree, and a digest contradicts them in {}: a person must decide.",
+            report.members.len(),
+            words::counted(contradicted(), "chunk")
+        ),
+        (0, 0) if report.members.len() == 1 => {
+            format!("{so_far}The member holds what the digests say: {} of {bytes}.", sectors(total))
+        }
         (0, 0) if lengths > 0 && report.exit_code == 0 => {
             let longer = if lengths == 1 { "1 is longer".to_owned() } else { format!("{lengths} are longer") };
             format!("{so_far}All {} members agree: {} of {bytes}; {longer}, which is no matter here.", report.members.len(), sectors(total))

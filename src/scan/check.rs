@@ -247,7 +247,7 @@ pub fn make_report(
     let guarded = guards.iter().any(|guard| !guard.forced);
     let heard = heard_report(question, &outcome);
     let found = match verdict {
-        _ if guarded || heard.is_contradicted() => 2,
+        _ if guarded || heard.contradicted_chunks() > 0 => 2,
         Overall::Unanimous => 0,
         Overall::Decided => 1,
         Overall::Undecided => 2,

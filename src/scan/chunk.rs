@@ -136,14 +136,18 @@ impl Worker<'_> {
         let vote = uniform_vote(chunk.states, chunk.rule);
         let runs = if self.hashes() { self.hear_zeros(chunk, &vote) } else { vec![Run { range: chunk.range, vote }] };
         let Some((output, _)) = self.shared.job.output else {
-            runs.into_iter().for_each(|run| self.found.push(run));
+            for run in runs {
+                self.found.push(run);
+            }
             return Ok(());
         };
         if runs.iter().any(|run| run.vote.verdict == Verdict::Undecided) {
             (self.heard, self.entries) = Default::default();
             return self.by_sectors(chunk, mark);
         }
-        runs.into_iter().for_each(|run| self.found.push(run));
+        for run in runs {
+            self.found.push(run);
+        }
         output.zeros(chunk.range).map_err(|error| write_error(chunk.range.start, chunk.range.length(), error))
     }
 

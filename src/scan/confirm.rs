@@ -7,9 +7,9 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::{
     chunk::{Chunk, Interruption},
-    extents::State,
+    extents::{BLOCK_BYTES, State},
     private::Copy,
-    shared::{BLOCK_BYTES, Shared},
+    shared::Shared,
     worker::{Mark, Worker},
 };
 use crate::{

@@ -8,7 +8,7 @@ use std::{
 use super::{
     check::{Checked, Listener},
     findings::{Findings, Limits},
-    heard::Hashed,
+    hashed::Hashed,
     job::{Job, ScanError, Watch},
     poll::{Poll, Question},
     run::scan,
@@ -27,6 +27,8 @@ const CHUNKS_BETWEEN: u64 = 64;
 pub struct Digesting<'a> {
     geometry: Geometry,
     part: ByteRange,
+    /// What isn't voted on.
+    left_out: Vec<ByteRange>,
     state: Mutex<State<'a>>,
     watch: &'a dyn Watch,
 }
@@ -60,11 +62,25 @@ impl<'a> Digesting<'a> {
     pub fn new(geometry: Geometry, part: ByteRange, writer: Option<Writer<'a>>, rooted: bool, watch: &'a dyn Watch) -> Self {
         let next = part.start / geometry.chunk_bytes;
         let root = rooted.then(|| Root::new(geometry));
-        Self { geometry, part, state: Mutex::new(State { next, writer, root, unknown: None, unknown_chunks: 0 }), watch }
+        let left_out = Vec::new();
+        Self { geometry, part, left_out, state: Mutex::new(State { next, writer, root, unknown: None, unknown_chunks: 0 }), watch }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<'a>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was skipped all members hold as zeros, unless it wasn't voted on.
+    fn skip(&self, state: &mut State, count: u64) -> io::Result<()> {
+        let end = state.next + count;
+        for part in &self.left_out {
+            let touched = (part.start / self.geometry.chunk_bytes).max(state.next)..part.end.div_ceil(self.geometry.chunk_bytes).min(end);
+            if !touched.is_empty() {
+                self.say(state, Entry::Zero, touched.start - state.next)?;
+                self.say(state, Entry::Unknown, touched.end - touched.start)?;
+            }
+        }
+        self.say(state, Entry::Zero, end - state.next)
     }
 
     fn say(&self, state: &mut State, entry: Entry, count: u64) -> io::Result<()> {
@@ -94,7 +110,7 @@ impl<'a> Digesting<'a> {
     /// # Errors
     /// As [`scan`](super::scan).
     pub fn run(
-        self,
+        mut self,
         members: &[&dyn Member],
         question: &Question,
         poll: &Poll,
@@ -102,6 +118,7 @@ impl<'a> Digesting<'a> {
         listener: Listener,
         ended: &dyn Fn() -> Ending,
     ) -> Result<Digested, ScanError> {
+        self.left_out.clone_from(&poll.skipped);
         let ranges = poll.voted_in(&[self.part]);
         let job = Job::new(members, question, poll, &ranges, self.watch).weighing(evidence).hashed_by(&self);
         let mut findings = Findings::of(evidence, Limits::default());
@@ -113,8 +130,8 @@ impl<'a> Digesting<'a> {
         let complete = outcome.complete;
         let mut state = self.lock();
         let left = end.saturating_sub(state.next);
-        let rest = if complete { Entry::Zero } else { Entry::Unknown };
-        self.say(&mut state, rest, left).map_err(ScanError::Sink)?;
+        let rest = if complete { self.skip(&mut state, left) } else { self.say(&mut state, Entry::Unknown, left) };
+        rest.map_err(ScanError::Sink)?;
         let header = state.writer.take().map(|writer| writer.finish(ended())).transpose().map_err(ScanError::Sink)?;
         let whole = self.part == ByteRange::new(0, self.geometry.size);
         let root = state.root.take().filter(|_| whole).map(Root::finish);
@@ -131,9 +148,9 @@ impl Hashed for Digesting<'_> {
 
     fn take(&self, chunk: u64, entry: Entry, count: u64) -> io::Result<()> {
         let mut state = self.lock();
-        // What was skipped, all members hold as zeros; a chunk that comes in two parts isn't known, and was told as that before.
+        // A chunk that comes in two parts isn't known, and was told as that before.
         let skipped = chunk.saturating_sub(state.next);
-        self.say(&mut state, Entry::Zero, skipped)?;
+        self.skip(&mut state, skipped)?;
         let told = (state.next - chunk).min(count);
         self.say(&mut state, entry, count - told)
     }

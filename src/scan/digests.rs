@@ -91,20 +91,21 @@ pub fn incomparable(digests: &[DigestFile]) -> Option<String> {
     ))
 }
 
-/// Votes on what digests say of each chunk up to `size` bytes; they can be compared. `threshold`: a majority where none is given.
+/// Votes on what digests say of each chunk up to `size` bytes; they can be compared. `threshold`: a majority where none is given. Where some
+/// are of one origin (not `independent`) nobody can be outvoted: what one copy said twice isn't two votes.
 ///
 /// # Errors
 /// Where `listener` does.
 pub fn vote_on_digests(
     digests: &[DigestFile],
     size: u64,
-    threshold: Option<usize>,
+    (threshold, independent): (Option<usize>, bool),
     evidence: &Evidence,
     limits: Limits,
     watch: &dyn Watch,
     listener: Listener,
 ) -> io::Result<Checked> {
-    let rule = Rule::Threshold(threshold.unwrap_or_else(|| majority(digests.len())));
+    let rule = if independent { Rule::Threshold(threshold.unwrap_or_else(|| majority(digests.len()))) } else { Rule::Unanimity };
     let chunk_bytes = digests[0].geometry().chunk_bytes;
     let (mut findings, mut outcome, mut runs) = (Findings::of(evidence, limits), Outcome::unscanned(digests.len()), Runs::default());
     let mut cursors: Vec<Cursor> = digests.iter().map(DigestFile::cursor).collect();

@@ -5,6 +5,9 @@ use crate::{
     vote::{Ballot, ByteRange, MEMBERS_MAX, Rule, Vote},
 };
 
+/// What a differing chunk is narrowed down to before its bytes are copied and voted on.
+pub(super) const BLOCK_BYTES: u64 = 4096;
+
 /// What one member can say in a piece of the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {

@@ -10,6 +10,12 @@ use crate::{
     vote::ByteRange,
 };
 
+/// How often it is asked whether to go on while a digest is gone through.
+const STEPS_BETWEEN: u64 = 4096;
+
+/// Longest window in which nothing has to be read, where digests are heard: they may say something else of each chunk.
+const HEARD_BYTES_MAX: u64 = 4 << 30;
+
 /// A part of the image for one thread.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WindowTask {
@@ -35,6 +41,8 @@ pub(super) struct Feeder<'a> {
     /// Where witnesses are read.
     cursors: Vec<Cursor<'a>>,
     alignment: u64,
+    /// How long a window may be in which nothing has to be read.
+    idle_bytes: u64,
 }
 
 impl<'a> Feeder<'a> {
@@ -42,6 +50,7 @@ impl<'a> Feeder<'a> {
         let at = job.ranges.first().map_or(0, |range| range.start);
         let cursors = job.hearing.iter().flat_map(|hearing| &hearing.witnesses).map(|witness| witness.digest.cursor()).collect();
         let alignment = WINDOW_ALIGNMENT.max(job.grain());
+        let idle_bytes = if job.hearing.is_some() { HEARD_BYTES_MAX } else { u64::MAX };
         Self {
             job,
             window_bytes,
@@ -52,6 +61,7 @@ impl<'a> Feeder<'a> {
             known: vec![KnownExtent::default(); job.members.len()],
             cursors,
             alignment,
+            idle_bytes,
         }
     }
 
@@ -77,7 +87,7 @@ impl<'a> Feeder<'a> {
             let aligned_end = unread_end - unread_end % self.alignment;
             if by_all && self.skips() && self.job.fillers.unread.is_empty() {
                 let skip_to = if unread_end >= range.end { range.end } else { aligned_end };
-                let skip_to = self.as_zeros(skip_to);
+                let skip_to = self.as_zeros(skip_to, shared);
                 if skip_to > self.at {
                     self.job.watch.advanced(skip_to - self.at);
                     self.at = skip_to;
@@ -86,7 +96,7 @@ impl<'a> Feeder<'a> {
             }
             let window_end = (self.at - self.at % self.window_bytes).saturating_add(self.window_bytes);
             // Where nothing has to be read, one window is as good as thousands.
-            let end = window_end.max(aligned_end).min(range.end);
+            let end = window_end.max(aligned_end.min(self.at.saturating_add(self.idle_bytes))).min(range.end);
             let task = WindowTask { index: self.given, range: ByteRange::new(self.at, end), before: self.before + (self.at - range.start) };
             self.given += 1;
             self.at = end;
@@ -96,8 +106,8 @@ impl<'a> Feeder<'a> {
     }
 
     /// How far, at most up to `end`, no witness holds it against all members that they hold zeros there.
-    fn as_zeros(&mut self, end: u64) -> u64 {
-        let at = self.at;
+    fn as_zeros(&mut self, end: u64, shared: &Shared) -> u64 {
+        let (at, mut steps) = (self.at, 0u64);
         let until = |cursor: &mut Cursor| {
             let geometry = cursor.digest().geometry();
             let mut chunk = at / geometry.chunk_bytes;
@@ -106,7 +116,11 @@ impl<'a> Feeder<'a> {
                 if chunk >= geometry.chunks() || start >= end {
                     return end;
                 }
+                steps += 1;
                 let said = cursor.at(chunk);
+                if steps.is_multiple_of(STEPS_BETWEEN) && shared.stopped() {
+                    return start.max(at);
+                }
                 if matches!(said.entry, Entry::Value(_)) {
                     return start.max(at);
                 }

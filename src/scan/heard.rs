@@ -3,35 +3,15 @@
 use super::{
     chunk::{Chunk, Interruption},
     extents::State,
+    hashed::{Hashed, Word},
     hearing::{COMBINING_MAX, Heard},
-    private::{Copy, NoCopy},
+    private::NoCopy,
     worker::Worker,
 };
 use crate::{
     digest::{Combined, Entry, Geometry, Hearing, SectorVersions, combine},
-    vote::{Ballot, ByteRange, Confirmation, MEMBERS_MAX, Rule, Run, Verdict, Vote, members_of},
+    vote::{Ballot, ByteRange, Confirmation, MEMBERS_MAX, Rule, Verdict, Vote},
 };
-
-/// Takes what a digest in the making has to say, in order; of what is skipped, all members hold zeros there.
-pub trait Hashed: Sync {
-    /// How the image is cut.
-    fn geometry(&self) -> Geometry;
-
-    /// So many chunks from `chunk` on.
-    ///
-    /// # Errors
-    /// What the system says; the scan ends then.
-    fn take(&self, chunk: u64, entry: Entry, count: u64) -> std::io::Result<()>;
-}
-
-/// A witness's word of a chunk.
-pub(super) struct Word {
-    /// Where, as far as it is voted on.
-    range: ByteRange,
-    witness: usize,
-    /// For each sector from the range's start on a member whose version it confirms; none where it confirms nothing that there is.
-    versions: Option<Vec<u8>>,
-}
 
 /// What members say of the sectors of a digest's chunk.
 struct Sectors {
@@ -55,7 +35,7 @@ impl Worker<'_> {
     /// All members hold `bytes` in the chunk: witnesses are asked whether that is what they know, and a digest in the making takes it.
     pub(super) fn hear_alike(&mut self, range: ByteRange, bytes: &[u8]) {
         let job = self.shared.job;
-        let hashed = job.hashed.map(|hashed| hashed.geometry());
+        let hashed = job.hashed.map(Hashed::geometry);
         let shared = self.shared;
         for &geometry in &shared.geometries {
             for chunk in chunks(&geometry, range) {
@@ -94,7 +74,7 @@ impl Worker<'_> {
 
     /// The digest in the making takes the chunk's voted bytes, as far as all was decided.
     pub(super) fn hash_voted(&mut self, chunk: &Chunk) {
-        let Some(geometry) = self.shared.job.hashed.map(|hashed| hashed.geometry()) else { return };
+        let Some(geometry) = self.shared.job.hashed.map(Hashed::geometry) else { return };
         let undecided: Vec<ByteRange> = self.found.undecided_in(chunk.range);
         for number in chunks(&geometry, chunk.range) {
             let whole = geometry.range(number);
@@ -105,86 +85,6 @@ impl Worker<'_> {
             let entry = if known { geometry.entry(number, &self.voted[from..from + whole.length() as usize]) } else { Entry::Unknown };
             self.entries.push((number, entry, 1));
         }
-    }
-
-    /// Nobody has to be read in `range`: those who hold anything hold zeros. Pushes the votes with what witnesses say of that.
-    pub(super) fn hear_zeros(&mut self, chunk: &Chunk, vote: &Vote) -> Vec<Run> {
-        let job = self.shared.job;
-        let range = chunk.range;
-        let Some(hearing) = job.hearing else {
-            let runs = vec![Run { range, vote: *vote }];
-            self.hash_zeros(chunk, &runs);
-            return runs;
-        };
-        let holder = vote.grouping.versions().next();
-        let mut runs: Vec<Run> = Vec::new();
-        let mut at = range.start;
-        while at < range.end {
-            let mut end = range.end;
-            let (mut against, mut words): (u64, Vec<(usize, bool)>) = (0, Vec::new());
-            for (index, witness) in hearing.witnesses.iter().enumerate() {
-                let geometry = witness.digest.geometry();
-                let chunk = at / geometry.chunk_bytes;
-                let said = self.cursors[index].at(chunk);
-                let span = geometry.span(chunk, said.count.min(geometry.chunks().saturating_sub(chunk)));
-                // Its last chunk may end otherwise than the image does.
-                let last = geometry.range((span.end.min(job.size).max(at + 1) - 1) / geometry.chunk_bytes);
-                let odd = span.end > at && !hears(job.size, job.sector, last);
-                let span = if odd && last.start > at { ByteRange::new(span.start, last.start) } else { span };
-                if span.end <= at || (odd && last.start <= at) {
-                    continue;
-                }
-                end = end.min(span.end);
-                let whole = span.start >= range.start && (span.end <= range.end || matches!(said.entry, Entry::Zero));
-                match said.entry {
-                    Entry::Unknown => self.heard.of(index).unknown += said.count.min(u64::from(u32::MAX)),
-                    Entry::Zero => words.push((index, true)),
-                    Entry::Value(_) if whole && hears(job.size, job.sector, span) => {
-                        words.push((index, false));
-                        against |= 1 << index;
-                    }
-                    Entry::Value(_) => {}
-                }
-            }
-            let part = ByteRange::new(at, end);
-            let confirmed = holder.map_or_else(Vec::new, |version| confirmations(hearing, &words, version));
-            let heard = vote.hearing(chunk.rule, &confirmed);
-            self.heard.compare(part.length().div_ceil(u64::from(job.sector)), vote, &heard);
-            if against != 0 && vote.grouping.holders(0).count_ones() as usize == chunk.states.len() {
-                self.heard.contradict(part, against);
-                members_of(against).for_each(|witness| self.heard.of(witness).contradicted += 1);
-            }
-            match runs.last_mut() {
-                Some(last) if last.vote == heard => last.range.end = end,
-                _ => runs.push(Run { range: part, vote: heard }),
-            }
-            at = end;
-        }
-        self.hash_zeros(chunk, &runs);
-        runs
-    }
-
-    /// The digest in the making takes zeros that nobody had to read, as far as they were decided.
-    fn hash_zeros(&mut self, chunk: &Chunk, runs: &[Run]) {
-        let Some(geometry) = self.shared.job.hashed.map(|hashed| hashed.geometry()) else { return };
-        let (range, size) = (chunk.range, geometry.chunk_bytes);
-        let all = chunks(&geometry, range);
-        // What reaches over an edge isn't known as a whole.
-        let inner = range.start.div_ceil(size)..if range.end >= geometry.size { all.end } else { range.end / size };
-        let mut next = all.start;
-        let mut say = |end: u64, entry: Entry| {
-            if end > next {
-                self.entries.push((next, entry, end - next));
-                next = end;
-            }
-        };
-        say(inner.start.min(all.end), Entry::Unknown);
-        for run in runs.iter().filter(|run| run.vote.verdict == Verdict::Undecided || chunk.rule == Rule::First) {
-            say((run.range.start / size).min(inner.end), Entry::Zero);
-            say(chunks(&geometry, run.range).end.min(inner.end), Entry::Unknown);
-        }
-        say(inner.end, Entry::Zero);
-        say(all.end, Entry::Unknown);
     }
 
     /// What witnesses that cut the image so know of a chunk.
@@ -228,21 +128,20 @@ impl Worker<'_> {
         if !inside {
             self.read_whole(chunk, whole)?;
         }
-        let (copies, base) = if inside { (&self.copies, chunk.range.start) } else { (&self.spare, whole.start) };
-        let sectors = self.sectors_of(chunk, copies, base, whole, inside);
+        let sectors = self.sectors_of(chunk, whole);
         // One alone holds the same as itself, though that decides nothing.
         let unanimous = sectors.all.iter().all(|(_, vote)| vote.grouping.holders(0).count_ones() as usize == chunk.states.len());
-        let bytes = |member: usize, sector: ByteRange| bytes_of(chunk, copies, &self.zeros, member, sector, base, inside);
+        let bytes = |member: usize, sector: ByteRange| self.bytes_of(chunk, whole, member, sector);
         let lists: Vec<Vec<usize>> = sectors.all.iter().map(|(_, vote)| vote.ordered_versions()).collect();
-        let versions: Vec<SectorVersions> = sectors
-            .all
-            .iter()
-            .zip(&lists)
-            .map(|((sector, vote), list)| SectorVersions {
-                versions: list.iter().map(|&member| bytes(member, *sector)).collect(),
+        let version = |at: usize| {
+            let (sector, vote) = &sectors.all[at];
+            SectorVersions {
+                versions: lists[at].iter().map(|&member| bytes(member, *sector)).collect(),
                 decided: vote.verdict != Verdict::Undecided,
-            })
-            .collect();
+                joined: at > 0 && sectors.all[at - 1].1 == *vote,
+            }
+        };
+        let versions: Vec<SectorVersions> = (0..sectors.all.len()).map(version).collect();
         let mut held: Vec<Vec<u8>> = Vec::new();
         for member in 0..chunk.states.len() {
             let place = |((_, vote), list): (&(ByteRange, Vote), &Vec<usize>)| {
@@ -257,8 +156,8 @@ impl Worker<'_> {
         }
         let mut results: Vec<(Entry, Combined)> = Vec::new();
         let shared = self.shared;
-        let begun = shared.job.watch.elapsed();
         let before = shared.combining();
+        let begun = shared.job.watch.elapsed();
         let over = || shared.stopped() || before + shared.job.watch.elapsed().saturating_sub(begun) > COMBINING_MAX;
         for &(_, entry) in known {
             if !results.iter().any(|(other, _)| *other == entry) {
@@ -304,27 +203,37 @@ impl Worker<'_> {
     }
 
     /// The votes on the sectors of a digest's chunk, without witnesses.
-    fn sectors_of(&self, chunk: &Chunk, copies: &[Copy], base: u64, whole: ByteRange, inside: bool) -> Sectors {
+    fn sectors_of(&self, chunk: &Chunk, whole: ByteRange) -> Sectors {
         let job = self.shared.job;
         let one = |sector: ByteRange| {
+            let inside = sector.and(chunk.range) == Some(sector);
             let mut ballots = [Ballot::Unasked; MEMBERS_MAX];
             let ballots = &mut ballots[..chunk.states.len()];
             for (member, ballot) in ballots.iter_mut().enumerate() {
+                let copy = if inside { &self.copies[member] } else { &self.spare[member] };
                 *ballot = match chunk.states[member] {
                     State::Failed => Ballot::Failed,
                     _ if job.members[member].size() < sector.end => Ballot::Absent,
                     _ if self.is_unstable(member, sector) => Ballot::Unstable,
-                    State::Zero if inside => Ballot::Data(&self.zeros[..sector.length() as usize]),
-                    _ => match copies[member].flaw(sector) {
-                        None => Ballot::Data(copies[member].bytes((sector.start - base) as usize, sector.length() as usize)),
-                        Some(_) => Ballot::Unreadable,
-                    },
+                    State::Data | State::Partial if inside && copy.flaw(sector).is_some() => Ballot::Unreadable,
+                    _ if !inside && copy.flaw(sector).is_some() => Ballot::Unreadable,
+                    _ => Ballot::Data(self.bytes_of(chunk, whole, member, sector)),
                 };
             }
             job.fillers.unseat(ballots, sector.start);
             (sector, Vote::of(ballots, chunk.rule))
         };
         Sectors { all: whole.pieces(u64::from(job.sector)).map(one).collect() }
+    }
+
+    /// A member's bytes of a sector of a digest's chunk: those that are voted on where it lies inside of what is looked at.
+    fn bytes_of(&self, chunk: &Chunk, whole: ByteRange, member: usize, sector: ByteRange) -> &[u8] {
+        let length = sector.length() as usize;
+        match chunk.states[member] {
+            _ if sector.and(chunk.range) != Some(sector) => self.spare[member].bytes((sector.start - whole.start) as usize, length),
+            State::Zero => &self.zeros[..length],
+            _ => self.copies[member].bytes(chunk.at(sector.start), length),
+        }
     }
 
     /// Reads all of a digest's chunk of which only a part is looked at.
@@ -386,7 +295,7 @@ impl Worker<'_> {
 }
 
 /// The chunks that a range touches.
-fn chunks(geometry: &Geometry, range: ByteRange) -> std::ops::Range<u64> {
+pub(super) fn chunks(geometry: &Geometry, range: ByteRange) -> std::ops::Range<u64> {
     let end = range.end.min(geometry.size);
     range.start.min(end) / geometry.chunk_bytes..if range.start < end {
         end.div_ceil(geometry.chunk_bytes)
@@ -396,31 +305,6 @@ fn chunks(geometry: &Geometry, range: ByteRange) -> std::ops::Range<u64> {
 }
 
 /// Whether a digest's chunk can be held against the image's sectors: its last one may end elsewhere.
-fn hears(size: u64, sector: u32, whole: ByteRange) -> bool {
+pub(super) fn hears(size: u64, sector: u32, whole: ByteRange) -> bool {
     whole.end == size || (whole.end < size && whole.end.is_multiple_of(u64::from(sector)))
-}
-
-/// What witnesses that say yes or no to a version confirm: each origin once.
-fn confirmations(hearing: &Hearing, words: &[(usize, bool)], version: usize) -> Vec<Confirmation> {
-    let group = |word: &(usize, bool)| hearing.witnesses[word.0].group;
-    let proves = |word: &&(usize, bool)| hearing.witnesses[word.0].digest.geometry().hash.proves();
-    let words: Vec<(usize, bool)> = words.iter().filter(proves).copied().collect();
-    let mut confirmed = Vec::new();
-    for (at, word) in words.iter().enumerate() {
-        let first = !words[..at].iter().any(|other| group(other) == group(word));
-        let mut all = words.iter().filter(|other| group(other) == group(word));
-        if first && all.clone().all(|&(_, yes)| yes) {
-            let memory_of = all.by_ref().fold(0, |mask, other| mask | hearing.witnesses[other.0].memory_of);
-            confirmed.push(Confirmation { version, memory_of });
-        }
-    }
-    confirmed
-}
-
-/// A member's bytes of a sector.
-fn bytes_of<'a>(chunk: &Chunk, copies: &'a [Copy], zeros: &'a [u8], member: usize, sector: ByteRange, base: u64, inside: bool) -> &'a [u8] {
-    if inside && chunk.states[member] == State::Zero {
-        return &zeros[..sector.length() as usize];
-    }
-    copies[member].bytes((sector.start - base) as usize, sector.length() as usize)
 }

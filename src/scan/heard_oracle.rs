@@ -66,7 +66,7 @@ impl Origin {
         }
         writer.finish(Ending::default()).expect("it can be written");
         let digest = DigestFile::open(MemberName::from(Path::new("digest")), file).expect("it is whole");
-        Witness { digest, group: self.group, memory_of: self.memory_of, old: None }
+        Witness { digest, group: self.group, memory_of: self.memory_of, old_for: 0, old: None, known: false }
     }
 }
 
@@ -89,6 +89,7 @@ fn ballots<'a>(members: &'a [Memory], start: usize, end: usize) -> Vec<Ballot<'a
 }
 
 /// What a witness says of a sector: none where it says nothing, else the bytes that it had, where its chunk can be put together.
+#[allow(clippy::option_option)] // nothing said, and no such bytes, are two things
 fn word<'a>(words: &[Option<bool>], origin: &'a Origin, sector: (usize, usize)) -> Option<Option<&'a [u8]>> {
     let said = *words.get(sector.0 / origin.chunk_bytes as usize)?;
     said.filter(|_| sector.1 <= origin.bytes.len()).map(|possible| possible.then(|| &origin.bytes[sector.0..sector.1]))
@@ -102,30 +103,51 @@ fn words(members: &[Memory], origin: &Origin, size: usize, threshold: usize) -> 
 fn chunk_word(members: &[Memory], origin: &Origin, size: usize, start: usize, threshold: usize) -> Option<bool> {
     let chunk = origin.chunk_bytes as usize;
     let end = (start + chunk).min(origin.bytes.len());
-    if origin.unknown.contains(&((start / chunk) as u64)) || end > size || (end < size && end % SECTOR != 0) {
+    if origin.unknown.contains(&((start / chunk) as u64)) || end > size || (end < size && !end.is_multiple_of(SECTOR)) {
         return None;
     }
-    let (mut possible, mut products) = (true, [1u64; 2]);
+    // The ways to go through the combinations, as the engine does, and how many each takes; none that can't find it.
+    let ways = [(true, true), (true, false), (false, true), (false, false)];
+    let (mut possible, mut tries) = (true, [1u64; 4]);
     let zero = origin.bytes[start..end].iter().all(|&byte| byte == 0);
     let mut whole = vec![true; members.len()];
+    let mut before: Option<(Vote, Option<usize>)> = None;
     for at in (start..end).step_by(SECTOR) {
         let to = (at + SECTOR).min(end);
         let ballots = ballots(members, at, to);
         let vote = Vote::of(&ballots, Rule::Threshold(threshold));
         let had = &origin.bytes[at..to];
-        let versions = vote.grouping.versions().count() as u64;
-        let decided = vote.verdict != Verdict::Undecided;
-        let held = ballots.iter().any(|ballot| *ballot == Ballot::Data(had));
-        let winner = match vote.verdict {
-            Verdict::Decided { winner } => ballots[winner] == Ballot::Data(had),
-            _ => held,
+        let holder = ballots.iter().position(|ballot| *ballot == Ballot::Data(had));
+        let right = match vote.verdict {
+            Verdict::Decided { winner } => holder.is_some_and(|holder| vote.grouping.version(holder) == Some(winner)),
+            _ => holder.is_some(),
         };
-        possible &= held;
-        products[0] = if winner { products[0].saturating_mul(if decided { 1 } else { versions }) } else { u64::MAX };
-        products[1] = products[1].saturating_mul(versions);
+        let joined = before.filter(|(last, _)| *last == vote);
+        for ((keep, joins), tries) in ways.into_iter().zip(&mut tries) {
+            let kept = keep && vote.verdict != Verdict::Undecided;
+            *tries = match joined.filter(|_| joins) {
+                _ if kept => {
+                    if right {
+                        *tries
+                    } else {
+                        u64::MAX
+                    }
+                }
+                Some((_, last)) => {
+                    if last == holder {
+                        *tries
+                    } else {
+                        u64::MAX
+                    }
+                }
+                None => tries.saturating_mul(vote.grouping.versions().count() as u64),
+            };
+        }
+        possible &= holder.is_some();
+        before = Some((vote, holder));
         whole.iter_mut().zip(&ballots).for_each(|(whole, ballot)| *whole &= *ballot == Ballot::Data(had));
     }
-    let few = zero || whole.contains(&true) || products.iter().any(|&tries| tries <= TRIES_MAX);
+    let few = zero || whole.contains(&true) || tries.iter().any(|&tries| tries <= TRIES_MAX);
     Some(possible && few)
 }
 
@@ -153,7 +175,10 @@ fn expected(members: &[Memory], origins: &[Origin], size: usize, threshold: usiz
         let mut counts: Vec<(usize, usize, bool)> = Vec::new();
         for version in plain.grouping.versions() {
             let holders = plain.grouping.holders(version);
-            let added = votes.iter().filter(|(bytes, memory)| ballots[version] == Ballot::Data(bytes) && memory & holders == 0).count();
+            let added = votes
+                .iter()
+                .filter(|(bytes, memory)| ballots[version] == Ballot::Data(bytes) && (members.len() == 1 || memory & holders == 0))
+                .count();
             counts.push((holders.count_ones() as usize + added, version, added > 0));
         }
         counts.sort_by_key(|&(count, ..)| std::cmp::Reverse(count));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::vote::{ByteRange, Verdict, Vote};
 
 /// Time for combinations in all: what isn't found by then is given up.
-pub(super) const COMBINING_MAX: Duration = Duration::from_secs(60);
+pub(super) const COMBINING_MAX: Duration = Duration::from_mins(1);
 /// Contradictions that are listed.
 pub(super) const LISTED_MAX: usize = 1000;
 
@@ -47,6 +47,8 @@ pub struct Heard {
     pub witnesses: Vec<WitnessTally>,
     /// Sectors in which something else is decided than without them, or is decided with them alone.
     pub swayed: u64,
+    /// Members, as a mask, that lose by their word.
+    pub losers: u64,
     /// Where all members hold the same, and witnesses (as a mask) say otherwise; ascending.
     pub contradictions: Vec<(ByteRange, u64)>,
     /// How many more of those there are.
@@ -67,6 +69,8 @@ impl Heard {
         let decided = |vote: &Vote| matches!(vote.verdict, Verdict::Decided { .. });
         if without.verdict != with.verdict && (decided(without) || decided(with)) {
             self.swayed += sectors;
+            let losers = with.dissenters() | with.grouping.absent();
+            self.losers |= if decided(with) { losers } else { 0 };
         }
     }
 
@@ -86,6 +90,7 @@ impl Heard {
             self.of(index).add(tally);
         }
         self.swayed += other.swayed;
+        self.losers |= other.losers;
         self.omitted += other.omitted;
         for (range, witnesses) in other.contradictions {
             self.contradict(range, witnesses);

@@ -3,10 +3,10 @@
 use std::{io, time::Duration};
 
 use super::{
-    heard::Hashed,
+    extents::BLOCK_BYTES,
+    hashed::Hashed,
     hearing::Heard,
     poll::{Poll, Question, THREADS_MAX},
-    shared::BLOCK_BYTES,
     tally::Tally,
 };
 use crate::{

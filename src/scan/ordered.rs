@@ -6,7 +6,7 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard},
 };
 
-use super::{heard::Hashed, hearing::Heard, job::Outcome, lost::Lost};
+use super::{hashed::Hashed, hearing::Heard, job::Outcome, lost::Lost};
 use crate::{
     digest::Entry,
     vote::{Run, Runs},

@@ -173,7 +173,7 @@ impl Poll {
             return Err(QuestionError::Sector(question.sector));
         }
         // One alone that nothing is held against can't be outvoted.
-        let least = if question.members_min == 1 && question.hearing.is_none() { 1 } else { 2 };
+        let least = if count == 1 && question.hearing.is_none() { 1 } else { 2 };
         let majority = majority(count).max(least);
         let threshold = question.threshold.unwrap_or(majority);
         if !(least..=count.max(least)).contains(&threshold) {

@@ -20,8 +20,6 @@ pub(super) const WINDOW_ALIGNMENT: u64 = 64 << 10;
 pub(super) const MAPPED_BYTES_MIN: u64 = 4 << 20;
 /// Nor is a window as short as this mapped, where it stands alone: a list of places to look at again may be long.
 pub(super) const MAPPED_ALONE_BYTES_MIN: u64 = 64 << 10;
-/// What a differing chunk is narrowed down to before its bytes are copied and voted on.
-pub(super) const BLOCK_BYTES: u64 = 4096;
 
 /// What all threads of a scan share.
 pub(super) struct Shared<'a> {

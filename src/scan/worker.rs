@@ -1,14 +1,14 @@
 //! One thread's work: a window, piece by piece, chunk by chunk.
 
 use super::{
-    extents::{Piece, State, Track, pieces, track, uniform_vote},
+    extents::{BLOCK_BYTES, Piece, State, Track, pieces, track},
     feeder::WindowTask,
-    heard::Word,
+    hashed::Word,
     hearing::Heard,
     lost::{self, Lost},
     ordered::WindowResult,
     private::Copy,
-    shared::{BLOCK_BYTES, MAPPED_ALONE_BYTES_MIN, MAPPED_BYTES_MIN, Shared, WINDOW_ALIGNMENT},
+    shared::{MAPPED_ALONE_BYTES_MIN, MAPPED_BYTES_MIN, Shared, WINDOW_ALIGNMENT},
 };
 use crate::{
     digest::{Cursor, Entry},
@@ -222,19 +222,23 @@ impl<'a> Worker<'a> {
         let chunk_bytes = self.shared.chunk_bytes as u64;
         let mut at = piece.range.start;
         while at < piece.range.end && !self.shared.stopped() {
-            // Known zeros of which the output wants to hear little are one chunk, however long.
-            let settled = || uniform_vote(&piece.states, job.rules.at(at)).verdict != Verdict::Undecided;
-            let at_once = readers == 0
+            let rule = job.rules.at(at);
+            let all = ByteRange::new(at, piece.range.end.min(job.rules.next_change(at)));
+            // Known zeros of which the output wants to hear little are one chunk, however long, as far as witnesses say the same of them.
+            let zeros = readers == 0
                 && job.fillers.unread.is_empty()
                 && (!self.hashes() || at.is_multiple_of(self.shared.grain))
-                && job.output.is_none_or(|(output, _)| !output.wants_all_zeros() && settled());
-            let chunk_end = if at_once { u64::MAX } else { at - at % chunk_bytes + chunk_bytes };
-            let end = chunk_end.min(piece.range.end).min(job.rules.next_change(at));
+                && job.output.is_none_or(|(output, _)| !output.wants_all_zeros());
+            let at_once = zeros.then(|| self.zeros_at_once(all, &piece.states, rule));
+            let end = match at_once {
+                Some((end, decided)) if decided || job.output.is_none() => end,
+                _ => (at - at % chunk_bytes + chunk_bytes).min(all.end),
+            };
             // What isn't a whole chunk at its end stands alone.
-            let whole = end - if self.hashes() && at_once && end < job.size { end % self.shared.grain } else { 0 };
+            let whole = end - if self.hashes() && at_once.is_some() && end < job.size { end % self.shared.grain } else { 0 };
             let end = if whole > at { whole } else { end };
             job.watch.spend((end - at) * readers);
-            if !self.chunk(ByteRange::new(at, end), &mut piece.states, job.rules.at(at)) {
+            if !self.chunk(ByteRange::new(at, end), &mut piece.states, rule) {
                 break;
             }
             job.watch.advanced(end - at);

@@ -29,9 +29,12 @@ impl Vote {
             return self;
         }
         let grouping = self.grouping;
+        let alone = grouping.members() == 1;
         let adds = |version: usize| {
             let holders = grouping.holders(version);
-            confirmed.iter().filter(|said| said.version == version && said.memory_of & holders == 0).count()
+            // Of one alone it is only asked whether it is still what it was.
+            let counts = |said: &&Confirmation| said.version == version && (alone || said.memory_of & holders == 0);
+            confirmed.iter().filter(counts).count()
         };
         let mut best: Option<(usize, usize, bool)> = None;
         let mut tied = false;
@@ -45,7 +48,6 @@ impl Vote {
             }
         }
         let winner = best.filter(|&(_, ballots, proven)| !tied && (ballots >= threshold || proven)).map(|(version, ..)| version);
-        let alone = grouping.members() == 1;
         let verdict = match winner {
             // Nobody is there to dissent.
             Some(_) if alone && best.is_some_and(|(_, ballots, _)| ballots >= threshold) => Verdict::Unanimous,
@@ -89,7 +91,7 @@ mod tests {
             (vec![a, a, b, b], 3, vec![memory(2, 1)], Decided { winner: 2 }, "what #0 was once speaks against what it is"),
             (vec![a], 2, vec![], Undecided, "one alone agrees with itself"),
             (vec![a], 2, vec![of(0)], Unanimous, "one and a witness"),
-            (vec![a], 2, vec![memory(0, 1)], Undecided, "one and its own memory"),
+            (vec![a], 2, vec![memory(0, 1)], Unanimous, "one that is still what it was"),
             (vec![a], 3, vec![of(0)], Undecided, "one and a witness aren't three"),
             (vec![Unreadable, Absent], 2, vec![], Undecided, "nobody holds anything"),
             (vec![a, a], 2, vec![of(0)], Unanimous, "all alike"),

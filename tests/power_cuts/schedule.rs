@@ -204,7 +204,7 @@ impl Schedule {
         }
         writer.finish(Ending::default()).expect("it can be written");
         let digest = DigestFile::open(MemberName::from(Path::new("digest")), file).expect("it is whole");
-        let witness = Witness { digest, group: 0, memory_of: 0, old: None };
+        let witness = Witness { digest, group: 0, memory_of: 0, old_for: 0, old: None, known: false };
         Some(Arc::new(Hearing { witnesses: vec![witness], warnings: Vec::new() }))
     }
 

@@ -72,6 +72,8 @@ impl InPlace<'_> {
         match (failed, undecided || left, kept) {
             (true, ..) => 3,
             (_, true, _) => 2,
+            // All hold the same, and a digest that is heard something else.
+            _ if report.heard.contradicted_chunks() > 0 => 2,
             (.., true) => 1,
             _ => 0,
         }

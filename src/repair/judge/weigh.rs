@@ -12,7 +12,7 @@ use crate::{
     evidence::Evidence,
     member::{Member, Record},
     repair::RepairError,
-    report::{GuardReport, ReadPattern},
+    report::{GuardReport, ReadPattern, counted},
     scan::{Findings, Lost, Outcome, Poll, Question, Weighed, majority},
     vote::ByteRange,
 };
@@ -101,7 +101,7 @@ impl<'a> Weighing<'a> {
             lost: outcome.tally.members.iter().map(|member| member.lost).collect(),
             newer: findings.newer().to_vec(),
             legs: findings.lost_legs().collect(),
-            old_witnesses: self.question.hearing.iter().flat_map(|hearing| &hearing.witnesses).filter_map(|it| it.old.clone()).collect(),
+            old_witnesses: self.old_witnesses(outcome),
             swayed: outcome.heard.swayed,
             cut: behind.iter().enumerate().map(|(index, at)| at.filter(|_| self.cut >> index & 1 == 1)).collect(),
             size: self.poll.size,
@@ -143,6 +143,23 @@ impl<'a> Weighing<'a> {
             content: &|member, _| u64::from(self.members[member].size() > 0),
         };
         case.stands()
+    }
+
+    /// Witnesses that may know only what stood there before, in words: of a member that loses by their word, or of all, since they contradict
+    /// what all hold elsewhere.
+    fn old_witnesses(&self, outcome: &Outcome) -> Vec<String> {
+        let all = self.question.hearing.iter().flat_map(|hearing| &hearing.witnesses).enumerate();
+        let told = all.filter_map(|(index, witness)| {
+            let contradicted = outcome.heard.witnesses.get(index).map_or(0, |tally| tally.contradicted);
+            match &witness.old {
+                Some(old) if witness.old_for & outcome.heard.losers & self.losers != 0 => Some(old.clone()),
+                _ if contradicted > 0 && outcome.heard.losers & self.losers != 0 && witness.digest.geometry().hash.proves() => {
+                    Some(format!("{} contradicts what all members hold in {}", witness.digest.name(), counted(contradicted, "chunk")))
+                }
+                _ => None,
+            }
+        });
+        told.collect()
     }
 
     /// Whether the user said where the end is, or looks at a part.

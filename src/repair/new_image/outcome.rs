@@ -181,6 +181,8 @@ impl Repair<'_> {
             3 => 3,
             _ if refused.is_some() => refused.unwrap_or(2),
             _ if section.written && proven => 0,
+            // All hold the same, and a digest that is heard something else.
+            _ if report.heard.contradicted_chunks() > 0 => 2,
             _ => settled,
         };
         report.repair = Some(section);
