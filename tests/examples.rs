@@ -100,6 +100,17 @@ fn every_command_works_as_shown() {
         if command.contains("quorum-journal") {
             lab.quorum_img(["repair", "--in-place", "-y"]).args(copies).exits(0);
         }
+        for (digest, from) in [("disk.qdg", &copies[..]), ("a.qdg", &["a.img"]), ("b.qdg", &["b.img"]), ("c.qdg", &["c.img"])] {
+            if command.contains(digest) && !command.contains(&format!("-o {digest}")) {
+                lab.quorum_img(["digest", "-o", digest]).args(from).exits(0);
+            }
+        }
+        for part in ["0", "1"] {
+            let digest = format!("part{part}.qdg");
+            if command.contains(&digest) && !command.contains(&format!("-o {digest}")) {
+                lab.quorum_img(["digest", "--shard", &format!("{part}/2"), "-o", &digest]).arg("c.img").exits(0);
+            }
+        }
         let arguments = command.trim_start_matches("quorum-img ").replace("HEX", &sum);
         let line = format!("exec \"$0\" {arguments}");
         let run = lab.program("bash").args(["-c", &line, env!("CARGO_BIN_EXE_quorum-img")]).output();

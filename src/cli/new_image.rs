@@ -59,7 +59,7 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path, given: &Given) -> Resul
         qcow2,
         reflink: args.reflink == Reflink::Auto && args.sparse_size != 0,
         verify: !args.no_verify,
-        expected_sha256: args.expect_sha256.clone(),
+        expected: args.expected_sum(),
         earlier,
         dependent: voters.dependent.clone(),
         forced: judge.forced,

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     electorate::Given,
     member::{Member, escaped, qcow2::Compression},
-    repair::{Forced, Guard, Qcow2Compat, Qcow2Options, journal_beside},
+    repair::{Forced, Guard, Qcow2Compat, Qcow2Options, Sum, SumKind, journal_beside},
     report::ReadPattern,
     scan::{Question, QuestionError},
     vote::ByteRange,
@@ -108,6 +108,10 @@ pub(super) struct RepairArgs {
     #[arg(long, value_name = "HEX", value_parser = parse_sha256, conflicts_with = "in_place", help_heading = "The output")]
     pub expect_sha256: Option<String>,
 
+    /// The same by BLAKE3, as `b3sum` or `digest --root` prints it
+    #[arg(long, value_name = "HEX", value_parser = parse_sha256, conflicts_with_all = ["in_place", "expect_sha256"], help_heading = "The output")]
+    pub expect_b3sum: Option<String>,
+
     /// Zeros of this length become holes; 0: none
     #[arg(short = 'S', long, value_name = "SIZE", default_value = "4k", value_parser = parse_sparse, conflicts_with = "in_place", help_heading = "The output")]
     pub sparse_size: u64,
@@ -133,6 +137,12 @@ pub(super) struct RepairArgs {
 }
 
 impl RepairArgs {
+    /// The sum that the output must have.
+    pub(super) fn expected_sum(&self) -> Option<Sum> {
+        let of = |kind, hex: &Option<String>| hex.clone().map(|hex| Sum { kind, hex });
+        of(SumKind::Sha256, &self.expect_sha256).or_else(|| of(SumKind::Blake3, &self.expect_b3sum))
+    }
+
     /// What was asked for, should it come to nothing.
     pub(super) fn asked(&self) -> Asked<'_> {
         let mut others: Vec<PathBuf> = [&self.output_file, &self.from, &self.in_place.journal].into_iter().flatten().cloned().collect();
@@ -307,7 +317,7 @@ fn set_option(options: &mut Qcow2Options, option: &str) -> Result<()> {
 fn parse_sha256(text: &str) -> Result<String> {
     ensure!(
         text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()),
-        "64 hexadecimal digits are wanted, as sha256sum prints them"
+        "64 hexadecimal digits are wanted, as sha256sum and b3sum print them"
     );
     Ok(text.to_ascii_lowercase())
 }

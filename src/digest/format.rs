@@ -276,7 +276,7 @@ pub(super) mod tests {
         }
     }
 
-    /// D2 to D5: a header says what it was given, and no byte of it can be changed unnoticed.
+    /// D2, D3, D4, D5: a header says what it was given, and no byte of it can be changed unnoticed.
     #[test]
     fn a_header_comes_back() {
         let bytes = header().encode();

@@ -184,7 +184,7 @@ mod tests {
     }
 
     proptest! {
-        /// D10 to D14: what was put in comes out, in order, and no byte can be changed unnoticed.
+        /// D10, D11, D12, D13, D14: what was put in comes out, in order, and no byte can be changed unnoticed.
         #[test]
         fn pages_hold_what_they_were_given(
             entries in vec(entry(), 1..300), first in 0u64..1 << 30, seed in any::<u64>(), xxh3 in any::<bool>(),

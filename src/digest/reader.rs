@@ -289,7 +289,7 @@ mod tests {
         }
     }
 
-    /// D16: what is cut off, or has more than it tells of, is refused.
+    /// D1, D16: what is cut off, or has more than it tells of, is refused.
     #[test]
     fn what_is_cut_off_is_refused() {
         for (change, word) in [

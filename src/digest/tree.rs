@@ -300,6 +300,19 @@ mod tests {
         }
     }
 
+    /// D8, D9: zeros have no value, and XXH3's doesn't know the place.
+    #[test]
+    fn zeros_and_xxh3() {
+        let geometry = Geometry { hash: HashKind::Xxh3, chunk_bytes: CHUNK_BYTES_MIN, size: 1 << 20 };
+        let chunk = bytes(CHUNK_BYTES_MIN as usize, 4);
+        assert_eq!(geometry.entry(0, &chunk), geometry.entry(7, &chunk));
+        let expected = xxhash_rust::xxh3::xxh3_128(&chunk).to_le_bytes();
+        assert!(matches!(geometry.entry(0, &chunk), Entry::Value(value) if value[..16] == expected && value[16..] == [0; 16]));
+        for hash in [HashKind::Xxh3, HashKind::Blake3] {
+            assert_eq!(Geometry { hash, ..geometry }.entry(3, &vec![0; 4096]), Entry::Zero);
+        }
+    }
+
     #[test]
     fn a_value_depends_on_the_place_and_a_copied_hasher_goes_on_alone() {
         let geometry = Geometry { hash: HashKind::Blake3, chunk_bytes: CHUNK_BYTES_MIN, size: 1 << 20 };

@@ -85,11 +85,13 @@ pub enum RepairError {
     Unsteady,
     /// Another digest than expected.
     #[error(
-        "{output}: its SHA-256 would be {found}, not the expected {expected}; nothing was written or kept\nhint: another --undecided or --pick may give the right bytes"
+        "{output}: its {kind} would be {found}, not the expected {expected}; nothing was written or kept\nhint: another --undecided or --pick may give the right bytes"
     )]
     Digest {
         /// As the user named it.
         output: MemberName,
+        /// `SHA-256` or `BLAKE3`.
+        kind: &'static str,
         /// As computed.
         found: String,
         /// As given.

@@ -352,6 +352,9 @@ fn repaired(repair: &RepairReport) -> String {
         let (block, is) = if count == 1 { ("block", "is") } else { ("blocks", "are") };
         let _ = write!(text, "\n{count} {block} of 4 KiB {is} held whole by no member (composed of sectors of several, or filled).");
     }
+    if let Some(blake3) = &repair.blake3 {
+        let _ = write!(text, "\nBLAKE3 of its guest-visible bytes: {blake3}");
+    }
     if let Some(sha256) = &repair.sha256 {
         let _ = write!(text, "\nSHA-256 of its guest-visible bytes: {sha256}");
     }

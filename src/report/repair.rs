@@ -43,6 +43,9 @@ pub struct RepairReport {
     /// SHA-256 of the guest-visible bytes, where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// BLAKE3 of them, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<String>,
     /// Blocks of 4 KiB that no member holds as a whole: composed of sectors of several, or filled.
     pub composed_blocks: u64,
     /// What went into undecided sectors, and where: listed as far as divergences are.

@@ -25,7 +25,7 @@ pub(super) struct Chunk<'c> {
     pub(super) states: &'c [State],
     pub(super) rule: Rule,
     /// Members whose copy holds the whole chunk, and those whose copy was begun, as masks.
-    filled: u64,
+    pub(super) filled: u64,
     begun: u64,
     /// Whether `Worker::voted` holds the chunk's voted bytes.
     voted: bool,
@@ -105,7 +105,16 @@ impl Worker<'_> {
         let vote = uniform_vote(chunk.states, chunk.rule);
         let alike = self.alike(chunk, reference, chunk.range);
         if self.hashes() && !(alike && vote.verdict == Verdict::Unanimous) {
-            return self.by_sectors(chunk, mark);
+            let copy = std::mem::take(&mut self.copies[reference]);
+            let done = alike && self.hear_lacking(chunk, copy.bytes(0, chunk.range.length() as usize), &vote);
+            self.copies[reference] = copy;
+            if !done {
+                self.heard = Heard::default();
+                return self.by_sectors(chunk, mark);
+            }
+            self.count_alike(chunk, reference, chunk.range);
+            self.heed_spoilt_windows()?;
+            return self.write(chunk.range.start, self.copies[reference].bytes(0, chunk.range.length() as usize));
         }
         if alike {
             let length = chunk.range.length() as usize;
@@ -151,42 +160,8 @@ impl Worker<'_> {
         output.zeros(chunk.range).map_err(|error| write_error(chunk.range.start, chunk.range.length(), error))
     }
 
-    /// Takes the first member's bytes, and the next one's only where they can't be had.
-    fn take_first(&mut self, chunk: &mut Chunk, mark: &Mark) -> Result<(), Interruption> {
-        self.hash_voted(chunk);
-        let mut asked = chunk.states.len();
-        for (member, &state) in chunk.states.iter().enumerate() {
-            match state {
-                State::Absent | State::Failed => continue,
-                State::Zero => {}
-                State::Data | State::Partial => self.copy_chunk(chunk, member)?,
-            }
-            if state == State::Zero || (state == State::Data && self.copies[member].whole()) {
-                asked = member;
-                break;
-            }
-        }
-        if chunk.filled == 0 && chunk.with_state(|state| state != State::Absent && state != State::Failed).next() == Some(asked) {
-            // Zeros without a read, from the first who has anything to say.
-            let vote = uniform_vote(chunk.states, chunk.rule);
-            self.found.push(Run { range: chunk.range, vote });
-            return match self.shared.job.output {
-                Some((output, _)) => output.zeros(chunk.range).map_err(|error| write_error(chunk.range.start, chunk.range.length(), error)),
-                None => Ok(()),
-            };
-        }
-        let clean = asked < chunk.states.len() && chunk.filled == 1 << asked;
-        if clean {
-            let vote = uniform_vote(chunk.states, chunk.rule);
-            self.found.push(Run { range: chunk.range, vote });
-            let length = chunk.range.length() as usize;
-            return self.write(chunk.range.start, self.copies[asked].bytes(0, length));
-        }
-        self.by_sectors(chunk, mark)
-    }
-
     /// Votes on all of the chunk sector by sector.
-    fn by_sectors(&mut self, chunk: &mut Chunk, mark: &Mark) -> Result<(), Interruption> {
+    pub(super) fn by_sectors(&mut self, chunk: &mut Chunk, mark: &Mark) -> Result<(), Interruption> {
         chunk.voted = true;
         self.sectors(chunk, chunk.range)?;
         self.heed_spoilt_windows()?;
@@ -366,7 +341,7 @@ impl Worker<'_> {
         if spoilt { Err(Interruption::Again) } else { Ok(()) }
     }
 
-    fn copy_chunk(&mut self, chunk: &mut Chunk, member: usize) -> Result<(), Interruption> {
+    pub(super) fn copy_chunk(&mut self, chunk: &mut Chunk, member: usize) -> Result<(), Interruption> {
         self.copy(chunk, member, chunk.range)?;
         chunk.filled |= 1 << member;
         Ok(())
@@ -394,11 +369,11 @@ impl Worker<'_> {
         })
     }
 
-    fn write_voted(&self, chunk: &Chunk) -> Result<(), Interruption> {
+    pub(super) fn write_voted(&self, chunk: &Chunk) -> Result<(), Interruption> {
         self.write(chunk.range.start, &self.voted[..chunk.range.length() as usize])
     }
 
-    fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Interruption> {
+    pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Interruption> {
         match self.shared.job.output {
             Some((output, _)) => output.write(offset, bytes).map_err(|error| write_error(offset, bytes.len() as u64, error)),
             None => Ok(()),
@@ -406,7 +381,7 @@ impl Worker<'_> {
     }
 }
 
-fn write_error(offset: u64, length: u64, error: std::io::Error) -> Interruption {
+pub(super) fn write_error(offset: u64, length: u64, error: std::io::Error) -> Interruption {
     Interruption::Output(ScanError::Write { offset, length, error })
 }
 

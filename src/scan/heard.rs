@@ -88,7 +88,7 @@ impl Worker<'_> {
     }
 
     /// What witnesses that cut the image so know of a chunk.
-    fn say(&mut self, geometry: &Geometry, chunk: u64) -> Vec<(usize, Entry)> {
+    pub(super) fn say(&mut self, geometry: &Geometry, chunk: u64) -> Vec<(usize, Entry)> {
         let job = self.shared.job;
         let mut known = Vec::new();
         if !hears(job.size, job.sector, geometry.range(chunk)) {

@@ -138,7 +138,7 @@ impl Worker<'_> {
 }
 
 /// What witnesses that say yes or no to a version confirm: each origin once.
-fn confirmations(hearing: &Hearing, words: &[(usize, bool)], version: usize) -> Vec<Confirmation> {
+pub(super) fn confirmations(hearing: &Hearing, words: &[(usize, bool)], version: usize) -> Vec<Confirmation> {
     let group = |word: &(usize, bool)| hearing.witnesses[word.0].group;
     let proves = |word: &&(usize, bool)| hearing.witnesses[word.0].digest.geometry().hash.proves();
     let words: Vec<(usize, bool)> = words.iter().filter(proves).copied().collect();

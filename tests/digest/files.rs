@@ -84,3 +84,24 @@ fn a_digest_of_version_1_is_read() {
     let told = lab.quorum_img(["check"]).args([&lab.path("original.img"), &kept, &kept]).exits(0);
     told.says("all members hold what it says in");
 }
+
+/// Every rule of the format is held by a test that cites it.
+#[test]
+fn every_rule_is_cited() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/digest.md")).expect("it is kept in docs/");
+    let rules: Vec<u32> = text.lines().filter_map(|line| line.strip_prefix("- **D")?.split('.').next()?.parse().ok()).collect();
+    assert_eq!(rules, (1..=rules.len() as u32).collect::<Vec<_>>());
+    let folders = ["src/digest", "tests/digest"];
+    let files = folders.iter().flat_map(|folder| fs::read_dir(root.join(folder)).expect("a folder")).flatten();
+    let sources: String = files.filter_map(|file| fs::read_to_string(file.path()).ok()).collect();
+    let cited = |rule: &u32| {
+        let name = format!("D{rule}");
+        sources.lines().filter(|line| line.trim_start().starts_with("/// D")).any(|line| {
+            let said = line.trim_start().trim_start_matches("/// ").split(':').next().unwrap_or_default();
+            said.split(", ").any(|word| word == name)
+        })
+    };
+    let uncited: Vec<&u32> = rules.iter().filter(|rule| !cited(rule)).collect();
+    assert!(uncited.is_empty(), "no test cites D{uncited:?}");
+}

@@ -33,6 +33,32 @@ fn two_copies_heal_each_other() {
     assert!(lab.bytes(&a) == right && lab.bytes(&b) == right);
 }
 
+/// `--expect-b3sum`: the output appears only where its bytes have that hash, which `digest --root` knows.
+#[test]
+fn a_result_is_proven_by_its_root() {
+    let lab = Lab::new();
+    let right = disk(7, MIB);
+    let [a, b] = copies(&lab, &right);
+    lab.quorum_img(["digest", "-q", "-o", "disk.qdg"]).arg(&a).exits(0);
+    let root = lab.quorum_img(["digest", "--root", "disk.qdg"]).exits(0).stdout();
+    let root = root.split_whitespace().next().expect("a hash").to_uppercase();
+    rot(&a, &[3]);
+    let prove = |output: &str, hash: &str| {
+        lab.quorum_img(["repair", "--undecided", "first", "-o", output, "--expect-b3sum", hash]).args([&b, &a]).output()
+    };
+    prove("new.img", &root).expect_code(0).says("BLAKE3 of its guest-visible bytes");
+    assert!(lab.bytes(&lab.path("new.img")) == right);
+    prove("wrong.img", &"0".repeat(64)).expect_code(3).complains("its BLAKE3 would be");
+    prove("wrong.img", "abc").expect_code(3).complains("64 hexadecimal digits");
+    assert!(!lab.path("wrong.img").exists());
+    let report = lab
+        .quorum_img(["repair", "--undecided", "first", "-o", "j.img", "--output", "json", "--expect-b3sum", &root])
+        .args([&b, &a])
+        .exits(0)
+        .json();
+    assert_eq!(report["repair"]["blake3"], root.to_lowercase());
+}
+
 /// What an in-place repair wrote by a digest's word is undone as any other.
 #[test]
 fn undo_takes_it_back() {

@@ -4,6 +4,7 @@
 mod support;
 
 mod alone;
+mod believed;
 mod files;
 mod guards;
 mod healed;
@@ -17,12 +18,11 @@ use std::{
 
 use support::{Lab, noise};
 
-pub const MIB: u64 = 1 << 20;
-pub const SECTOR: u64 = 512;
+const MIB: u64 = 1 << 20;
+const SECTOR: u64 = 512;
 
 /// Copies of a disk that were last written an hour ago, as copies are of which a digest is made.
-#[must_use]
-pub fn copies<const N: usize>(lab: &Lab, bytes: &[u8]) -> [PathBuf; N] {
+fn copies<const N: usize>(lab: &Lab, bytes: &[u8]) -> [PathBuf; N] {
     let copies = lab.copies_of("disk.img", bytes);
     for copy in &copies {
         age(copy, 3600);
@@ -31,8 +31,7 @@ pub fn copies<const N: usize>(lab: &Lab, bytes: &[u8]) -> [PathBuf; N] {
 }
 
 /// A disk with some zeros in it.
-#[must_use]
-pub fn disk(seed: u64, length: u64) -> Vec<u8> {
+fn disk(seed: u64, length: u64) -> Vec<u8> {
     let mut bytes = noise(seed, length as usize);
     let zeros = (length / 4) as usize..(length / 2) as usize;
     bytes[zeros].fill(0);
@@ -40,13 +39,13 @@ pub fn disk(seed: u64, length: u64) -> Vec<u8> {
 }
 
 /// Sets when a file was last written, so many seconds ago.
-pub fn age(path: &Path, seconds: u64) {
+fn age(path: &Path, seconds: u64) {
     let time = SystemTime::now() - Duration::from_secs(seconds);
     File::options().write(true).open(path).and_then(|file| file.set_times(FileTimes::new().set_modified(time))).expect("a file of ours");
 }
 
 /// Rot: bytes become others, and no time tells of it.
-pub fn rot(path: &Path, sectors: &[u64]) {
+fn rot(path: &Path, sectors: &[u64]) {
     let then = fs::metadata(path).and_then(|meta| meta.modified()).expect("it is there");
     let mut bytes = fs::read(path).expect("it is there");
     for (at, sector) in sectors.iter().enumerate() {

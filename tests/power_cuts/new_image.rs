@@ -9,7 +9,7 @@ use quorum_img::{
         qcow2::{Caches, Compression, Opening, Qcow2Member, References, read_header},
     },
     repair::{
-        Forced, Guard, Qcow2Compat, Qcow2Options, Repair, RepairError, Target, Wish,
+        Forced, Guard, Qcow2Compat, Qcow2Options, Repair, RepairError, Sum, SumKind, Target, Wish,
         judge::{Judge, Way},
     },
     report::Report,
@@ -108,7 +108,7 @@ impl Studio {
             qcow2: self.qcow2,
             reflink: true,
             verify: true,
-            expected_sha256: self.proven.then(|| format!("{:x}", Sha256::digest(self.schedule.voted_image()))),
+            expected: self.proven.then(|| Sum { kind: SumKind::Sha256, hex: format!("{:x}", Sha256::digest(self.schedule.voted_image())) }),
             earlier: None,
             forced,
             divergences_max: 10_000,

@@ -159,7 +159,9 @@ impl Schedule {
         let member =
             |bytes| Original { bytes, bad: BTreeSet::new(), stubborn: BTreeSet::new(), allocated: BTreeSet::new(), sector: SECTOR };
         let mut members = vec![member(disk.clone()), member(disk.clone())];
-        members.iter_mut().for_each(|member| member.allocate(&mut random));
+        for member in &mut members {
+            member.allocate(&mut random);
+        }
         let mut lost = BTreeSet::new();
         for _ in 0..random.between(1, 12) {
             let sector = random.below(size / SECTOR);

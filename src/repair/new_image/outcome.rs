@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use super::{wish::Repair, writer::Writer};
+use super::{
+    sum::{Sum, SumKind},
+    wish::Repair,
+    writer::Writer,
+};
 use crate::{
     member::{Member, MemberName},
     repair::{
@@ -45,7 +49,7 @@ pub(super) struct Written {
     /// Whether it may be kept: complete, and something everywhere.
     pub(super) usable: bool,
     pub(super) verified: bool,
-    pub(super) sha256: Option<String>,
+    pub(super) sum: Option<Sum>,
     /// Whether the read-back came from the medium, past the page cache.
     pub(super) origin: Origin,
     /// Sectors outside of an earlier report's list that could not be read from the first member.
@@ -69,7 +73,7 @@ impl Written {
             unfilled,
             usable: false,
             verified: false,
-            sha256: None,
+            sum: None,
             origin: Origin::Cache,
             copied_from_others: 0,
             stands: Stands::default(),
@@ -89,7 +93,7 @@ impl Written {
     pub(super) fn fail(&mut self, error: RepairError) {
         self.usable = false;
         self.verified = false;
-        self.sha256 = None;
+        self.sum = None;
         self.error = Some(error);
     }
 
@@ -162,12 +166,13 @@ impl Repair<'_> {
             filled: if filled { findings.undecided().into_iter().map(Span::from).collect() } else { Vec::new() },
             unfilled_sectors: written.unfilled,
             picked: picked.map(|&(range, member)| Picked { span: Span::from(range), member }).collect(),
-            sha256: written.sha256,
+            sha256: written.sum.as_ref().filter(|sum| sum.kind == SumKind::Sha256).map(|sum| sum.hex.clone()),
+            blake3: written.sum.as_ref().filter(|sum| sum.kind == SumKind::Blake3).map(|sum| sum.hex.clone()),
             refused: written.refused.as_ref().map(ToString::to_string),
             error: written.error.as_ref().map(ToString::to_string),
         };
         let failed = written.error.as_ref().map(RepairError::exit_code);
-        let proven = section.sha256.is_some();
+        let proven = written.sum.is_some();
         let stopped = self.watch.stopped();
         let refused = written.refused.as_ref().map(RepairError::exit_code);
         let structures = structures(self.members, &|| stopped);

@@ -5,7 +5,8 @@ use std::{io, sync::Arc};
 use super::{
     outcome::Written,
     qcow2::Qcow2Image,
-    verify::{Nowhere, ReadBack, VotedDigest, find_difference, sha256},
+    sum::Sum,
+    verify::{Nowhere, ReadBack, VotedDigest, find_difference, sum_up},
     wish::Repair,
     writer::{Ground, Sink, Writer},
 };
@@ -103,7 +104,7 @@ impl Repair<'_> {
 
     /// Votes as for writing, and writes nothing: tells what would have no filling, here and in what is only copied.
     pub(super) fn rehearse(&self, listener: Listener) -> Result<Written, RepairError> {
-        if let Some(expected) = &self.wish.expected_sha256 {
+        if let Some(expected) = &self.wish.expected {
             return self.check_digest(expected, listener);
         }
         let copied = self.copy_unlisted(&Nowhere)?;
@@ -266,11 +267,11 @@ impl Repair<'_> {
     }
 
     /// Votes on everything and computes the digest of what would be written, before it is: for what can't be taken back.
-    pub(super) fn check_digest(&self, expected: &str, listener: Listener) -> Result<Written, RepairError> {
+    pub(super) fn check_digest(&self, expected: &Sum, listener: Listener) -> Result<Written, RepairError> {
         let all = [ByteRange::new(0, self.poll.size)];
-        (self.phases)("voting, computing SHA-256", self.poll.size);
+        (self.phases)("voting, summing up", self.poll.size);
         let mut findings = self.findings();
-        let digest = VotedDigest::default();
+        let digest = VotedDigest::by(expected.kind);
         // One thread alone hands on its chunks in ascending order.
         let job = self.job(&all, &self.poll.rules, Some(&digest)).weighing(self.evidence).in_threads(1);
         let (outcome, error) = self.scan_as_far(&job, &mut |run| {
@@ -281,11 +282,15 @@ impl Repair<'_> {
             return Err(error);
         }
         let (found, unfilled) = (digest.finish(), outcome.unfilled_sectors);
-        let wrong = outcome.complete && unfilled == 0 && found != expected;
-        let error = wrong.then(|| RepairError::Digest { output: self.output_name(), found, expected: expected.to_owned() });
+        let wrong = outcome.complete && unfilled == 0 && found != *expected;
+        let error = wrong.then(|| self.wrong_sum(found, expected));
         let mut written = Written { error, ..Written::nothing(Checked { outcome, findings }, unfilled) };
         self.weigh(&mut written);
         Ok(written)
+    }
+
+    fn wrong_sum(&self, found: Sum, expected: &Sum) -> RepairError {
+        RepairError::Digest { output: self.output_name(), kind: expected.kind.name(), found: found.hex, expected: expected.hex.clone() }
     }
 
     /// Syncs, and reads back past the page cache.
@@ -328,17 +333,15 @@ impl Repair<'_> {
 
     /// The digest, where it was asked for.
     pub(super) fn settle(&self, making: Making, written: &mut Written) -> Result<(), RepairError> {
-        let Some(expected) = &self.wish.expected_sha256 else { return Ok(()) };
-        (self.phases)("computing SHA-256", self.poll.size);
+        let Some(expected) = &self.wish.expected else { return Ok(()) };
+        (self.phases)("summing up", self.poll.size);
         let failed = self.failed("can't be read back", self.remains());
         let image = self.as_image(making)?;
         let reader = image.as_ref().map_or(ReadBack::Cached(making.storage()), |image| ReadBack::Image(image));
-        match sha256(&reader, self.poll.size, self.watch).map_err(failed)? {
+        match sum_up(&reader, self.poll.size, expected.kind, self.watch).map_err(failed)? {
             None => written.usable = false,
-            Some(found) if found != *expected => {
-                return Err(RepairError::Digest { output: self.output_name(), found, expected: expected.clone() });
-            }
-            found => written.sha256 = found,
+            Some(found) if found != *expected => return Err(self.wrong_sum(found, expected)),
+            found => written.sum = found,
         }
         Ok(())
     }

@@ -3,9 +3,11 @@
 use std::{io, sync::Mutex};
 
 use rayon::iter::{ParallelBridge, ParallelIterator};
-use sha2::{Digest, Sha256};
 
-use super::writer::ZEROS;
+use super::{
+    sum::{Sum, SumKind, Summer},
+    writer::ZEROS,
+};
 use crate::{
     member::{Extent, Member, ReadError},
     repair::fingerprint::{Fingerprint, GROUP_BYTES, sum_of},
@@ -176,13 +178,17 @@ impl Output for Nowhere {
 }
 
 /// Hashes voted bytes that come in ascending order.
-#[derive(Default)]
-pub(super) struct VotedDigest(Mutex<(Sha256, u64)>);
+pub(super) struct VotedDigest(Mutex<(Summer, u64)>);
 
 impl VotedDigest {
-    /// In hex.
-    pub(super) fn finish(self) -> String {
-        format!("{:x}", self.0.into_inner().expect("no thread panics with it").0.finalize())
+    /// By that kind of sum.
+    pub(super) fn by(kind: SumKind) -> Self {
+        Self(Mutex::new((kind.summer(), 0)))
+    }
+
+    /// The sum of all.
+    pub(super) fn finish(self) -> Sum {
+        self.0.into_inner().expect("no thread panics with it").0.finish()
     }
 
     fn add(&self, offset: u64, bytes: &[u8]) {
@@ -214,13 +220,13 @@ impl Output for VotedDigest {
     }
 }
 
-/// SHA-256 of the first `size` bytes, in hex; none where it was stopped.
+/// The sum of the first `size` bytes; none where it was stopped.
 ///
 /// # Errors
 /// What reading says.
-pub(super) fn sha256(reader: &ReadBack, size: u64, watch: &dyn Watch) -> io::Result<Option<String>> {
+pub(super) fn sum_up(reader: &ReadBack, size: u64, kind: SumKind, watch: &dyn Watch) -> io::Result<Option<Sum>> {
     let mut bounce = None;
-    let mut hasher = Sha256::new();
+    let mut summer = kind.summer();
     let mut bytes = vec![0; STEP_BYTES];
     let mut at = 0;
     while at < size {
@@ -232,9 +238,9 @@ pub(super) fn sha256(reader: &ReadBack, size: u64, watch: &dyn Watch) -> io::Res
         if reader.read(at, step, &mut bounce)? < step.len() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        hasher.update(&*step);
+        summer.update(step);
         watch.advanced(step.len() as u64);
         at += step.len() as u64;
     }
-    Ok(Some(format!("{:x}", hasher.finalize())))
+    Ok(Some(summer.finish()))
 }

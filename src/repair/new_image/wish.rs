@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{qcow2::Options, target::Target};
+use super::{qcow2::Options, sum::Sum, target::Target};
 use crate::{
     evidence::Evidence,
     member::{Member, MemberName},
@@ -30,8 +30,8 @@ pub struct Wish<'a> {
     pub reflink: bool,
     /// Whether what was written is read back.
     pub verify: bool,
-    /// The digest that the guest-visible bytes must have, in lower-case hex.
-    pub expected_sha256: Option<String>,
+    /// The sum that the guest-visible bytes must have.
+    pub expected: Option<Sum>,
     /// Members that share storage, in words.
     pub dependent: Vec<String>,
     /// An earlier report.
