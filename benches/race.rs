@@ -14,6 +14,7 @@ mod race {
     pub mod ceiling;
     pub mod contest;
     pub mod data;
+    pub mod digests;
     pub mod images;
     pub mod in_place;
     pub mod machine;

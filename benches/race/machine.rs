@@ -74,13 +74,23 @@ pub struct Peers {
     pub cmp: Option<String>,
     /// Which copies what differs onto an old copy.
     pub rsync: Option<String>,
+    /// BLAKE3 of whole files.
+    pub b3sum: Option<String>,
+    /// XXH3 of whole files.
+    pub xxhsum: Option<String>,
 }
 
 impl Peers {
     /// Asks each for its version.
     pub fn find() -> Self {
         let version = |program| Some(run(program, ["--version"]).ok()?.lines().next()?.to_owned());
-        Self { qemu_img: version("qemu-img"), cmp: version("cmp"), rsync: version("rsync") }
+        Self {
+            qemu_img: version("qemu-img"),
+            cmp: version("cmp"),
+            rsync: version("rsync"),
+            b3sum: version("b3sum"),
+            xxhsum: version("xxhsum"),
+        }
     }
 }
 
@@ -103,7 +113,9 @@ pub fn print_facts(dir: &Path, options: &Options, program: &Path, peers: &Peers)
     println!("  kernel   {}", line("/proc/sys/kernel/osrelease", ""));
     println!("  data     {} ({file_system}, {free} MiB free)", dir.display());
     println!("  ours     {}", program.display());
-    for (name, version) in [("qemu-img", &peers.qemu_img), ("cmp", &peers.cmp), ("rsync", &peers.rsync)] {
+    for (name, version) in
+        [("qemu-img", &peers.qemu_img), ("cmp", &peers.cmp), ("rsync", &peers.rsync), ("b3sum", &peers.b3sum), ("xxhsum", &peers.xxhsum)]
+    {
         println!("  {name:8} {}", version.as_deref().unwrap_or("MISSING: its rows are left out"));
     }
     println!("Images of {} MiB, {} rounds; times are those of whole processes", options.size_bytes >> 20, options.runs);

@@ -9,7 +9,7 @@ use std::{
 use super::{
     contest::{Cache, Contest, Contestant, Lane, Times},
     data::{self, BAD_SECTORS, Kind, Sets, Trio},
-    images, in_place,
+    digests, images, in_place,
     machine::{Outcome, Peers},
     options::Options,
     xfs::Xfs,
@@ -26,10 +26,12 @@ pub struct Race {
 }
 
 /// All of them, in an order that needs few sets at once, and large writes' folios before `cold` throws them away.
-pub const RACES: [Race; 12] = [
+pub const RACES: [Race; 14] = [
     Race { name: "warm", needs: &[Kind::LargeWrites], run: warm },
     Race { name: "warm-cp", needs: &[Kind::LargeWrites, Kind::Copied], run: warm_copied },
     Race { name: "damaged", needs: &[Kind::LargeWrites, Kind::Damaged], run: damaged },
+    Race { name: "digest", needs: &[Kind::LargeWrites], run: digests::made },
+    Race { name: "witness", needs: &[Kind::LargeWrites], run: digests::heard },
     Race { name: "cold", needs: &[Kind::LargeWrites], run: cold },
     Race { name: "direct", needs: &[Kind::LargeWrites], run: direct },
     Race { name: "repair", needs: &[Kind::Damaged], run: repair },

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     digest::{DigestError, DigestFile},
-    electorate::{Access, open_digest, open_voters, same_origin},
+    electorate::{Access, oddities, open_digest, open_voters, same_origin},
     evidence::Evidence,
     member::Member,
     repair::{
@@ -108,6 +108,12 @@ pub(super) fn run(args: &CheckArgs, given: &Given) -> Result<u8> {
 fn check_digests(args: &CheckArgs) -> Result<u8> {
     let names = &args.members.witnesses;
     let digests = names.iter().map(|name| open_digest(name)).collect::<Result<Vec<DigestFile>, DigestError>>()?;
+    if let [alone] = &digests[..] {
+        bail!(
+            "{}: one digest alone can't vote\nhint: name a copy or other digests beside it; --root of digest prints the hash that it knows",
+            alone.name()
+        );
+    }
     let vote = &args.vote;
     let others = vote.range.is_some() || vote.trust.is_some() || vote.read_pattern == ReadBy::Fifo || vote.skip_device_metadata;
     let others = others || !vote.filler.is_empty() || !vote.mapfile.is_empty();
@@ -133,6 +139,7 @@ fn check_digests(args: &CheckArgs) -> Result<u8> {
     }
     let dependent = same_origin(&digests);
     warnings.extend(dependent.iter().cloned());
+    warnings.extend(digests.iter().flat_map(|digest| oddities(digest, &[])));
     warnings.push(format!(
         "digests are held against each other by chunks of {}: those are what is counted as sectors",
         human_size(u64::from(poll.sector))

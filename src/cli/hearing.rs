@@ -2,12 +2,12 @@
 
 use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use super::args::MemberArgs;
 use crate::{
     electorate,
-    member::Member,
+    member::{Member, MemberName},
     repair::modified,
     report::ReadPattern,
     scan::{Question, QuestionError},
@@ -19,6 +19,17 @@ impl MemberArgs {
         let (members, digests) = electorate::sort_out(&self.members);
         self.members = members;
         self.witnesses.extend(digests);
+    }
+
+    /// Refuses digests alone, where bytes are wanted.
+    pub(super) fn refuse_digests_alone(&self) -> Result<()> {
+        if let (true, Some(digest)) = (self.members.is_empty(), self.witnesses.first()) {
+            bail!(
+                "{}: digests alone hold no bytes\nhint: name a copy beside them; quorum-img check holds digests against each other",
+                MemberName::new(digest)
+            );
+        }
+        Ok(())
     }
 
     /// The question with the digests among them heard; `journals` explain times, too.

@@ -222,6 +222,7 @@ fn run_command(command: Commands, given: Given) -> anyhow::Result<u8> {
             let mut args = args.sort();
             args.members.expand(Some(&mut args.vote))?;
             args.members.sort_out();
+            args.members.refuse_digests_alone()?;
             let given = given.expanded(&args.vote);
             show::run(&args, &given)
         }

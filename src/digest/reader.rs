@@ -223,6 +223,8 @@ impl<'a> Cursor<'a> {
 mod tests {
     use std::path::Path;
 
+    use proptest::{collection::vec, prelude::*};
+
     use super::{DigestFile, PAGE_BYTES};
     use crate::{
         digest::{Ending, Entry, Writer, format::tests::header},
@@ -286,6 +288,60 @@ mod tests {
                 assert_eq!(cursor.at(chunk).entry, expected, "{chunk} in page {index}, damaged: {damaged:?}");
             }
             assert_eq!(digest.damage().0, damaged.len() as u64);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+        /// However its bytes are changed, a digest says what it said, or that it doesn't know: nothing else, ever.
+        #[test]
+        fn a_mutated_digest_never_says_anything_else(
+            flips in vec((any::<prop::sample::Index>(), any::<u8>()), 1..20), moves in vec((1usize..40, 1usize..40), 0..3), asked in vec(0u64..5000, 30),
+        ) {
+            let mutated = digest(5000, |bytes| {
+                let header = bytes.len() % PAGE_BYTES + PAGE_BYTES;
+                for (at, byte) in flips {
+                    let at = header + at.index(bytes.len() - header);
+                    bytes[at] ^= byte;
+                }
+                for (from, to) in moves {
+                    let (from, to) = (from * PAGE_BYTES, to * PAGE_BYTES);
+                    if from.max(to) + PAGE_BYTES <= bytes.len() {
+                        bytes.copy_within(from..from + PAGE_BYTES, to);
+                    }
+                }
+            });
+            let mutated = mutated.expect("its header is whole");
+            let mut cursor = mutated.cursor();
+            for chunk in asked {
+                let said = cursor.at(chunk);
+                prop_assert!(said.entry == Entry::Unknown || said.entry == entry(chunk).0, "{chunk}");
+                prop_assert!(said.count > 0);
+            }
+        }
+
+        /// Whoever makes checksums that hold finds no way to make it panic, or go on for ever.
+        #[test]
+        fn hostile_digests_do_no_harm(bytes in vec(any::<u8>(), 0..20_000), words in vec((0usize..1500, prop_oneof![Just(0u64), Just(u64::MAX), any::<u64>(), 0u64..99]), 0..60)) {
+            let mut bytes = bytes;
+            for (at, word) in words {
+                if let Some(place) = bytes.get_mut(at * 8..at * 8 + 8) {
+                    place.copy_from_slice(&word.to_le_bytes());
+                }
+            }
+            let file = tempfile::tempfile().expect("a temporary file");
+            Storage::write(&file, 0, &crate::digest::mended(&bytes)).expect("it can be written");
+            if let Ok(digest) = DigestFile::open(MemberName::from(Path::new("d")), file) {
+                let mut cursor = digest.cursor();
+                let mut chunk = 0;
+                for _ in 0..1000 {
+                    let said = cursor.at(chunk);
+                    prop_assert!(said.count > 0);
+                    chunk = chunk.saturating_add(said.count);
+                }
+                let _ = digest.damage();
+            }
         }
     }
 

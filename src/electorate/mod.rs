@@ -29,4 +29,4 @@ pub use open::{Single, open_single, open_voters, reopen_to_rewrite};
 pub use probe::{FormatError, JOURNAL_MAGIC, guess_format, looks_like_journal, refuse_journal};
 pub use roll::{Access, Locks, Roll};
 pub use voters::Voters;
-pub use witnesses::{WitnessError, begins_as_digest, digest_path, open_digest, open_witnesses, same_origin, sort_out};
+pub use witnesses::{WitnessError, begins_as_digest, digest_path, oddities, open_digest, open_witnesses, same_origin, sort_out};

@@ -13,11 +13,15 @@ use super::given::Given;
 use crate::{
     digest::{DigestError, DigestFile, Header, Hearing, MAGIC, Source, Witness},
     member::{Member, MemberName},
+    sys::storage::Storage,
     vote::{MEMBERS_MAX, mask_of, members_of},
 };
 
 /// Pages of a digest that are looked through beforehand: 256 MiB of them.
 const LOOKED_AT_PAGES: u64 = 1 << 16;
+
+/// Bytes that any digest may have.
+const SMALL_BYTES: u64 = 1 << 20;
 
 /// Bits of the magic in which a file may differ and still be a digest that is damaged, rather than a disk.
 const DAMAGED_BITS_MAX: u32 = 8;
@@ -185,7 +189,8 @@ fn old(name: &MemberName, header: &Header, members: &[&dyn Member], now: &[Sourc
 }
 
 /// What else is odd about a digest.
-fn oddities(digest: &DigestFile, members: &[&dyn Member]) -> Vec<String> {
+#[must_use]
+pub fn oddities(digest: &DigestFile, members: &[&dyn Member]) -> Vec<String> {
     let (header, mut odd) = (digest.header(), Vec::new());
     if header.pages <= LOOKED_AT_PAGES
         && let (pages @ 1.., chunks) = digest.damage()
@@ -197,6 +202,13 @@ fn oddities(digest: &DigestFile, members: &[&dyn Member]) -> Vec<String> {
         ));
     }
     let size = header.geometry.size;
+    let length = Storage::length(digest.file()).unwrap_or(0);
+    if length > size / 100 + SMALL_BYTES && !digest.name().as_os_str().as_bytes().starts_with(PREFIX) {
+        odd.push(format!(
+            "{}: is taken for a digest by its first bytes, and is large for one: if it is a disk, say raw:PATH",
+            digest.name()
+        ));
+    }
     if !members.is_empty() && members.iter().all(|member| member.size() != size) {
         odd.push(format!("{}: is of an image of {size} bytes, and no member has so many: is it of this one?", digest.name()));
     }

@@ -84,6 +84,12 @@ pub fn last_events(report: &Report) -> Vec<Event> {
         let image = report.repair.as_ref().and_then(|repair| serde_json::to_value(repair).ok());
         let in_place = report.in_place.as_ref().and_then(|repair| serde_json::to_value(repair).ok());
         summary.extend(image.or(in_place).map(|repair| ("repair".to_owned(), repair)));
+        if let Ok(Value::Object(heard)) = serde_json::to_value(&report.heard) {
+            summary.extend(heard);
+        }
+        if !report.guards.is_empty() {
+            summary.extend(serde_json::to_value(&report.guards).ok().map(|guards| ("guards".to_owned(), guards)));
+        }
     }
     add("QUORUM_IMG_COMPLETED", summary);
     events

@@ -43,7 +43,7 @@ pub fn read_report(from: impl Read, each: &mut dyn FnMut(Divergence)) -> serde_j
 }
 
 /// The keys of a report that are read.
-const KEYS: [&str; 34] = [
+const KEYS: [&str; 38] = [
     "schema",
     "command",
     "version",
@@ -70,6 +70,10 @@ const KEYS: [&str; 34] = [
     "sectors",
     "lacking-sectors",
     "decides-part",
+    "witnesses",
+    "swayed-sectors",
+    "contradictions",
+    "contradictions-omitted",
     "guards",
     "partitions",
     "map",
