@@ -149,9 +149,9 @@ What is not overwritten unasked:
   Beside the votes each member is asked who it is and how old it is, by what its file systems say where a checksum holds, and how much \
 it holds. Where one of these stands nothing is written, with exit code 2, until its word is said with --force; quorum-img check and \
 --dry-run say so beforehand. Those of the first line stand before a new image as well; of the second it is told.
-  newer, zeros, empty, cuts, shared, minority: a member would lose content and is newer than all who outvote it; content would become \
+  newer, zeros, empty, cuts, shared, minority, old-witness: a member would lose content and is newer than all who outvote it; content would become \
 zeros; members without any content outvote one that has some; content behind the voted end would be cut off; members share storage; the \
-threshold is below the majority.
+threshold is below the majority; a member isn't what it was when a digest was made by whose word it would lose.
   stale, stranger, device-metadata: a member loses more than --max-damage percent of its content; it calls itself another disk than \
 those who outvote it do; what makes it a leg of an array would become another leg's.
   --trust is the word for what others lose to that member: newer, zeros and stale.
