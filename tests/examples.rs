@@ -100,6 +100,10 @@ fn every_command_works_as_shown() {
         if command.contains("quorum-journal") {
             lab.quorum_img(["repair", "--in-place", "-y"]).args(copies).exits(0);
         }
+        if command.contains("SHA256SUMS") {
+            let sum = <sha2::Sha256 as sha2::Digest>::digest(lab.bytes(&lab.path("b.img")));
+            lab.file("SHA256SUMS", sum.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")) + "  b.img\n");
+        }
         for (digest, from) in [("disk.qdg", &copies[..]), ("a.qdg", &["a.img"]), ("b.qdg", &["b.img"]), ("c.qdg", &["c.img"])] {
             if command.contains(digest) && !command.contains(&format!("-o {digest}")) {
                 lab.quorum_img(["digest", "-o", digest]).args(from).exits(0);

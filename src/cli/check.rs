@@ -1,6 +1,6 @@
 //! `quorum-img check`: vote, write nothing, report.
 
-use std::sync::Mutex;
+use std::{path::PathBuf, sync::Mutex};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -14,6 +14,7 @@ use super::{
     present::Presenter,
     progress::Control,
     show_args::{Diagnose, ShowArgs},
+    sums::{read_sums, summed},
     texts,
     unfinished::Asked,
 };
@@ -49,6 +50,11 @@ pub(super) struct CheckArgs {
     /// How much of its content a member may lose and still be taken for damaged, rather than for stale or of another disk
     #[arg(long, value_name = "PERCENT", default_value = "10", value_parser = parse_percent, help_heading = "The vote")]
     max_damage: f64,
+    /// A file of whole-image sums, as `sha256sum` or `b3sum` print them: tells which member is the one that was summed
+    ///
+    /// Each member is read once more for it, as the guest sees it. A sum is no ballot: it proves that a member is what it was when it was summed.
+    #[arg(long, value_name = "FILE", help_heading = "The vote")]
+    sums: Option<PathBuf>,
     #[command(flatten)]
     show: ShowArgs,
 }
@@ -67,6 +73,7 @@ pub(super) fn run(args: &CheckArgs, given: &Given) -> Result<u8> {
     if args.members.members.is_empty() {
         return check_digests(args);
     }
+    let sums = args.sums.as_deref().map(read_sums).transpose()?;
     let voters = open_voters(&args.members.roll(), &Access::Look(args.locks.locks()))?;
     let members = voters.listed();
     let question = Question { rereads: args.locks.rereads(), ..args.vote.question(&members)? };
@@ -95,11 +102,17 @@ pub(super) fn run(args: &CheckArgs, given: &Given) -> Result<u8> {
             presenter.lock().expect("no panics").look_elsewhere(best, question.threads, &control);
         }
     }
+    let summed = sums.map_or_else(Vec::new, |sums| summed(&sums, &members, &checked.outcome.failures, &control));
     control.end();
     let unfinished = unfinished_beside(&members);
     let warnings = voters.warnings.iter().chain(&unfinished).chain(&poll.warnings).cloned().collect();
     let mut report = make_report("check", &members, &question, &poll, checked, warnings, weighed);
     report.mark_guesses(&voters.guessed);
+    report.members.iter_mut().zip(summed).for_each(|(member, summed)| member.summed = summed);
+    // Who is proven, and outvoted all the same, isn't just to be rewritten.
+    if report.members.iter().any(|member| member.summed.is_some() && member.dissenting_sectors > 0) && report.exit_code == 1 {
+        report.exit_code = 2;
+    }
     let look = Look { next: next::after(&report, &args.members, given, Some(&evidence)), or: next::byte_for_byte(&report, &members) };
     presenter.into_inner().expect("no panics").finish(report, &look)
 }

@@ -34,6 +34,7 @@ mod say;
 mod show;
 mod show_args;
 mod signals;
+mod sums;
 mod texts;
 mod undo;
 mod unfinished;

@@ -28,6 +28,11 @@ pub(super) fn after(report: &Report, members: &MemberArgs, given: &Given, eviden
     let contradicted = report.verdict == Overall::Unanimous && report.heard.contradicted_chunks() > 0;
     let lead = match report.exit_code {
         _ if contradicted && report.guards.is_empty() => return None,
+        1 | 2 if let Some(proven) = report.members.iter().find(|member| member.summed.is_some()) => {
+            let more = vec!["--trust".into(), format!("#{}", proven.index).into()];
+            let dropped = vec!["--trust", "--size", "--from", "--pick", "--report"];
+            Lead { more, dropped, ..Lead::to(Way::NewImage, "it is the one that was summed") }
+        }
         _ if report.partial => Lead::rest(report)?,
         1 | 2 if report.repair.as_ref().is_none_or(|repair| !repair.written) => match Lead::past_guards(report) {
             Past::By(lead) => lead,

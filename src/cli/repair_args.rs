@@ -13,9 +13,10 @@ use super::{
     unfinished::Asked,
 };
 use crate::{
+    digest::{Sum, SumKind},
     electorate::Given,
     member::{Member, escaped, qcow2::Compression},
-    repair::{Forced, Guard, Qcow2Compat, Qcow2Options, Sum, SumKind, journal_beside},
+    repair::{Forced, Guard, Qcow2Compat, Qcow2Options, journal_beside},
     report::ReadPattern,
     scan::{Question, QuestionError},
     vote::ByteRange,

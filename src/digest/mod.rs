@@ -9,6 +9,7 @@ mod merge;
 mod page;
 mod reader;
 mod source;
+mod sums;
 mod tree;
 mod writer;
 
@@ -21,5 +22,6 @@ pub use merge::{MergeError, merge};
 pub use page::{PAGE_BYTES, Page, PageBuilder};
 pub use reader::{Cursor, DigestFile, Run};
 pub use source::Source;
+pub use sums::{Sum, SumKind, SumLine, Summer, parse_sums, sums_of};
 pub use tree::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, ChunkHasher, Entry, Geometry, HashKind, Root, Value, hex};
 pub use writer::{Ending, Writer};

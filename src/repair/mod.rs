@@ -19,6 +19,6 @@ pub use earlier::Earlier;
 pub use error::RepairError;
 pub use in_place::{Answer, InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, PutBack, plan, refused_in_place};
 pub use judge::{Forced, Guard};
-pub use new_image::{OptionsError, Qcow2Compat, Qcow2Options, Repair, Sum, SumKind, Target, Wish, refused_image};
+pub use new_image::{OptionsError, Qcow2Compat, Qcow2Options, Repair, Target, Wish, refused_image};
 pub use phases::Phases;
 pub use times::{JOURNAL_SUFFIX, evidence_of, journal_beside, modified};

@@ -216,6 +216,8 @@ pub(super) fn details(report: &Report) -> Vec<String> {
     }
     let concluded = |member: &MemberReport| Some(format!("{}: {}.", name_of(member), member.conclusion.as_ref()?));
     lines.extend(report.members.iter().filter_map(concluded));
+    let summed = |member: &MemberReport| Some(format!("{}: is the one that was summed ({}).", name_of(member), member.summed.as_ref()?));
+    lines.extend(report.members.iter().filter_map(summed));
     lines.extend(report.members.iter().filter(|member| member.unstable_sectors > 0).map(unstable));
     lines.extend(report.heard.lines());
     lines.extend(guards(report));

@@ -69,6 +69,9 @@ pub struct MemberReport {
     pub unstable_sectors: u64,
     /// Sectors beyond its end.
     pub absent_sectors: u64,
+    /// Which of the sums that were named is its own, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summed: Option<String>,
     /// What its damages look like, in words: consistent with a cause, and no proof of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conclusion: Option<String>,

@@ -164,6 +164,7 @@ impl Scene<'_> {
             content_bytes: outcome.weighed.then_some(counted.lost.content_held),
             conclusion: error_free.then(|| self.concluded(index, member)).flatten(),
             damage: Vec::new(),
+            summed: None,
             surplus_bytes: member.size().saturating_sub(poll.size),
             error: error.map(|error| escaped(&error)),
             image_errors: image_errors.into_iter().map(told).collect(),

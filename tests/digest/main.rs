@@ -9,6 +9,7 @@ mod files;
 mod guards;
 mod healed;
 mod made;
+mod sums;
 
 use std::{
     fs::{self, File, FileTimes},

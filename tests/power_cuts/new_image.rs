@@ -3,13 +3,14 @@
 use std::{ffi::OsStr, fs::File, os::unix::fs::FileExt, path::Path, sync::Arc};
 
 use quorum_img::{
+    digest::{Sum, SumKind},
     evidence::Evidence,
     member::{
         Cache, Member, MemberName, RawMember, Readable,
         qcow2::{Caches, Compression, Opening, Qcow2Member, References, read_header},
     },
     repair::{
-        Forced, Guard, Qcow2Compat, Qcow2Options, Repair, RepairError, Sum, SumKind, Target, Wish,
+        Forced, Guard, Qcow2Compat, Qcow2Options, Repair, RepairError, Target, Wish,
         judge::{Judge, Way},
     },
     report::Report,

@@ -8,7 +8,6 @@ mod image;
 mod outcome;
 mod passes;
 mod qcow2;
-mod sum;
 mod target;
 mod verify;
 mod wish;
@@ -16,6 +15,5 @@ mod writer;
 
 pub use outcome::refused_image;
 pub use qcow2::{Compat as Qcow2Compat, Options as Qcow2Options, OptionsError};
-pub use sum::{Sum, SumKind};
 pub use target::Target;
 pub use wish::{Repair, Wish};

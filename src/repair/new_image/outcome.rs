@@ -2,12 +2,9 @@
 
 use std::path::Path;
 
-use super::{
-    sum::{Sum, SumKind},
-    wish::Repair,
-    writer::Writer,
-};
+use super::{wish::Repair, writer::Writer};
 use crate::{
+    digest::{Sum, SumKind},
     member::{Member, MemberName},
     repair::{
         Earlier, RepairError,

@@ -5,12 +5,12 @@ use std::{io, sync::Arc};
 use super::{
     outcome::Written,
     qcow2::Qcow2Image,
-    sum::Sum,
     verify::{Nowhere, ReadBack, VotedDigest, find_difference, sum_up},
     wish::Repair,
     writer::{Ground, Sink, Writer},
 };
 use crate::{
+    digest::Sum,
     member::{
         Cache, RawMember,
         qcow2::{Caches, Opening, Qcow2Member, References, read_header},

@@ -4,11 +4,9 @@ use std::{io, sync::Mutex};
 
 use rayon::iter::{ParallelBridge, ParallelIterator};
 
-use super::{
-    sum::{Sum, SumKind, Summer},
-    writer::ZEROS,
-};
+use super::writer::ZEROS;
 use crate::{
+    digest::{Sum, SumKind, Summer},
     member::{Extent, Member, ReadError},
     repair::fingerprint::{Fingerprint, GROUP_BYTES, sum_of},
     scan::{Output, Watch},

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::{qcow2::Options, sum::Sum, target::Target};
+use super::{qcow2::Options, target::Target};
 use crate::{
+    digest::Sum,
     evidence::Evidence,
     member::{Member, MemberName},
     repair::{
