@@ -12,7 +12,7 @@ mod check {
     const CHECK: Subject = Subject { foreign: &["--in-place", "--dry-run", "-onew.img"], ..Subject::voting(&["check"]) };
     battery!(CHECK: command_line, operands, voters, reports; options:
         allow_references, cache, color, diagnose, filler, format, mapfile, max_damage, max_divergences, output, picture, range, rate_limit,
-        read_pattern, report, sector_size, size, snapshot, threads, threshold, timeout, trust);
+        read_pattern, report, sector_size, size, snapshot, sums, threads, threshold, timeout, trust);
 }
 
 mod check_of_the_medium {
@@ -34,6 +34,19 @@ mod show {
         threshold, timeout, trust);
 }
 
+mod digest {
+    use super::battery::Subject;
+
+    const DIGEST: Subject = Subject {
+        force: Some("overwrite"),
+        foreign: &["--in-place", "--dry-run", "--report=r", "--range=0:512", "--from=missing"],
+        ..Subject::voting(&["digest", "-o", "new.qdg"])
+    };
+    battery!(DIGEST: command_line, operands, company; options:
+        allow_references, cache, chunk_size, color, filler, force, format, hash, mapfile, output, rate_limit, sector_size, shard, size,
+        snapshot, threads, threshold, timeout, trust);
+}
+
 mod repair_to_a_new_image {
     use super::battery::Subject;
 
@@ -53,7 +66,7 @@ mod repair_to_a_new_image {
         ..Subject::voting(&["repair", "-o", "new.img"])
     };
     battery!(REPAIR: command_line, operands, voters, reports, new_images; options:
-        allow_references, cache, color, diagnose, expect_sha256, filler, force, format, from, mapfile, max_divergences, output,
+        allow_references, cache, color, diagnose, expect_b3sum, expect_sha256, filler, force, format, from, mapfile, max_divergences, output,
         output_options, pick, picture, range, rate_limit, read_pattern, reflink, report, sector_size, size, snapshot, sparse_size,
         target_format, threads, threshold, timeout, trust, undecided);
 }
@@ -119,6 +132,7 @@ const NOT_IN_PLACE: &[&str] = &[
     "--read-pattern=fifo",
     "--undecided=zero",
     "--undecided=first",
+    "--expect-b3sum=0000000000000000000000000000000000000000000000000000000000000000",
     "--expect-sha256=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     "-S0",
     "--sparse-size=4k",

@@ -86,6 +86,10 @@ macro_rules! battery {
         battery!(@tests $subject operands: missing, nameless, folder, fifo, link_to_a_fifo, socket, character_device, dangling_link,
             circular_link, below_a_file, long_name, unknown_addresses, unreadable, hostile_names);
     };
+    (@company $subject:ident) => {
+        battery!(@tests $subject voters: too_many, all_empty, the_same_name, hard_link, symbolic_links, detours, descriptor,
+            journal, what_looks_like_qcow2);
+    };
     (@voters $subject:ident) => {
         battery!(@tests $subject voters: one_member, too_many, all_empty, the_same_name, hard_link, symbolic_links, detours, descriptor,
             journal, what_looks_like_qcow2);

@@ -15,13 +15,17 @@ fn absurd(option: &str) -> &'static [&'static str] {
     match option {
         "allow-references" => &["none", "OWN"],
         "cache" => &["", "maybe"],
-        "expect-sha256" => &[
+        "expect-b3sum" | "expect-sha256" => &[
             "",
             "abc",
             "gggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggg",
             "000000000000000000000000000000000000000000000000000000000000000",
             "00000000000000000000000000000000000000000000000000000000000000000",
         ],
+        "chunk-size" => &["", "0", "-1", "x", "512", "65535", "96k", "2M", "16E", TOO_BIG],
+        "hash" => &["", "sha1", "BLAKE3 "],
+        "shard" => &["", "x", "1", "/", "1/", "/1", "2/2", "0/0", "-1/2", "1/1e9", "0/18446744073709551616"],
+        "sums" => &["", "missing", ".", "folder", "fifo", "socket", "dangling", "/dev/null", "/dev/zero", "disk-0.img"],
         "lines" | "places" => &["", "x", "0", "-1", "1.5", "5000", TOO_BIG],
         "force" => &["", "everything", "changed,nonsense", "overwrite,nonsense"],
         "format" => &["", "vmdk", "RAW "],
