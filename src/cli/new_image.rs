@@ -2,20 +2,21 @@
 
 use std::{path::Path, sync::Mutex};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::{
     given::Given,
     leftovers::tidy_beside,
     next,
-    places::{refuse_mistaken_name, refuse_report_at, refuse_report_over},
+    places::{refuse_mistaken_name, refuse_report_at, refuse_report_over, same_place},
     present::Presenter,
     progress::Control,
     repair_args::{Reflink, RepairArgs, TargetFormat, Undecided},
     say::complain,
 };
 use crate::{
-    electorate::{Access, Voters, open_voters},
+    electorate::{Access, Voters, digest_path, open_voters},
+    member::MemberName,
     repair::{
         Earlier, Repair, RepairError, Target, Wish, evidence_of,
         judge::{Judge, Way},
@@ -29,6 +30,9 @@ use crate::{
 /// Votes, and writes what wins to `output_file`.
 pub(super) fn run(args: &RepairArgs, output_file: &Path, given: &Given) -> Result<u8> {
     refuse_mistaken_name(output_file)?;
+    if let Some(digest) = args.members.witnesses.iter().find(|digest| same_place(output_file, digest_path(digest))) {
+        bail!("-o {}: is a digest that is heard\nhint: choose another name", MemberName::new(digest));
+    }
     if let Some(list) = &args.from {
         refuse_report_over(args.show.report.as_deref(), list)?;
     }

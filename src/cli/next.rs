@@ -31,7 +31,7 @@ pub(super) fn after(report: &Report, members: &MemberArgs, given: &Given, eviden
         1 | 2 if let Some(proven) = report.members.iter().find(|member| member.summed.is_some()) => {
             let more = vec!["--trust".into(), format!("#{}", proven.index).into()];
             let dropped = vec!["--trust", "--size", "--from", "--pick", "--report"];
-            Lead { more, dropped, ..Lead::to(Way::NewImage, "it is the one that was summed") }
+            Lead { dropped, more, ..Lead::to(Way::NewImage, "it is the one that was summed") }
         }
         _ if report.partial => Lead::rest(report)?,
         1 | 2 if report.repair.as_ref().is_none_or(|repair| !repair.written) => match Lead::past_guards(report) {

@@ -97,14 +97,14 @@ pub fn parse_sums(text: &str) -> Result<Vec<SumLine>, String> {
         let is_hex = |hex: &str| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
         let tagged = |tag: &str, kind| {
             let (name, hex) = line.strip_prefix(tag)?.strip_prefix(" (")?.rsplit_once(") = ")?;
-            is_hex(hex).then(|| (Some(kind), hex, name))
+            is_hex(hex).then_some((Some(kind), hex, name))
         };
         // A name with a line's end in it is escaped, and the line then begins with a backslash.
         let plain = || {
             let (hex, name) = line.trim_start_matches('\\').split_once([' ', '\t'])?;
-            is_hex(hex).then(|| (None, hex, name.trim_start_matches([' ', '*'])))
+            is_hex(hex).then_some((None, hex, name.trim_start_matches([' ', '*'])))
         };
-        let alone = || is_hex(line.trim()).then(|| (None, line.trim(), ""));
+        let alone = || is_hex(line.trim()).then_some((None, line.trim(), ""));
         let found = tagged("SHA256", SumKind::Sha256).or_else(|| tagged("BLAKE3", SumKind::Blake3)).or_else(plain).or_else(alone);
         let Some((kind, hex, name)) = found else {
             return Err(format!(
@@ -140,7 +140,9 @@ pub fn sums_of(member: &dyn Member, kinds: &[SumKind], stopped: &dyn Fn() -> boo
                 Err(ReadError::Medium(_) | ReadError::Ended | ReadError::Member(_)) => return None,
             },
         }
-        summers.iter_mut().for_each(|summer| summer.update(step));
+        for summer in &mut summers {
+            summer.update(step);
+        }
         at += step.len() as u64;
         read(step.len() as u64);
     }

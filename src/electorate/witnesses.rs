@@ -3,7 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, File},
-    io::Read as _,
+    io::{self, ErrorKind, Read as _},
     os::unix::ffi::OsStrExt as _,
     path::Path,
     time::SystemTime,
@@ -13,7 +13,7 @@ use super::given::Given;
 use crate::{
     digest::{DigestError, DigestFile, Header, Hearing, MAGIC, Source, Witness},
     member::{Member, MemberName},
-    sys::storage::Storage,
+    sys::{served, storage::Storage},
     vote::{MEMBERS_MAX, mask_of, members_of},
 };
 
@@ -24,7 +24,7 @@ const LOOKED_AT_PAGES: u64 = 1 << 16;
 const SMALL_BYTES: u64 = 1 << 20;
 
 /// Bits of the magic in which a file may differ and still be a digest that is damaged, rather than a disk.
-const DAMAGED_BITS_MAX: u32 = 8;
+const DAMAGED_BITS_MAX: u32 = 4;
 
 /// What says that a name is a digest's.
 const PREFIX: &[u8] = b"digest:";
@@ -44,9 +44,18 @@ pub enum WitnessError {
 #[must_use]
 pub fn sort_out(names: &[OsString]) -> (Vec<OsString>, Vec<OsString>) {
     let is_digest = |name: &&OsString| {
-        name.as_bytes().starts_with(PREFIX) || matches!(Given::of(name), Given::Path { path, format: None } if begins_as_digest(&path))
+        name.as_bytes().starts_with(PREFIX)
+            || match Given::of(name) {
+                Given::Path { path, format: None } => asked(name, move || begins_as_digest(&path)).unwrap_or(false),
+                _ => false,
+            }
     };
     names.iter().cloned().partition(|name| !is_digest(&name))
+}
+
+/// Asks a file system that may be a server's, which may never answer: then the wait can be given up.
+fn asked<T: Send + 'static>(name: &OsStr, work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    served::call(&MemberName::new(name).to_string().into(), "opening", work)
 }
 
 /// Whether a file begins as a digest does, or nearly: a flipped bit makes no disk of one.
@@ -71,10 +80,11 @@ pub fn digest_path(name: &OsStr) -> &Path {
 /// See [`DigestError`].
 pub fn open_digest(name: &OsStr) -> Result<DigestFile, DigestError> {
     let digest = MemberName::new(name);
-    let path = digest_path(name);
+    let path = digest_path(name).to_owned();
     // Opening a FIFO would wait for a writer.
-    match fs::metadata(path).and_then(|there| if there.is_file() { File::open(path) } else { Err(std::io::ErrorKind::InvalidInput.into()) })
-    {
+    let open =
+        move || fs::metadata(&path).and_then(|there| if there.is_file() { File::open(&path) } else { Err(ErrorKind::InvalidInput.into()) });
+    match asked(name, open).unwrap_or_else(|why| Err(io::Error::new(ErrorKind::TimedOut, why))) {
         Ok(file) => DigestFile::open(digest, file),
         Err(error) => Err(DigestError::Io { digest, error }),
     }

@@ -33,6 +33,20 @@ fn two_copies_heal_each_other() {
     assert!(lab.bytes(&a) == right && lab.bytes(&b) == right);
 }
 
+/// The output took the place of the digest that it was made by.
+#[test]
+fn a_digest_is_not_its_own_output() {
+    let lab = Lab::new();
+    let [a, b] = copies(&lab, &disk(9, MIB));
+    lab.quorum_img(["digest", "-q", "-o", "disk.qdg"]).args([&a, &b]).exits(0);
+    let before = lab.bytes(&lab.path("disk.qdg"));
+    for name in ["disk.qdg", "digest:disk.qdg"] {
+        let refused = lab.quorum_img(["repair", "--force", "overwrite", "-o", "disk.qdg"]).args([&a, &b]).arg(name).exits(3);
+        refused.complains("is a digest that is heard");
+    }
+    assert!(lab.bytes(&lab.path("disk.qdg")) == before);
+}
+
 /// `--expect-b3sum`: the output appears only where its bytes have that hash, which `digest --root` knows.
 #[test]
 fn a_result_is_proven_by_its_root() {
