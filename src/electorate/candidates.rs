@@ -88,10 +88,11 @@ impl Candidates {
         let mut silent = Vec::new();
         let mut formats = Vec::new();
         for (source, stated) in self.all.iter().zip(&self.stated) {
-            formats.push(if source.is_missing() {
-                stated.unwrap_or(Format::Raw)
-            } else if let Some(format) = stated {
+            formats.push(if let Some(format) = stated {
                 *format
+            } else if source.is_missing() {
+                silent.push(formats.len()); // nobody knows what it would say
+                Format::Raw
             } else if let Some(file) = source.file() {
                 refuse_journal(file)?;
                 refuse_foreign(file)?;
