@@ -145,7 +145,7 @@ fn made(args: &DigestArgs) -> Result<u8> {
             MemberName::new(digest)
         );
     }
-    let mut target = args.output.as_deref().map(|output| Target::new(output, args.force.is_some())).transpose()?;
+    let target = args.output.as_deref().map(|output| Target::new(output, args.force.is_some())).transpose()?;
     let voters = open_voters(&args.members.roll_of_any(), &Access::Look(args.locks.locks()))?;
     let members = voters.listed();
     let mut question = Question { rereads: args.locks.rereads(), members_min: 1, ..args.vote.question(&members)? };
@@ -184,7 +184,7 @@ fn made(args: &DigestArgs) -> Result<u8> {
         values: 0,
         unknown: 0,
     };
-    let draft = target.as_mut().map(|target| target.draft(&members)).transpose()?;
+    let draft = target.as_ref().map(|target| target.draft(&members)).transpose()?;
     let writer = draft.as_deref().map(|draft| Writer::new(draft.storage(), header.clone())).transpose().map_err(cant_write(args))?;
     let mut control = Control::new(&args.progress)?;
     control.begin("hashing", part.length());
@@ -246,7 +246,7 @@ fn merged(args: &DigestArgs) -> Result<u8> {
     if let Some(over) = over {
         bail!("-o {}: is one of the parts\nhint: choose another name", MemberName::new(over));
     }
-    let mut target = Target::new(output, args.force.is_some())?;
+    let target = Target::new(output, args.force.is_some())?;
     let draft = target.draft(&[])?;
     let (header, missing) = merge(&parts, draft.storage())?;
     target.publish(draft)?;

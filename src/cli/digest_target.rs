@@ -51,7 +51,7 @@ impl Target {
     }
 
     /// A file without a name yet in its folder, which must not lie in a member.
-    pub(super) fn draft(&mut self, members: &[&dyn Member]) -> Result<Box<dyn Draft>> {
+    pub(super) fn draft(&self, members: &[&dyn Member]) -> Result<Box<dyn Draft>> {
         let named = || format!("-o {}", MemberName::from(self.path.as_path()));
         if self.path.symlink_metadata().is_ok() {
             refuse_member_at(&self.path, members).with_context(named)?;

@@ -91,7 +91,7 @@ pub fn open_digest(name: &OsStr) -> Result<DigestFile, DigestError> {
 }
 
 /// Opens digests that are to vote beside these members: each origin is one witness, what one was made from is known, and so is whether a
-/// member was modified since. `times` tells when they were, as far as that says something of what they hold; `now` is in seconds since 1970.
+/// member was modified since. `times` tells when they were, as far as that says something of what they hold; `clock` is in seconds since 1970.
 ///
 /// # Errors
 /// See [`WitnessError`].

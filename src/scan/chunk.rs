@@ -19,6 +19,15 @@ pub(super) enum Interruption {
     Stopped,
 }
 
+impl From<NoCopy> for Interruption {
+    fn from(none: NoCopy) -> Self {
+        match none {
+            NoCopy::MemberFailed => Self::Again,
+            NoCopy::Stopped => Self::Stopped,
+        }
+    }
+}
+
 /// A chunk and how its members stand in it.
 pub(super) struct Chunk<'c> {
     pub(super) range: ByteRange,
@@ -363,10 +372,7 @@ impl Worker<'_> {
         if held.is_empty() {
             return Ok(());
         }
-        self.copies[member].fill(self.shared, member, held, chunk.at(held.start)).map_err(|none| match none {
-            NoCopy::MemberFailed => Interruption::Again,
-            NoCopy::Stopped => Interruption::Stopped,
-        })
+        Ok(self.copies[member].fill(self.shared, member, held, chunk.at(held.start))?)
     }
 
     pub(super) fn write_voted(&self, chunk: &Chunk) -> Result<(), Interruption> {

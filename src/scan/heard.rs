@@ -5,19 +5,12 @@ use super::{
     extents::State,
     hashed::{Hashed, Word},
     hearing::{COMBINING_MAX, Heard},
-    private::NoCopy,
     worker::Worker,
 };
 use crate::{
     digest::{Combined, Entry, Geometry, Hearing, SectorVersions, combine},
     vote::{Ballot, ByteRange, Confirmation, MEMBERS_MAX, Rule, Verdict, Vote},
 };
-
-/// What members say of the sectors of a digest's chunk.
-struct Sectors {
-    /// Each with its votes, without witnesses.
-    all: Vec<(ByteRange, Vote)>,
-}
 
 impl Worker<'_> {
     /// Whether chunks are hashed, be it for witnesses or for a digest in the making.
@@ -58,12 +51,8 @@ impl Worker<'_> {
                 }
                 let mut against = 0;
                 for (witness, said) in known {
-                    if said == entry {
-                        self.heard.of(witness).agreed += 1;
-                    } else {
-                        self.heard.of(witness).contradicted += 1;
-                        against |= 1 << witness;
-                    }
+                    self.heard.count(witness, true, said == entry, 1);
+                    against |= if said == entry { 0 } else { 1 << witness };
                 }
                 if against != 0 {
                     self.heard.contradict(whole, against);
@@ -130,25 +119,25 @@ impl Worker<'_> {
         }
         let sectors = self.sectors_of(chunk, whole);
         // One alone holds the same as itself, though that decides nothing.
-        let unanimous = sectors.all.iter().all(|(_, vote)| vote.grouping.holders(0).count_ones() as usize == chunk.states.len());
+        let unanimous = sectors.iter().all(|(_, vote)| vote.grouping.holders(0).count_ones() as usize == chunk.states.len());
         let bytes = |member: usize, sector: ByteRange| self.bytes_of(chunk, whole, member, sector);
-        let lists: Vec<Vec<usize>> = sectors.all.iter().map(|(_, vote)| vote.ordered_versions()).collect();
+        let lists: Vec<Vec<usize>> = sectors.iter().map(|(_, vote)| vote.ordered_versions()).collect();
         let version = |at: usize| {
-            let (sector, vote) = &sectors.all[at];
+            let (sector, vote) = &sectors[at];
             SectorVersions {
                 versions: lists[at].iter().map(|&member| bytes(member, *sector)).collect(),
                 decided: vote.verdict != Verdict::Undecided,
-                joined: at > 0 && sectors.all[at - 1].1 == *vote,
+                joined: at > 0 && sectors[at - 1].1 == *vote,
             }
         };
-        let versions: Vec<SectorVersions> = (0..sectors.all.len()).map(version).collect();
+        let versions: Vec<SectorVersions> = (0..sectors.len()).map(version).collect();
         let mut held: Vec<Vec<u8>> = Vec::new();
         for member in 0..chunk.states.len() {
             let place = |((_, vote), list): (&(ByteRange, Vote), &Vec<usize>)| {
                 let version = vote.grouping.version(member)?;
                 list.iter().position(|&other| other == version).map(|at| at as u8)
             };
-            if let Some(choice) = sectors.all.iter().zip(&lists).map(place).collect::<Option<Vec<u8>>>()
+            if let Some(choice) = sectors.iter().zip(&lists).map(place).collect::<Option<Vec<u8>>>()
                 && !held.contains(&choice)
             {
                 held.push(choice);
@@ -166,7 +155,7 @@ impl Worker<'_> {
         }
         shared.has_combined(shared.job.watch.elapsed().saturating_sub(begun));
         let voted_on = whole.and(chunk.range).unwrap_or(whole);
-        let first = sectors.all.iter().position(|(sector, _)| sector.start >= voted_on.start).unwrap_or(0);
+        let first = sectors.iter().position(|(sector, _)| sector.start >= voted_on.start).unwrap_or(0);
         let mut against = 0;
         for &(witness, entry) in known {
             let Some((_, combined)) = results.iter().find(|(other, _)| *other == entry) else { continue };
@@ -203,7 +192,7 @@ impl Worker<'_> {
     }
 
     /// The votes on the sectors of a digest's chunk, without witnesses.
-    fn sectors_of(&self, chunk: &Chunk, whole: ByteRange) -> Sectors {
+    fn sectors_of(&self, chunk: &Chunk, whole: ByteRange) -> Vec<(ByteRange, Vote)> {
         let job = self.shared.job;
         let one = |sector: ByteRange| {
             let inside = sector.and(chunk.range) == Some(sector);
@@ -223,7 +212,7 @@ impl Worker<'_> {
             job.fillers.unseat(ballots, sector.start);
             (sector, Vote::of(ballots, chunk.rule))
         };
-        Sectors { all: whole.pieces(u64::from(job.sector)).map(one).collect() }
+        whole.pieces(u64::from(job.sector)).map(one).collect()
     }
 
     /// A member's bytes of a sector of a digest's chunk: those that are voted on where it lies inside of what is looked at.
@@ -253,10 +242,7 @@ impl Worker<'_> {
                 continue;
             }
             shared.job.watch.spend(held.length());
-            self.spare[member].fill(shared, member, held, 0).map_err(|none| match none {
-                NoCopy::MemberFailed => Interruption::Again,
-                NoCopy::Stopped => Interruption::Stopped,
-            })?;
+            self.spare[member].fill(shared, member, held, 0)?;
         }
         Ok(())
     }
@@ -264,29 +250,12 @@ impl Worker<'_> {
     /// The vote on a sector with what witnesses say; that it is another one for that is counted.
     pub(super) fn heard_vote(words: &[Word], hearing: Option<&Hearing>, vote: Vote, rule: Rule, sector: ByteRange, unit: u32) -> Vote {
         let Some(hearing) = hearing.filter(|_| !words.is_empty()) else { return vote };
-        let proves = |word: &&Word| hearing.witnesses[word.witness].digest.geometry().hash.proves();
-        let here: Vec<&Word> = words.iter().filter(|word| word.range.and(sector).is_some()).filter(proves).collect();
         let version = |word: &Word| {
             let at = ((sector.start - word.range.start) / u64::from(unit)) as usize;
             word.versions.as_ref().and_then(|versions| vote.grouping.version(usize::from(*versions.get(at)?)))
         };
-        let mut confirmed: Vec<Confirmation> = Vec::new();
-        for (at, word) in here.iter().enumerate() {
-            let witness = &hearing.witnesses[word.witness];
-            let same = |other: &&&Word| hearing.witnesses[other.witness].group == witness.group;
-            // Each group once, and only where all of it says the same.
-            if here[..at].iter().any(|other| same(&other)) {
-                continue;
-            }
-            let all: Vec<&&Word> = here.iter().filter(same).collect();
-            if let Some(agreed) = version(word)
-                && all.iter().all(|other| version(other) == Some(agreed))
-            {
-                let memory_of = all.iter().fold(0, |mask, other| mask | hearing.witnesses[other.witness].memory_of);
-                confirmed.push(Confirmation { version: agreed, memory_of });
-            }
-        }
-        vote.hearing(rule, &confirmed)
+        let here = words.iter().filter(|word| word.range.and(sector).is_some());
+        vote.hearing(rule, &confirmations(hearing, here.map(|word| (word.witness, version(word)))))
     }
 
     pub(super) fn is_unstable(&self, member: usize, sector: ByteRange) -> bool {
@@ -307,4 +276,25 @@ pub(super) fn chunks(geometry: &Geometry, range: ByteRange) -> std::ops::Range<u
 /// Whether a digest's chunk can be held against the image's sectors: its last one may end elsewhere.
 pub(super) fn hears(size: u64, sector: u32, whole: ByteRange) -> bool {
     whole.end == size || (whole.end < size && whole.end.is_multiple_of(u64::from(sector)))
+}
+
+/// What witnesses confirm, each with the version that it knows, if any: each group once, and only where all of it says the same.
+pub(super) fn confirmations(hearing: &Hearing, words: impl Iterator<Item = (usize, Option<usize>)>) -> Vec<Confirmation> {
+    let group = |witness: usize| hearing.witnesses[witness].group;
+    let words: Vec<(usize, Option<usize>)> =
+        words.filter(|&(witness, _)| hearing.witnesses[witness].digest.geometry().hash.proves()).collect();
+    let mut confirmed = Vec::new();
+    for (at, &(witness, version)) in words.iter().enumerate() {
+        let same = |other: &&(usize, Option<usize>)| group(other.0) == group(witness);
+        if words[..at].iter().any(|other| same(&other)) {
+            continue;
+        }
+        if let Some(version) = version
+            && words.iter().filter(same).all(|&(_, other)| other == Some(version))
+        {
+            let memory_of = words.iter().filter(same).fold(0, |mask, other| mask | hearing.witnesses[other.0].memory_of);
+            confirmed.push(Confirmation { version, memory_of });
+        }
+    }
+    confirmed
 }

@@ -2,8 +2,7 @@
 
 use super::{
     chunk::Chunk,
-    heard::{chunks, hears},
-    heard_zeros::confirmations,
+    heard::{chunks, confirmations, hears},
     worker::Worker,
 };
 use crate::vote::{ByteRange, MEMBERS_MAX, Rule, Run, Verdict, Vote};
@@ -37,14 +36,7 @@ impl Worker<'_> {
                 let entry = geometry.entry(number, &bytes[from..from + part.length() as usize]);
                 let mut against = 0;
                 for (witness, word) in known {
-                    let tally = self.heard.of(witness);
-                    let count = match (same, word == entry) {
-                        (true, true) => &mut tally.agreed,
-                        (true, false) => &mut tally.contradicted,
-                        (false, true) => &mut tally.confirmed,
-                        (false, false) => &mut tally.unmatched,
-                    };
-                    *count += 1;
+                    self.heard.count(witness, same, word == entry, 1);
                     against |= if word == entry { 0 } else { 1 << witness };
                     said.push((part, witness, word == entry));
                 }
@@ -57,9 +49,9 @@ impl Worker<'_> {
         let runs: Vec<Run> = range
             .pieces(least)
             .map(|part| {
-                let words: Vec<(usize, bool)> =
-                    said.iter().filter(|(place, ..)| place.and(part).is_some()).map(|&(_, witness, yes)| (witness, yes)).collect();
-                Run { range: part, vote: vote.hearing(chunk.rule, &confirmations(hearing, &words, holder)) }
+                let words =
+                    said.iter().filter(|(place, ..)| place.and(part).is_some()).map(|&(_, witness, yes)| (witness, yes.then_some(holder)));
+                Run { range: part, vote: vote.hearing(chunk.rule, &confirmations(hearing, words)) }
             })
             .collect();
         if job.output.is_some() && runs.iter().any(|run| run.vote.verdict == Verdict::Undecided) {

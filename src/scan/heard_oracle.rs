@@ -287,12 +287,7 @@ fn compare(members: &[Memory], origins: &[Origin], threshold: usize, threads: us
         contradicted.dedup();
         assert_eq!(contradicted, expected.contradicted);
         if with_output {
-            let mut bytes = Vec::new();
-            for (offset, part) in collected.0.into_inner().expect("no panics") {
-                assert_eq!(offset, bytes.len() as u64, "a gap in the output");
-                bytes.extend(part);
-            }
-            assert!(bytes == expected.bytes, "the output differs");
+            assert!(collected.joined() == expected.bytes, "the output differs");
         }
         let mut entries = made.entries.into_inner().expect("no panics");
         entries.resize(geometry.chunks() as usize, Entry::Zero);

@@ -4,12 +4,12 @@ use super::{
     chunk::Chunk,
     extents::{State, uniform_vote},
     hashed::Hashed,
-    heard::{chunks, hears},
+    heard::{chunks, confirmations, hears},
     worker::Worker,
 };
 use crate::{
     digest::{Entry, Hearing},
-    vote::{ByteRange, Confirmation, Rule, Run, Verdict, Vote, mask_of},
+    vote::{ByteRange, Rule, Run, Verdict, Vote, mask_of},
 };
 
 /// What witnesses say of zeros, as far as they say the same.
@@ -24,7 +24,7 @@ struct Zeros {
 impl Zeros {
     fn vote(&self, hearing: &Hearing, vote: &Vote, rule: Rule) -> Vote {
         let holder = vote.grouping.versions().next();
-        let confirmed = holder.map_or_else(Vec::new, |version| confirmations(hearing, &self.words, version));
+        let confirmed = confirmations(hearing, self.words.iter().map(|&(witness, yes)| (witness, holder.filter(|_| yes))));
         vote.hearing(rule, &confirmed)
     }
 }
@@ -57,14 +57,7 @@ impl Worker<'_> {
                 self.heard.contradict(part, against);
             }
             for &(witness, yes) in &zeros.words {
-                let tally = self.heard.of(witness);
-                let count = match (same, yes) {
-                    (true, true) => &mut tally.agreed,
-                    (true, false) => &mut tally.contradicted,
-                    (false, true) => &mut tally.confirmed,
-                    (false, false) => &mut tally.unmatched,
-                };
-                *count += begun(witness);
+                self.heard.count(witness, same, yes, begun(witness));
             }
             match runs.last_mut() {
                 Some(last) if last.vote == heard => last.range.end = zeros.end,
@@ -104,7 +97,6 @@ impl Worker<'_> {
             let whole = span.start >= from && (span.end <= left.end || said.entry == Entry::Zero);
             match said.entry {
                 Entry::Unknown => zeros.unknown.push(index),
-
                 Entry::Zero => zeros.words.push((index, true)),
                 Entry::Value(_) if whole && hears(job.size, job.sector, span) => zeros.words.push((index, false)),
                 Entry::Value(_) => {}
@@ -135,21 +127,4 @@ impl Worker<'_> {
         say(inner.end, Entry::Zero);
         say(all.end, Entry::Unknown);
     }
-}
-
-/// What witnesses that say yes or no to a version confirm: each origin once.
-pub(super) fn confirmations(hearing: &Hearing, words: &[(usize, bool)], version: usize) -> Vec<Confirmation> {
-    let group = |word: &(usize, bool)| hearing.witnesses[word.0].group;
-    let proves = |word: &&(usize, bool)| hearing.witnesses[word.0].digest.geometry().hash.proves();
-    let words: Vec<(usize, bool)> = words.iter().filter(proves).copied().collect();
-    let mut confirmed = Vec::new();
-    for (at, word) in words.iter().enumerate() {
-        let first = !words[..at].iter().any(|other| group(other) == group(word));
-        let mut all = words.iter().filter(|other| group(other) == group(word));
-        if first && all.clone().all(|&(_, yes)| yes) {
-            let memory_of = all.by_ref().fold(0, |mask, other| mask | hearing.witnesses[other.0].memory_of);
-            confirmed.push(Confirmation { version, memory_of });
-        }
-    }
-    confirmed
 }

@@ -64,6 +64,19 @@ impl Heard {
         &mut self.witnesses[witness]
     }
 
+    /// Counts chunks in which those who hold anything hold alike, and a witness knows just that or something else; `same` tells whether
+    /// all members hold it.
+    pub(super) fn count(&mut self, witness: usize, same: bool, knows_it: bool, chunks: u64) {
+        let tally = self.of(witness);
+        let count = match (same, knows_it) {
+            (true, true) => &mut tally.agreed,
+            (true, false) => &mut tally.contradicted,
+            (false, true) => &mut tally.confirmed,
+            (false, false) => &mut tally.unmatched,
+        };
+        *count += chunks;
+    }
+
     /// Counts sectors in which witnesses made what is decided another thing.
     pub(super) fn compare(&mut self, sectors: u64, without: &Vote, with: &Vote) {
         let decided = |vote: &Vote| matches!(vote.verdict, Verdict::Decided { .. });

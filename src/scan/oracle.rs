@@ -115,6 +115,18 @@ impl Member for Memory {
 #[derive(Default)]
 pub(super) struct Collected(pub(super) Mutex<BTreeMap<u64, Vec<u8>>>);
 
+impl Collected {
+    /// All that was written, which has no gap.
+    pub(super) fn joined(self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (offset, part) in self.0.into_inner().expect("no panics") {
+            assert_eq!(offset, bytes.len() as u64, "a gap in the output");
+            bytes.extend(part);
+        }
+        bytes
+    }
+}
+
 impl Output for Collected {
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         assert!(self.0.lock().expect("no panics").insert(offset, bytes.to_vec()).is_none(), "{offset} is written twice");
@@ -255,12 +267,7 @@ fn compare(members: &[&dyn Member], size: usize, rules: &Rules, fill: Fill, thre
         assert_eq!(outcome.tally, expected.tally);
         assert!(outcome.complete && outcome.scanned_bytes == size as u64);
         if with_output {
-            let mut bytes = Vec::new();
-            for (offset, part) in collected.0.into_inner().expect("no panics") {
-                assert_eq!(offset, bytes.len() as u64, "a gap in the output");
-                bytes.extend(part);
-            }
-            assert!(bytes == expected.bytes, "the output differs");
+            assert!(collected.joined() == expected.bytes, "the output differs");
             assert_eq!(outcome.unfilled_sectors, expected.unfilled);
         }
     }
