@@ -60,8 +60,8 @@ pub(super) struct PlaceArgs {
     #[arg(long, value_name = "REPORT", conflicts_with_all = ["size", "trust"])]
     from: Option<PathBuf>,
 
-    /// Look for the file that a place belongs to, by inode and path (ext2, ext3, ext4): it takes a look through the file system's inodes, and a
-    /// minute for each place at most
+    /// Look for the file that a place belongs to, by inode and path (ext2, ext3, ext4, XFS, NTFS): it takes a look through the file
+    /// system's inodes, and a minute for each place at most
     #[arg(long)]
     owners: bool,
 
@@ -292,8 +292,9 @@ fn owner_of(members: &[&dyn Member], evidence: &Evidence, offset: u64, stopped: 
     let readable = members.iter().filter(|member| member.failure().is_none());
     let found = readable.filter(|_| !over()).find_map(|member| owner(*member, start_of(evidence, offset), offset, &over))?;
     Some(match found {
-        Owner::Metadata(what) => OwnerReport { metadata: Some(what), inode: None, path: None },
-        Owner::File { inode, path } => OwnerReport { metadata: None, inode: Some(inode), path },
+        Owner::Metadata(what) => OwnerReport { metadata: Some(what), ..OwnerReport::default() },
+        Owner::File { inode, path } => OwnerReport { inode: Some(inode), path, ..OwnerReport::default() },
+        Owner::Free => OwnerReport { free: true, ..OwnerReport::default() },
     })
 }
 

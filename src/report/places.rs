@@ -62,18 +62,21 @@ pub struct Place {
 }
 
 /// What a place belongs to.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OwnerReport {
     /// What of the file system itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<&'static str>,
-    /// A file's inode.
+    /// A file's inode; on NTFS the number of its record.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub inode: Option<u32>,
+    pub inode: Option<u64>,
     /// Where that file is, from the file system's root, control characters escaped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Set where it is nobody's: the file system calls it free.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub free: bool,
 }
 
 impl OwnerReport {
@@ -81,7 +84,7 @@ impl OwnerReport {
         match (self.metadata, self.inode) {
             (Some(what), _) => what.to_owned(),
             (None, Some(inode)) => format!("inode {inode}, {}", self.path.as_deref().unwrap_or("which no folder names")),
-            (None, None) => String::new(),
+            (None, None) => "nobody: it is free space".to_owned(),
         }
     }
 }

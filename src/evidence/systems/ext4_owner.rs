@@ -1,8 +1,6 @@
 //! What a block of an ext2, ext3 or ext4 file system belongs to: the file system itself, or a file. Sources: Linux,
 //! Documentation/filesystems/ext4/ (`inodes.rst`, `ifork.rst`, `directory.rst`).
 
-use std::collections::{BTreeSet, VecDeque};
-
 use super::{
     super::{
         ReadAt, bytes_at,
@@ -10,27 +8,10 @@ use super::{
     },
     ext4::{Ext4, physical},
     ext4_groups::Groups,
+    owner::{Named, Owner, Patience, Visitor, path_to},
 };
 use crate::member::escaped;
 
-/// Whose a place is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// The file system's own, and what of it.
-    Metadata(&'static str),
-    /// A file's, or a folder's.
-    File {
-        /// Its inode.
-        inode: u32,
-        /// Where it is from the file system's root, control characters escaped; none where no folder names it.
-        path: Option<String>,
-    },
-}
-
-/// Blocks of maps and folders that are read before it is given up.
-const READS_MAX: u32 = 1 << 20;
-/// Folders that are gone through.
-const FOLDERS_MAX: usize = 1 << 20;
 /// Bytes of a table of inodes that are read in one go.
 const TABLE_BYTES: u64 = 1 << 20;
 
@@ -39,25 +20,23 @@ const INCOMPAT_FILETYPE: u32 = 2;
 const EXTENTS_FLAG: u32 = 0x8_0000;
 const INLINE_DATA_FLAG: u32 = 0x1000_0000;
 const EXTENT_MAGIC: u16 = 0xf30a;
-const ROOT: u32 = 2;
+const ROOT: u64 = 2;
 const JOURNAL: u32 = 8;
 
-/// A look through a file system, which ends when `stopped` says so.
+/// A look through a file system.
 struct Look<'a, F: ?Sized> {
     from: &'a F,
     system: Ext4,
     groups: Groups,
-    stopped: &'a dyn Fn() -> bool,
-    reads: u32,
+    patience: Patience<'a>,
 }
 
-/// Whose the byte at `offset` is, of the file system at `start`; none where that can't be found, is nobody's, or takes too long.
-#[must_use]
-pub fn owner(from: &(impl ReadAt + ?Sized), start: u64, offset: u64, stopped: &dyn Fn() -> bool) -> Option<Owner> {
+/// Whose the byte at `offset` is, of the file system at `start`.
+pub(super) fn owner(from: &(impl ReadAt + ?Sized), start: u64, offset: u64, patience: Patience<'_>) -> Option<Owner> {
     let system = Ext4::at(from, start)?;
     let block = offset.checked_sub(start)? / system.block_bytes;
     let groups = Groups::of(from, &system)?;
-    let mut look = Look { from, system, groups, stopped, reads: 0 };
+    let mut look = Look { from, system, groups, patience };
     if let Some(what) = look.metadata(block) {
         return Some(Owner::Metadata(what));
     }
@@ -65,7 +44,8 @@ pub fn owner(from: &(impl ReadAt + ?Sized), start: u64, offset: u64, stopped: &d
     if inode == JOURNAL {
         return Some(Owner::Metadata("its journal"));
     }
-    Some(Owner::File { inode, path: look.path_of(inode) })
+    let path = path_to(u64::from(inode), ROOT, &mut |folder, show| look.entries(folder, show));
+    Some(Owner::File { inode: u64::from(inode), path })
 }
 
 impl<F: ReadAt + ?Sized> Look<'_, F> {
@@ -87,8 +67,7 @@ impl<F: ReadAt + ?Sized> Look<'_, F> {
     }
 
     fn block(&mut self, number: u64) -> Option<Vec<u8>> {
-        self.reads += 1;
-        if self.reads > READS_MAX || number == 0 || number >= self.groups.blocks || (self.stopped)() {
+        if !self.patience.one_more() || number == 0 || number >= self.groups.blocks {
             return None;
         }
         bytes_at(self.from, self.system.start + number * self.system.block_bytes, self.system.block_bytes as usize)
@@ -106,7 +85,7 @@ impl<F: ReadAt + ?Sized> Look<'_, F> {
             let table = self.system.start + group.inode_table * self.system.block_bytes;
             let mut at = 0;
             while at < used {
-                if (self.stopped)() {
+                if self.patience.is_over() {
                     return None;
                 }
                 let length = (TABLE_BYTES - TABLE_BYTES % self.groups.inode_bytes).min(used - at);
@@ -191,42 +170,18 @@ impl<F: ReadAt + ?Sized> Look<'_, F> {
         let (group, within) = (index / self.groups.inodes_per_group.max(1), index % self.groups.inodes_per_group.max(1));
         let table = self.groups.all.get(group as usize)?.inode_table;
         let at = self.system.start + table * self.system.block_bytes + u64::from(within) * self.groups.inode_bytes;
-        self.reads += 1;
-        (self.reads <= READS_MAX && !(self.stopped)()).then(|| bytes_at(self.from, at, self.groups.inode_bytes as usize))?
+        self.patience.one_more().then(|| bytes_at(self.from, at, self.groups.inode_bytes as usize))?
     }
 
-    /// The first path that leads to an inode from the root.
-    fn path_of(&mut self, wanted: u32) -> Option<String> {
-        if wanted == ROOT {
-            return Some("/".to_owned());
-        }
-        let mut seen = BTreeSet::from([ROOT]);
-        let mut folders = VecDeque::from([(ROOT, String::new())]);
-        while let Some((folder, path)) = folders.pop_front() {
-            for (inode, kind, name) in self.entries(folder)? {
-                let path = format!("{path}/{name}");
-                if inode == wanted {
-                    return Some(path);
-                }
-                let is_folder = kind == 2 || (kind == 0 && self.inode(inode).is_some_and(|inode| le16(&inode, 0) & 0xf000 == 0x4000));
-                if is_folder && seen.len() < FOLDERS_MAX && seen.insert(inode) {
-                    folders.push_back((inode, path));
-                }
-            }
-        }
-        None
-    }
-
-    /// What a folder names: inodes, what they are (2: a folder, 0: it isn't said), names.
-    fn entries(&mut self, folder: u32) -> Option<Vec<(u32, u8, String)>> {
-        let inode = self.inode(folder)?;
+    /// Shows what a folder names.
+    fn entries(&mut self, folder: u64, show: Visitor) -> Option<()> {
+        let inode = self.inode(u32::try_from(folder).ok()?)?;
         let size = u64::from(le32(&inode, 4)) | u64::from(le32(&inode, 0x6c)) << 32;
         let map = inode.get(0x28..0x28 + 60)?.to_vec();
         let per_block = (self.system.block_bytes / 4) as u32;
         let typed = self.system.incompat(INCOMPAT_FILETYPE);
-        let mut found = Vec::new();
         for logical in 0..u32::try_from(size.div_ceil(self.system.block_bytes)).ok()? {
-            if self.reads > READS_MAX || (self.stopped)() {
+            if self.patience.is_over() {
                 return None;
             }
             let (from, start, bytes) = (self.from, self.system.start, self.system.block_bytes);
@@ -241,10 +196,16 @@ impl<F: ReadAt + ?Sized> Look<'_, F> {
                     break;
                 }
                 let name = block.get(at + 8..at + 8 + name_length).filter(|name| inode != 0 && !matches!(*name, b"" | b"." | b".."));
-                found.extend(name.map(|name| (inode, kind, escaped(&String::from_utf8_lossy(name)))));
+                if let Some(name) = name {
+                    // 2: a folder; 0: it isn't said.
+                    let is_folder = kind == 2 || (kind == 0 && self.inode(inode).is_some_and(|inode| le16(&inode, 0) & 0xf000 == 0x4000));
+                    if !show(Named { inode: u64::from(inode), is_folder, name: escaped(&String::from_utf8_lossy(name)) }) {
+                        return Some(());
+                    }
+                }
                 at += length;
             }
         }
-        Some(found)
+        Some(())
     }
 }

@@ -8,14 +8,19 @@ mod ext4_groups;
 mod ext4_owner;
 mod jbd2;
 mod md;
+mod ntfs;
+mod ntfs_owner;
 mod others;
+mod owner;
 mod said;
 mod signatures;
 mod xfs;
+mod xfs_inodes;
+mod xfs_owner;
 
 pub use ext4_free::FreeBlocks;
-pub use ext4_owner::{Owner, owner};
 pub use md::DeviceMetadata;
+pub use owner::{Owner, owner};
 pub use signatures::{FileSystem, find_file_system};
 
 use super::ReadAt;

@@ -1,4 +1,4 @@
-//! XFS, version 5: who it is, and how far its log came. Sources: Linux, `fs/xfs/libxfs/xfs_format.h`, `xfs_log_format.h`,
+//! XFS: where things are, who it is, and how far its log came. Sources: Linux, `fs/xfs/libxfs/xfs_format.h`, `xfs_log_format.h`,
 //! `fs/xfs/xfs_log_recover.c` (`xlog_find_head`).
 
 use super::{
@@ -25,20 +25,70 @@ struct Log<'a, R: ReadAt + ?Sized> {
     uuids: [[u8; 16]; 2],
 }
 
+/// A file system that was found.
+pub(super) struct Xfs {
+    pub(super) start: u64,
+    /// The sector of the superblock.
+    pub(super) superblock: Vec<u8>,
+    /// Whether it is of version 5, whose metadata have checksums.
+    pub(super) is_summed: bool,
+    pub(super) block_bytes: u64,
+    /// Blocks of the file system, and of each allocation group but the last.
+    pub(super) blocks: u64,
+    pub(super) group_blocks: u64,
+    pub(super) groups: u32,
+    /// Bits of a block's number within its group.
+    group_shift: u32,
+}
+
+impl Xfs {
+    /// Of version 4 or 5; the checksum of a version 5 has to hold.
+    pub(super) fn at(from: &(impl ReadAt + ?Sized), start: u64) -> Option<Self> {
+        let superblock = bytes_at(from, start, 512)?;
+        let (version, sector_bytes) = (be16(&superblock, 100) & 0xf, usize::from(be16(&superblock, 102)));
+        if &superblock[..4] != b"XFSB" || !matches!(version, 4 | 5) || !(512..=32768).contains(&sector_bytes) {
+            return None;
+        }
+        let superblock = bytes_at(from, start, sector_bytes)?;
+        // The sum is kept inverted, and little-endian (xfs_end_cksum).
+        if version == 5 && !crc32c_without(!0, &superblock, 224, 4) != le32(&superblock, 224) {
+            return None;
+        }
+        let (block_bytes, group_blocks, groups) =
+            (u64::from(be32(&superblock, 4)), u64::from(be32(&superblock, 84)), be32(&superblock, 88));
+        let group_shift = u32::from(superblock[124]);
+        if !(512..=65536).contains(&block_bytes) || !block_bytes.is_power_of_two() || group_blocks == 0 || group_shift >= 32 {
+            return None;
+        }
+        let (is_summed, blocks) = (version == 5, be64(&superblock, 8));
+        Some(Self { start, superblock, is_summed, block_bytes, blocks, group_blocks, groups, group_shift })
+    }
+
+    /// Which block of the file system that is, from its start, whose number is made of its group's and its own within; none where it
+    /// isn't one of it.
+    pub(super) fn block(&self, number: u64) -> Option<u64> {
+        let (group, within) = (number >> self.group_shift, number & ((1 << self.group_shift) - 1));
+        let block = group.checked_mul(self.group_blocks)?.checked_add(within)?;
+        (within < self.group_blocks && block < self.blocks).then_some(block)
+    }
+
+    /// Its UUID, and the one that its metadata carry, if that is another one.
+    pub(super) fn uuids(&self) -> [[u8; 16]; 2] {
+        [uuid(&self.superblock, 32), uuid(&self.superblock, 248)]
+    }
+
+    /// Where its log lies, in blocks from the file system's start, and how many it has; none where that is on a device of its own.
+    pub(super) fn log_blocks(&self) -> Option<(u64, u64)> {
+        let number = be64(&self.superblock, 48);
+        Some((self.block(number).filter(|_| number != 0)?, u64::from(be32(&self.superblock, 96))))
+    }
+}
+
 /// Who it is, and how old: by the log sequence number of its log's head.
 pub(super) fn ask(from: &(impl ReadAt + ?Sized), start: u64) -> Option<Said> {
-    let superblock = bytes_at(from, start, 512)?;
-    let sector_bytes = usize::from(be16(&superblock, 102));
-    if &superblock[..4] != b"XFSB" || be16(&superblock, 100) & 0xf != 5 || !(512..=32768).contains(&sector_bytes) {
-        return None;
-    }
-    let sector = bytes_at(from, start, sector_bytes)?;
-    // The sum is kept inverted, and little-endian (xfs_end_cksum).
-    if !crc32c_without(!0, &sector, 224, 4) != le32(&sector, 224) {
-        return None;
-    }
-    let id = uuid(&sector, 32);
-    let age = log_of(from, start, &sector).and_then(|log| log.head()).map(|(cycle, block)| Age {
+    let system = Xfs::at(from, start).filter(|system| system.is_summed)?;
+    let id = uuid(&system.superblock, 32);
+    let age = log_of(from, &system).and_then(|log| log.head()).map(|(cycle, block)| Age {
         origin: Origin { kind: "xfs", id },
         counter: Some(u64::from(cycle) << 32 | block),
         seconds: None,
@@ -47,18 +97,12 @@ pub(super) fn ask(from: &(impl ReadAt + ?Sized), start: u64) -> Option<Said> {
 }
 
 /// The log, where it lies within.
-fn log_of<'a, R: ReadAt + ?Sized>(from: &'a R, start: u64, superblock: &[u8]) -> Option<Log<'a, R>> {
-    let (block_bytes, log_start) = (u64::from(be32(superblock, 4)), be64(superblock, 48));
-    let (group_blocks, group_shift) = (u64::from(be32(superblock, 84)), u32::from(superblock[124]));
-    if log_start == 0 || group_shift >= 32 {
-        return None; // on a device of its own
-    }
-    let (group, within) = (log_start >> group_shift, log_start & ((1 << group_shift) - 1));
-    let block = group.checked_mul(group_blocks)?.checked_add(within)?;
-    let start = start.checked_add(block.checked_mul(block_bytes)?)?;
-    let blocks = u64::from(be32(superblock, 96)).checked_mul(block_bytes)? / BASIC_BLOCK;
+fn log_of<'a, R: ReadAt + ?Sized>(from: &'a R, system: &Xfs) -> Option<Log<'a, R>> {
+    let (block, count) = system.log_blocks()?;
+    let start = system.start.checked_add(block.checked_mul(system.block_bytes)?)?;
+    let blocks = count.checked_mul(system.block_bytes)? / BASIC_BLOCK;
     // Records carry the UUID that metadata had when it was made, if that is another one.
-    (blocks > 0).then(|| Log { from, start, blocks, uuids: [uuid(superblock, 32), uuid(superblock, 248)] })
+    (blocks > 0).then(|| Log { from, start, blocks, uuids: system.uuids() })
 }
 
 impl<R: ReadAt + ?Sized> Log<'_, R> {

@@ -1,11 +1,8 @@
-//! `quorum-img show --owners`: what a place belongs to, held against what debugfs says of real file systems.
-
-#[path = "support/mod.rs"]
-mod support;
+//! ext2, ext3 and ext4, held against debugfs.
 
 use std::{collections::BTreeMap, fs};
 
-use support::{Lab, needs, noise};
+use crate::support::{self, Lab, needs, noise};
 
 /// What debugfs finds for blocks: their inodes, and a path of each.
 fn by_debugfs(lab: &Lab, image: &str, blocks: &[u64]) -> BTreeMap<u64, (u64, Vec<String>)> {
