@@ -67,7 +67,7 @@ fn hold_against_xfs_db(lab: &Lab, kinds_expected: &[&str]) {
         let count = counts.entry(key.to_owned()).or_default();
         *count += 1;
         // The first, and some that are spread.
-        if *count > 6 && *count % step != 0 {
+        if *count > 6 && !count.is_multiple_of(step) {
             continue;
         }
         let ours = owner(lab, block * block_bytes + 17);

@@ -20,10 +20,11 @@ mod xfs_owner;
 
 pub use ext4_free::FreeBlocks;
 pub use md::DeviceMetadata;
-pub use owner::{Owner, owner};
+pub use owner::Owner;
 pub use signatures::{FileSystem, find_file_system};
 
 use super::ReadAt;
+use owner::Patience;
 use said::Said;
 
 /// What starts at `start` bytes and is at most `length` bytes long.
@@ -44,4 +45,13 @@ pub(super) fn device_metadata(from: &(impl ReadAt + ?Sized), start: u64, length:
 /// The free blocks of the file system that starts at `start` bytes, where it can be asked for them.
 pub(super) fn free_blocks(from: &(impl ReadAt + ?Sized), start: u64) -> Option<FreeBlocks> {
     FreeBlocks::of(from, start)
+}
+
+/// Whose the byte at `offset` is, of the file system at `start`; none where that can't be found, or takes too long.
+#[must_use]
+pub fn owner(from: &(impl ReadAt + ?Sized), start: u64, offset: u64, stopped: &dyn Fn() -> bool) -> Option<Owner> {
+    let patience = || Patience::until(stopped);
+    ext4_owner::owner(from, start, offset, patience())
+        .or_else(|| xfs_owner::owner(from, start, offset, patience()))
+        .or_else(|| ntfs_owner::owner(from, start, offset, patience()))
 }

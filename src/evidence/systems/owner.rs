@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::{super::ReadAt, ext4_owner, ntfs_owner, xfs_owner};
-
 /// Whose a place is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
@@ -20,16 +18,6 @@ pub enum Owner {
     Free,
 }
 
-/// Whose the byte at `offset` is, of the file system at `start`; none where that can't be found, or takes too long.
-#[must_use]
-pub fn owner(from: &(impl ReadAt + ?Sized), start: u64, offset: u64, stopped: &dyn Fn() -> bool) -> Option<Owner> {
-    offset.checked_sub(start)?;
-    let patience = || Patience { stopped, reads: 0 };
-    ext4_owner::owner(from, start, offset, patience())
-        .or_else(|| xfs_owner::owner(from, start, offset, patience()))
-        .or_else(|| ntfs_owner::owner(from, start, offset, patience()))
-}
-
 /// Pieces of maps and folders that are read before it is given up.
 const READS_MAX: u32 = 1 << 20;
 /// Folders that are gone through.
@@ -43,7 +31,11 @@ pub(super) struct Patience<'a> {
     reads: u32,
 }
 
-impl Patience<'_> {
+impl<'a> Patience<'a> {
+    pub(super) fn until(stopped: &'a dyn Fn() -> bool) -> Self {
+        Self { stopped, reads: 0 }
+    }
+
     /// Whether it is to end, before anything more is looked at.
     pub(super) fn is_over(&self) -> bool {
         self.reads > READS_MAX || (self.stopped)()
