@@ -114,6 +114,10 @@ fn every_command_works_as_shown() {
             if command.contains(&digest) && !command.contains(&format!("-o {digest}")) {
                 lab.quorum_img(["digest", "--shard", &format!("{part}/2"), "-o", &digest]).arg("c.img").exits(0);
             }
+            if command.contains("report --merge") {
+                let report = format!("part{part}.json");
+                lab.quorum_img(["check", "--shard", &format!("{part}/2"), "--report", &report]).args(copies).output();
+            }
         }
         let arguments = command.trim_start_matches("quorum-img ").replace("HEX", &sum);
         let line = format!("exec \"$0\" {arguments}");

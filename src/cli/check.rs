@@ -10,9 +10,10 @@ use super::{
     given::Given,
     journal_file::unfinished_beside,
     next,
-    parse::parse_percent,
+    parse::{parse_percent, parse_shard},
     present::Presenter,
     progress::Control,
+    shard::{Part, part},
     show_args::{Diagnose, ShowArgs},
     sums::{read_sums, summed},
     texts,
@@ -55,6 +56,9 @@ pub(super) struct CheckArgs {
     /// Each member is read once more for it, as the guest sees it. A sum is no ballot: it proves that a member is what it was when it was summed.
     #[arg(long, value_name = "FILE", help_heading = "The vote")]
     sums: Option<PathBuf>,
+    /// Only the I-th of N equal parts, I from 0 on, be it on another machine or another night: `report --merge` makes one report of all of them
+    #[arg(long, value_name = "I/N", value_parser = parse_shard, conflicts_with_all = ["range", "sums"], help_heading = "The vote")]
+    shard: Option<(u64, u64)>,
     #[command(flatten)]
     show: ShowArgs,
 }
@@ -79,7 +83,14 @@ pub(super) fn run(args: &CheckArgs, given: &Given) -> Result<u8> {
     let question = Question { rereads: args.locks.rereads(), ..args.vote.question(&members)? };
     let mut question = args.members.hearing(&members, question, &[])?;
     let evidence = evidence_of(&members, &question, &[]);
-    let poll = args.vote.poll(&members, &mut question, &evidence)?;
+    let mut poll = args.vote.poll(&members, &mut question, &evidence)?;
+    if let Some(shard) = args.shard {
+        ensure!(
+            args.show.diagnose != Diagnose::Deep,
+            "--diagnose deep looks through the whole image, and --shard at a part\nhint: leave one out"
+        );
+        (question, poll) = part(question, poll, shard);
+    }
     let presenter = Mutex::new(Presenter::new(&args.show, &members)?);
     let mut control = Control::reporting(&args.show)?;
     control.begin("checking", poll.ranges().iter().map(|range| range.length()).sum());
@@ -91,7 +102,12 @@ pub(super) fn run(args: &CheckArgs, given: &Given) -> Result<u8> {
     let (stopped, ranges) = (|| control.stopped(), poll.ranges());
     let all = Weighing::all(&members, &question, &poll, &evidence, &stopped);
     let weighing = Weighing { ranges: &ranges, max_damage: args.max_damage, dependent: &voters.dependent, ..all };
-    let weighed = weighing.stands(&checked.outcome, &checked.findings).reported(Forced::NOTHING);
+    // What a part loses says nothing yet: all parts together are weighed when they are merged.
+    let weighed = if args.shard.is_some() {
+        Weighed::default()
+    } else {
+        weighing.stands(&checked.outcome, &checked.findings).reported(Forced::NOTHING)
+    };
     let weighed = Weighed { structures: structures(&members, &stopped), ..weighed };
     if args.show.diagnose == Diagnose::Deep && !control.stopped() {
         let counted = &checked.outcome.tally.members;
@@ -103,15 +119,32 @@ pub(super) fn run(args: &CheckArgs, given: &Given) -> Result<u8> {
         }
     }
     let summed = sums.map_or_else(Vec::new, |sums| summed(&sums, &members, &checked.outcome.failures, &control));
-    control.end();
     let unfinished = unfinished_beside(&members);
-    let warnings = voters.warnings.iter().chain(&unfinished).chain(&poll.warnings).cloned().collect();
-    let mut report = make_report("check", &members, &question, &poll, checked, warnings, weighed);
+    let warnings: Vec<String> = voters.warnings.iter().chain(&unfinished).chain(&poll.warnings).cloned().collect();
+    let of_part = Part {
+        given,
+        digests: &args.members.witnesses,
+        members: &members,
+        question: &question,
+        poll: &poll,
+        evidence: &evidence,
+        max_damage: args.max_damage,
+        diagnosed: args.show.diagnose != Diagnose::Never,
+        dependent: &voters.dependent,
+        warnings: &warnings,
+    };
+    let shard = args.shard.map(|shard| of_part.told(shard, &checked.outcome, &stopped)).transpose()?;
+    control.end();
+    let mut report = make_report("check", &members, &question, &poll, checked, warnings.clone(), weighed);
     report.mark_guesses(&voters.guessed);
     report.members.iter_mut().zip(summed).for_each(|(member, summed)| member.summed = summed);
     // Who is proven, and outvoted all the same, isn't just to be rewritten.
     if report.members.iter().any(|member| member.summed.is_some() && member.dissenting_sectors > 0) && report.exit_code == 1 {
         report.exit_code = 2;
+    }
+    if let Some(shard) = shard {
+        (report.shard, report.decides_part) = (Some(shard), false);
+        return presenter.into_inner().expect("no panics").finish(report, &Look::default());
     }
     let look = Look { next: next::after(&report, &args.members, given, Some(&evidence)), or: next::byte_for_byte(&report, &members) };
     presenter.into_inner().expect("no panics").finish(report, &look)
@@ -129,10 +162,10 @@ fn check_digests(args: &CheckArgs) -> Result<u8> {
     }
     let vote = &args.vote;
     let others = vote.range.is_some() || vote.trust.is_some() || vote.read_pattern == ReadBy::Fifo || vote.skip_device_metadata;
-    let others = others || !vote.filler.is_empty() || !vote.mapfile.is_empty();
+    let others = others || args.shard.is_some() || !vote.filler.is_empty() || !vote.mapfile.is_empty();
     ensure!(
         !others,
-        "digests alone are compared as a whole\nhint: leave --range, --trust, --read-pattern, --filler, --mapfile and --skip-device-metadata out"
+        "digests alone are compared as a whole\nhint: leave --range, --shard, --trust, --read-pattern, --filler, --mapfile and --skip-device-metadata out"
     );
     if let Some(why) = incomparable(&digests) {
         bail!("{why}");

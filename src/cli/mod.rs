@@ -17,6 +17,7 @@ mod journal_file;
 mod journal_place;
 mod leftovers;
 mod lookout;
+mod merge;
 mod new_file;
 mod new_image;
 mod next;
@@ -31,6 +32,7 @@ mod repair_args;
 mod report;
 mod report_file;
 mod say;
+mod shard;
 mod show;
 mod show_args;
 mod signals;
@@ -112,13 +114,15 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     })
 }
 
+/// What a command line says.
+fn parse(args: &[OsString]) -> Result<(Cli, Given), clap::Error> {
+    let matches = command().try_get_matches_from(args)?;
+    Ok((Cli::from_arg_matches(&matches)?, Given::of(command(), &matches)))
+}
+
 fn parse_and_run(args: impl IntoIterator<Item = OsString>) -> u8 {
     say::begun();
     let args: Vec<OsString> = args.into_iter().collect();
-    let parse = |args: &[OsString]| -> Result<(Cli, Given), clap::Error> {
-        let matches = command().try_get_matches_from(args)?;
-        Ok((Cli::from_arg_matches(&matches)?, Given::of(command(), &matches)))
-    };
     let (cli, given) = match parse(&args) {
         Ok(parsed) => parsed,
         Err(error) => {
@@ -228,7 +232,7 @@ fn run_command(command: Commands, given: Given) -> anyhow::Result<u8> {
             show::run(&args, &given)
         }
         Commands::Undo(args) => undo::run(&args),
-        Commands::Report(args) => report::run(&args),
+        Commands::Report(args) => report::run(&args, Cli::command()),
         Commands::Completions(args) => completions::run(&args, &mut Cli::command()),
     }
 }

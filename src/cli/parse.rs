@@ -6,11 +6,9 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::{
     digest::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN},
+    scan::SHARDS_MAX,
     vote::{ByteRange, Pattern},
 };
-
-/// Parts that work is cut into at most: each makes a file.
-const SHARDS_MAX: u64 = 1 << 16;
 
 /// A number of bytes as qemu-img takes it: decimal with an optional suffix (powers of 1024), or hexadecimal.
 pub(super) fn parse_size(text: &str) -> Result<u64> {

@@ -16,7 +16,9 @@ use super::{
 };
 use crate::{
     member::{Member, MemberName},
-    report::{self, Damaged, Damages, Diagnosis, Drawing, Look, Order, Problem, Report, Times, events_of, last_events, rfc3339},
+    report::{
+        self, DamageReport, Damaged, Damages, Diagnosis, Drawing, Look, Order, Problem, Report, Times, events_of, last_events, rfc3339,
+    },
     scan::{Findings, LostSector, Watch, find_elsewhere, losers, stands_elsewhere},
     vote::{ByteRange, Run, members_of},
 };
@@ -40,6 +42,8 @@ pub(super) struct Presenter<'a> {
     warned: Vec<String>,
     /// What went wrong, to be said once the report was shown.
     complaints: Vec<String>,
+    /// When it was, where that isn't now.
+    times: Option<Times>,
 }
 
 impl<'a> Presenter<'a> {
@@ -59,12 +63,24 @@ impl<'a> Presenter<'a> {
             events: Output::new(),
             warned: Vec::new(),
             complaints: Vec::new(),
+            times: None,
         })
     }
 
-    /// Takes a divergence.
+    /// Takes a divergence, and looks at it.
     pub(super) fn divergence(&mut self, run: &Run, findings: &Findings) -> io::Result<()> {
-        self.diagnose(run);
+        let members = self.members;
+        self.diagnose(run, || losers(members, run));
+        self.take(run, findings)
+    }
+
+    /// Takes a divergence whose losing versions were looked at before.
+    pub(super) fn told(&mut self, run: &Run, looks: &[DamageReport], findings: &Findings) -> io::Result<()> {
+        self.diagnose(run, || looks.to_vec());
+        self.take(run, findings)
+    }
+
+    fn take(&mut self, run: &Run, findings: &Findings) -> io::Result<()> {
         if let Some(file) = &mut self.file {
             let added = file.add(&findings.described(run));
             added.map_err(|error| io::Error::new(error.kind(), format!("--report {}: {error}", shown(Some(file.target())))))?;
@@ -79,7 +95,7 @@ impl<'a> Presenter<'a> {
     }
 
     /// Looks at what lost in a divergence, as long as there aren't too many of them.
-    fn diagnose(&mut self, run: &Run) {
+    fn diagnose(&mut self, run: &Run, look: impl FnOnce() -> Vec<DamageReport>) {
         if self.show.diagnose == Diagnose::Never {
             return;
         }
@@ -87,7 +103,7 @@ impl<'a> Presenter<'a> {
             members_of(run.vote.dissenters()).for_each(|member| self.diagnoses[member].add_unseen());
             return;
         }
-        let versions = losers(self.members, run);
+        let versions = look();
         if !versions.is_empty() {
             self.damages.insert(run.range.start, Damaged { length: run.range.length(), versions });
         }
@@ -172,7 +188,14 @@ impl<'a> Presenter<'a> {
         // A word that isn't UTF-8 can't be told in JSON.
         report.next = look.next.clone().filter(|next| next.words.iter().all(|word| word.to_str().is_some()));
         report.next_comment = look.next.as_ref().map(|next| next.comment.clone()).filter(|comment| !comment.is_empty());
-        report.times = times(report.scanned_bytes.unwrap_or(report.sectors.total.saturating_mul(report.sector_size.into())));
+        let bytes = report.scanned_bytes.unwrap_or(report.sectors.total.saturating_mul(report.sector_size.into()));
+        report.times = self.times.take().unwrap_or_else(|| times(bytes));
+    }
+
+    /// The same of a report that others made, at those times.
+    pub(super) fn finish_at(mut self, report: Report, look: &Look, times: Times) -> Result<u8> {
+        self.times = Some(times);
+        self.finish(report, look)
     }
 
     /// Shows the report and returns its exit code.

@@ -2,16 +2,16 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
     io::{self, IsTerminal, Write as _},
     path::PathBuf,
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use super::{
     info::InfoFormat,
+    merge::{Merge, merge, open_report, read_one},
     present::{drawing, order_for},
     report_file::write_page,
     say::{Output, warn},
@@ -23,8 +23,7 @@ use crate::{
     electorate::{Roll, open_single},
     member::{Member, MemberName},
     report::{
-        self, Divergence, LISTED_MAX, Listed, Look, Map, PageParts, Report, SCHEMA, hex_lines, lead_on, numbered, order_by_names, page,
-        read_report, render,
+        self, Divergence, LISTED_MAX, Listed, Look, Map, PageParts, Report, hex_lines, lead_on, numbered, order_by_names, page, render,
     },
 };
 
@@ -45,9 +44,17 @@ const KEPT_MAX: usize = 10_000;
 #[derive(Args, Debug)]
 #[command(after_long_help = texts::REPORT)]
 pub(super) struct ReportArgs {
-    /// What `--report` or `--output json` wrote
-    #[arg(value_name = "REPORT")]
-    report: PathBuf,
+    /// What `--report` or `--output json` wrote; with `--merge` those of all parts
+    #[arg(value_name = "REPORT", required = true)]
+    reports: Vec<PathBuf>,
+
+    /// Make one report of those that `check --shard` wrote of all parts: the very report that a check of the whole would have made
+    #[arg(long, conflicts_with = "html")]
+    merge: bool,
+
+    /// With `--merge`: write the merged report, with every divergence, to a file
+    #[arg(id = "merged", long = "report", value_name = "FILE", requires = "merge")]
+    merged: Option<PathBuf>,
 
     /// Write it as a page to a file
     #[arg(long, value_name = "FILE", conflicts_with = "output-format")]
@@ -66,29 +73,30 @@ pub(super) struct ReportArgs {
     picture: Picture,
 }
 
-pub(super) fn run(args: &ReportArgs) -> Result<u8> {
-    let name = MemberName::from(args.report.as_path());
-    let open = || -> Result<File> {
-        // Opening a FIFO would wait for a writer.
-        let special = fs::metadata(&args.report).is_ok_and(|there| !there.is_file());
-        ensure!(!special, "{name}: this is no file\nhint: name a file that check --report wrote");
-        File::open(&args.report).with_context(|| format!("{name}: can't be opened\nhint: name a file that check --report wrote"))
+pub(super) fn run(args: &ReportArgs, program: clap::Command) -> Result<u8> {
+    if args.merge {
+        return merge(&Merge {
+            reports: &args.reports,
+            target: args.merged.as_deref(),
+            format: args.output.into(),
+            picture: args.picture,
+            program,
+        });
+    }
+    let [path] = &args.reports[..] else {
+        bail!("one report is shown at a time\nhint: --merge makes one of the reports of all parts");
     };
+    let name = MemberName::from(path.as_path());
     let mut listed: Vec<Divergence> = Vec::new();
     let (mut count, mut map) = (0u64, Map::finer(crate::vote::MEMBERS_MAX, PARTS_MAX));
     let kept_max = if args.html.is_some() { LISTED_MAX } else { KEPT_MAX };
-    let read = read_report(open()?, &mut |there| {
+    let mut report = read_one(path, &mut |there| {
         count += 1;
         map.add_listed(&there);
         if listed.len() < kept_max {
             listed.push(there);
         }
-    });
-    let no_report = |what: String| anyhow!("{name}: {what}\nhint: name a file that check --report wrote");
-    let mut report = read.map_err(|error| no_report(format!("is no report: {error}")))?;
-    if report.schema != SCHEMA {
-        return Err(no_report(format!("has schema {}, and this version reads {SCHEMA}", report.schema)));
-    }
+    })?;
     if let (Some(failed), None, InfoFormat::Human) = (&report.error, &args.html, args.output) {
         let hint = failed.hint.as_ref().map_or_else(String::new, |hint| format!("\nhint: {hint}"));
         writeln!(Output::new(), "That run failed, with exit code {}: {}{hint}", report.exit_code, failed.message)?;
@@ -112,7 +120,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<u8> {
             write_page(target, &page(&report, &parts)).with_context(|| format!("--html {}", MemberName::from(target.as_path())))?;
         }
         (None, InfoFormat::Json) => {
-            report::copy(open()?, Output::new()).context("standard output")?;
+            report::copy(open_report(path)?, Output::new()).context("standard output")?;
         }
         (None, InfoFormat::Human) => {
             report.divergences = Listed::Kept(listed);

@@ -51,6 +51,9 @@ Examples:
     quorum-img check -q -T none -r 100M --timeout 5m --report last.json a.img b.img c.img
   Every divergence, for a program:
     quorum-img check --output events a.img b.img c.img
+  The first half tonight, the second tomorrow, or on another machine; quorum-img report --merge makes one report of both:
+    quorum-img check --shard 0/2 --report part0.json a.img b.img c.img
+    quorum-img check --shard 1/2 --report part1.json a.img b.img c.img
 
 Exit status:
   0    every sector unanimous, all members of one length
@@ -133,10 +136,12 @@ Examples:
     quorum-img report last.json --html last.html
   The same with what the copies hold at the first places:
     quorum-img report last.json --html last.html --hex a.img b.img c.img
+  One report of a check that was made in two parts:
+    quorum-img report --merge --report whole.json part0.json part1.json
 
 Exit status:
-  0    it was shown, whatever it says
-  3    it is no report, or can't be written
+  0    it was shown, whatever it says; with --merge what the check of the whole would have ended with
+  3    it is no report, or can't be written; a part is missing, or isn't of the same check
 
 See also:
   quorum-img-check(1), quorum-img-report(5)";

@@ -1,18 +1,21 @@
 //! How old copies are by what they hold, and which of them is newer. Pure.
 
+use serde::{Deserialize, Serialize};
+
 use crate::vote::ByteRange;
 
 /// What an age is of: only ages of one origin can be compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Origin {
     /// `ext4`, `xfs`, `btrfs`, `md`.
-    pub kind: &'static str,
+    #[serde(deserialize_with = "super::kinds::known")]
+    pub kind: super::kinds::Kind,
     /// Its UUID.
     pub id: [u8; 16],
 }
 
 /// How far a file system, or the like, has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Age {
     /// Of what.
     pub origin: Origin,
@@ -52,7 +55,7 @@ impl Age {
 }
 
 /// An age, and the part of the disk that it speaks of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct AgeOf {
     /// Where, in bytes.
     pub range: ByteRange,

@@ -2,11 +2,14 @@
 
 use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
+
 /// What a structure calls itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Id {
     /// Of what: `GPT`, `ext4`, `LUKS`, ...
-    pub kind: &'static str,
+    #[serde(deserialize_with = "super::kinds::known")]
+    pub kind: super::kinds::Kind,
     /// Its bytes, as they lie on the disk.
     pub value: Vec<u8>,
     /// Whether a checksum over it holds; else a flipped bit would make another one of it.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Ages, FreeSpace, Id, PartitionTable, ReadAt,
     age::AgeOf,
@@ -15,7 +17,8 @@ use crate::{member::Member, vote::ByteRange};
 const NEWER_MIN: Duration = Duration::from_mins(1);
 
 /// What one member says of itself.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", default)]
 pub struct Known {
     /// Who it is.
     pub ids: Vec<Id>,
@@ -129,6 +132,13 @@ impl<'a> Evidence<'a> {
             ..Known::default()
         });
         Self { members: known.collect(), seniority: Seniority::default(), free: FreeSpace::of(members, Vec::new(), &[]) }
+    }
+
+    /// What was known at another time of such members, that aren't at hand: what is free isn't known of them.
+    #[must_use]
+    pub fn recorded(members: Vec<Known>, stamps: Vec<Option<Stamp>>) -> Evidence<'static> {
+        let ages = Ages::of(&members.iter().map(|known| known.ages.clone()).collect::<Vec<_>>());
+        Evidence { seniority: Seniority { ages, stamps }, free: FreeSpace::of(&[], Vec::new(), &[]), members }
     }
 
     /// The partition table that most members hold; the first of them where that is a tie.

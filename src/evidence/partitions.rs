@@ -1,5 +1,7 @@
 //! Partition tables: GPT (UEFI specification 2.10, section 5.3) and MBR, read from whatever holds one; damaged ones as far as they are sound.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     ReadAt, bytes_at,
     fields::{le32, le64, uuid},
@@ -7,10 +9,11 @@ use super::{
 use crate::{member::escaped, vote::ByteRange};
 
 /// A table of partitions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct PartitionTable {
     /// `gpt` or `mbr`.
-    pub kind: &'static str,
+    #[serde(deserialize_with = "super::kinds::known")]
+    pub kind: super::kinds::Kind,
     /// Which copy of a GPT was sound: false where only the backup at the disk's end was.
     pub primary: bool,
     /// What its maker called the disk: a GPT's disk GUID, an MBR's signature; none where there is none.
@@ -20,7 +23,7 @@ pub struct PartitionTable {
 }
 
 /// One partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Partition {
     /// As Linux numbers it, from 1 on.
     pub number: u32,

@@ -114,6 +114,22 @@ impl HeardReport {
 }
 
 impl WitnessReport {
+    /// Adds what it said in another part.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.agreed_chunks, other.agreed_chunks),
+            (&mut self.contradicted_chunks, other.contradicted_chunks),
+            (&mut self.confirmed_chunks, other.confirmed_chunks),
+            (&mut self.combined_chunks, other.combined_chunks),
+            (&mut self.unmatched_chunks, other.unmatched_chunks),
+            (&mut self.given_up_chunks, other.given_up_chunks),
+            (&mut self.unknown_chunks, other.unknown_chunks),
+        ];
+        for (own, more) in pairs {
+            *own = own.saturating_add(more);
+        }
+    }
+
     fn line(&self) -> String {
         let said = [
             (self.agreed_chunks, "all members hold what it says in"),

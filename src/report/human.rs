@@ -190,6 +190,12 @@ pub(super) fn details(report: &Report) -> Vec<String> {
     if report.size_undecided {
         lines.push("The members don't agree on the virtual size: behind the shortest one's end nothing is decided.".into());
     }
+    if let Some(shard) = &report.shard {
+        lines.push(format!(
+            "This is part {}/{}: quorum-img report --merge makes one report of all parts, and weighs what stands in the way of a repair.",
+            shard.index, shard.count
+        ));
+    }
     let part_only = report.partial || report.range.is_some();
     let whole = report.members.iter().filter(|member| member.whole || (part_only && member.status == Status::Ok));
     let whole: Vec<String> = whole.map(name_of).collect();

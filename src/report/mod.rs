@@ -27,6 +27,7 @@ mod repair;
 mod rows;
 #[cfg(test)]
 mod schema;
+mod shard;
 mod size;
 mod span;
 mod styles;
@@ -64,6 +65,7 @@ pub use places::{Content, OwnerReport, Place, Places, render_places};
 pub use problem::Problem;
 pub use read::read_report;
 pub use repair::{Picked, RepairReport};
+pub use shard::ShardReport;
 pub use size::human_size;
 pub use span::{PartitionMap, PartitionSpan, Span};
 pub use time::{rfc3339, rfc3339_of};
@@ -132,6 +134,9 @@ pub struct Report {
     /// Bytes looked at where it was stopped early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scanned_bytes: Option<u64>,
+    /// Set where it is of a part that `--shard` named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardReport>,
     /// One for each member.
     pub members: Vec<MemberReport>,
     /// The totals.

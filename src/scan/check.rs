@@ -28,6 +28,8 @@ pub struct Weighed {
     pub blank_surplus: Vec<usize>,
     /// For each member what a look through its books says; none where nobody looked.
     pub structures: Vec<Structure>,
+    /// What digests said, where that is known from elsewhere than the scan.
+    pub heard: Option<HeardReport>,
 }
 
 /// Hears of each divergence in order, with what was found up to it.
@@ -191,7 +193,7 @@ pub fn make_report(
     mut warnings: Vec<String>,
     weighed: Weighed,
 ) -> Report {
-    let Weighed { guards, blank_surplus, structures } = weighed;
+    let Weighed { guards, blank_surplus, structures, heard } = weighed;
     let Checked { outcome, findings } = checked;
     let tally = &outcome.tally;
     // What is left out of the vote is none of them.
@@ -246,7 +248,7 @@ pub fn make_report(
         (false, false) => Overall::Unanimous,
     };
     let guarded = guards.iter().any(|guard| !guard.forced);
-    let heard = heard_report(question, &outcome);
+    let heard = heard.unwrap_or_else(|| heard_report(question, &outcome));
     let found = match verdict {
         _ if guarded || heard.contradicted_chunks() > 0 => 2,
         Overall::Unanimous => 0,
@@ -286,6 +288,7 @@ pub fn make_report(
         range: question.range.map(|_| poll.range.into()),
         partial: !outcome.complete,
         scanned_bytes: (!outcome.complete).then_some(outcome.scanned_bytes),
+        shard: None,
         members: reports,
         sectors,
         lacking: outcome.tally.lacking,

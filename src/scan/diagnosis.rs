@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Bytes of a divergence that are looked at.
-const LOOKED_AT_BYTES: u64 = 64 << 10;
+pub(super) const LOOKED_AT_BYTES: u64 = 64 << 10;
 
 /// A version of a divergence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub fn losers(members: &[&dyn Member], run: &Run) -> Vec<DamageReport> {
 }
 
 /// Bytes of a long place that are looked at where it begins with one byte or a short text all along.
-const UNIFORM_BYTES_MAX: u64 = 64 << 20;
+pub(super) const UNIFORM_BYTES_MAX: u64 = 64 << 20;
 
 /// What a long version looks like whose beginning looks like that, and up to where it was looked at: what is filled at its beginning may not be so
 /// behind it. `rest` is what lies behind the beginning.

@@ -1,5 +1,7 @@
 //! What members hold and lose, counted while they are read: what the guards weigh. Pure.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     evidence::{By, Evidence, has_few_flips, looks_like_rot},
     vote::{Ballot, ByteRange, Rule, Verdict, Vote, is_zero, members_of},
@@ -11,7 +13,8 @@ pub(super) const CONTENT_BLOCK: u64 = 4096;
 const PIECE_BYTES: usize = 512;
 
 /// What one member holds, and what it would lose.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", default)]
 pub struct Lost {
     /// Bytes in its blocks of 4 KiB that hold anything but zeros: its content.
     pub content_held: u64,

@@ -2,13 +2,31 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The bytes from `start` up to, not including, `end`; offsets in bytes, `start <= end`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(into = "(u64, u64)", try_from = "(u64, u64)")]
 pub struct ByteRange {
     /// First byte.
     pub start: u64,
     /// One past the last byte.
     pub end: u64,
+}
+
+/// In JSON a pair: where it starts and ends.
+impl From<ByteRange> for (u64, u64) {
+    fn from(range: ByteRange) -> Self {
+        (range.start, range.end)
+    }
+}
+
+impl TryFrom<(u64, u64)> for ByteRange {
+    type Error = &'static str;
+
+    fn try_from((start, end): (u64, u64)) -> Result<Self, Self::Error> {
+        if start <= end { Ok(Self { start, end }) } else { Err("a range that ends before it starts") }
+    }
 }
 
 impl ByteRange {

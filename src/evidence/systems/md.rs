@@ -1,6 +1,8 @@
 //! Linux' software RAID: the superblock of a leg. What the array is called is the same on all legs, what the leg is called differs by
 //! design. Sources: Linux, `include/uapi/linux/raid/md_p.h`, `drivers/md/md.c` (`calc_sb_csum`, `calc_sb_1_csum`, `super_1_load`).
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     super::{
         Age, Id, Origin, ReadAt, bytes_at,
@@ -16,14 +18,15 @@ const SUPERBLOCK_BYTES: usize = 4096;
 const SECTOR: u64 = 512;
 
 /// What differs between the legs of an array by design.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct DeviceMetadata {
     /// What the array is called: the same on all legs.
     pub array: [u8; 16],
     /// What the leg is called.
     pub device: [u8; 16],
     /// As `mdadm --examine` names it: `0.90`, `1.0`, `1.1`, `1.2`.
-    pub version: &'static str,
+    #[serde(deserialize_with = "crate::evidence::kinds::known")]
+    pub version: crate::evidence::kinds::Kind,
     /// Its number in the array.
     pub role: u32,
     /// Where it lies, in bytes: the superblock, and the leg's list of bad blocks.

@@ -19,7 +19,7 @@ use crate::{
         judge::{Guard, Judge, Stand, Stands, Way, Weighing},
     },
     report::{InPlaceReport, Picked, Report, Span},
-    scan::{Checked, Findings, Job, Limits, Listener, Outcome, Weighed, make_report, scan, structures},
+    scan::{Checked, Findings, Job, Limits, Listener, Outcome, Weighed, WitnessFacts, make_report, scan, structures},
     sys::storage::{Origin, PAGE_BYTES, Storage},
     vote::{ByteRange, Fill, mask_of, members_of},
 };
@@ -242,6 +242,7 @@ impl InPlace<'_> {
             max_damage: self.wish.max_damage,
             dependent: &self.wish.dependent,
             content: self.wish.earlier.as_ref().map_or(&[], Earlier::content),
+            witnesses: WitnessFacts::of(self.question),
             stopped: &|| self.watch.stopped(),
         };
         weighing.stands(&checked.outcome, &checked.findings)

@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{
     evidence::Evidence,
-    member::{Member, Record},
+    member::{Member, Record, escaped},
     repair::RepairError,
     report::{GuardReport, ReadPattern, counted},
-    scan::{Findings, Lost, Outcome, Poll, Question, Weighed, majority},
+    scan::{Findings, Lost, Outcome, Poll, Question, Weighed, WitnessFacts, majority},
     vote::ByteRange,
 };
 
@@ -39,6 +39,8 @@ pub struct Weighing<'a> {
     pub dependent: &'a [String],
     /// For members whose content is known from an earlier report: how many bytes it is.
     pub content: &'a [Option<u64>],
+    /// The digests that were heard.
+    pub witnesses: Vec<WitnessFacts>,
     /// Whether to stop.
     pub stopped: &'a dyn Fn() -> bool,
 }
@@ -68,6 +70,7 @@ impl<'a> Weighing<'a> {
             max_damage: MAX_DAMAGE,
             dependent,
             content,
+            witnesses: WitnessFacts::of(question),
             stopped,
         }
     }
@@ -148,13 +151,12 @@ impl<'a> Weighing<'a> {
     /// Witnesses that may know only what stood there before, in words: of a member that loses by their word, or of all, since they contradict
     /// what all hold elsewhere.
     fn old_witnesses(&self, outcome: &Outcome) -> Vec<String> {
-        let all = self.question.hearing.iter().flat_map(|hearing| &hearing.witnesses).enumerate();
-        let told = all.filter_map(|(index, witness)| {
+        let told = self.witnesses.iter().enumerate().filter_map(|(index, witness)| {
             let contradicted = outcome.heard.witnesses.get(index).map_or(0, |tally| tally.contradicted);
             match &witness.old {
                 Some(old) if witness.old_for & outcome.heard.losers & self.losers != 0 => Some(old.clone()),
-                _ if contradicted > 0 && outcome.heard.losers & self.losers != 0 && witness.digest.geometry().hash.proves() => {
-                    Some(format!("{} contradicts what all members hold in {}", witness.digest.name(), counted(contradicted, "chunk")))
+                _ if contradicted > 0 && outcome.heard.losers & self.losers != 0 && witness.proves => {
+                    Some(format!("{} contradicts what all members hold in {}", escaped(&witness.name), counted(contradicted, "chunk")))
                 }
                 _ => None,
             }
@@ -165,6 +167,20 @@ impl<'a> Weighing<'a> {
     /// Whether the user said where the end is, or looks at a part.
     fn is_asked(&self) -> bool {
         self.question.size.is_some() || self.question.range.is_some()
+    }
+
+    /// What each member holds where no part of the image is: where it holds anything behind the voted end, and how much content it holds
+    /// there and in what is left out.
+    #[must_use]
+    pub fn outside(&self) -> Vec<(Option<u64>, u64)> {
+        if self.question.read_pattern == ReadPattern::Fifo {
+            return vec![(None, 0); self.members.len()]; // nothing was compared
+        }
+        let content = |member: &&dyn Member| {
+            let all = member.size() <= self.poll.size && self.poll.skipped.is_empty();
+            if all || member.failure().is_some() { 0 } else { content_at_least(*member, self.ranges, u64::MAX, self.stopped).0 }
+        };
+        self.behind().into_iter().zip(self.members.iter().map(content)).collect()
     }
 
     /// For each member where it holds content behind the voted end; not looked at where the user said where the end is, or looks at a part.
@@ -190,7 +206,7 @@ impl Stands {
     /// The same as reports have it.
     #[must_use]
     pub fn reported(&self, forced: Forced) -> Weighed {
-        Weighed { guards: Judge::reported(&self.guards, forced), blank_surplus: self.blank_surplus.clone(), structures: Vec::new() }
+        Weighed { guards: Judge::reported(&self.guards, forced), blank_surplus: self.blank_surplus.clone(), ..Weighed::default() }
     }
 }
 
