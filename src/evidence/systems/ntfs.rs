@@ -1,6 +1,8 @@
 //! NTFS: where its table of files lies, and what its records hold. Sources: Linux, `fs/ntfs3/ntfs.h` (`ATTRIB`, `MFT_REC`,
 //! `ATTR_FILE_NAME`, `ATTR_LIST_ENTRY`) and `fs/ntfs3/run.c` (`run_unpack`).
 
+use std::collections::BTreeSet;
+
 use super::{
     super::{
         ReadAt, bytes_at,
@@ -35,6 +37,8 @@ pub(super) struct Ntfs<'a, F: ?Sized> {
     pub(super) start: u64,
     pub(super) cluster_bytes: u64,
     pub(super) clusters: u64,
+    /// Where its last sector lies, which keeps a copy of the first, and how long that is.
+    pub(super) last_sector: (u64, u64),
     pub(super) record_bytes: usize,
     pub(super) patience: Patience<'a>,
     /// Where its table of files lies.
@@ -72,10 +76,26 @@ impl<'a, F: ReadAt + ?Sized> Ntfs<'a, F> {
             return None;
         }
         let clusters = le64(&boot, 0x28) / sectors;
+        let last_sector = (le64(&boot, 0x28).checked_mul(sector_bytes)?, sector_bytes);
         let first = Run { virtual_cluster: 0, cluster: le64(&boot, 0x30), count: record_bytes.div_ceil(cluster_bytes) };
-        let mut volume = Self { from, start, cluster_bytes, clusters, record_bytes: record_bytes as usize, patience, table: vec![first] };
+        let mut volume =
+            Self { from, start, cluster_bytes, clusters, last_sector, record_bytes: record_bytes as usize, patience, table: vec![first] };
         let own = volume.record(0)?;
         volume.table = own.attributes().filter(|attribute| attribute.kind == DATA).flat_map(|data| data.runs()).collect();
+        // Where it is in many pieces, other records say where the rest of it lies, which may lie in the rest themselves.
+        let list = own.attributes().find(|attribute| attribute.kind == ATTRIBUTE_LIST).and_then(|list| volume.value(&list));
+        let mut others = named_in(&list.unwrap_or_default(), DATA);
+        others.remove(&0);
+        let mut more = true;
+        while std::mem::take(&mut more) {
+            for other in others.clone() {
+                let record = volume.record(other).filter(|record| record.base() == Some(0));
+                if record.is_some_and(|record| volume.learn(&record)) {
+                    others.remove(&other);
+                    more = true;
+                }
+            }
+        }
         Some(volume)
     }
 
@@ -85,14 +105,16 @@ impl<'a, F: ReadAt + ?Sized> Ntfs<'a, F> {
         end.saturating_mul(self.cluster_bytes) / self.record_bytes as u64
     }
 
-    /// A record that continues the table's own says where more of it lies.
-    pub(super) fn learn(&mut self, more: &Record) {
+    /// A record that continues the table's own says where more of it lies; false where something before that isn't known yet.
+    fn learn(&mut self, more: &Record) -> bool {
         let known = self.table.last().map_or(0, |run| run.virtual_cluster.saturating_add(run.count));
         let data = more.attributes().filter(|attribute| attribute.kind == DATA);
         let new: Vec<Run> = data.flat_map(|data| data.runs()).filter(|run| run.virtual_cluster >= known).collect();
-        if new.first().is_some_and(|run| run.virtual_cluster == known) && self.table.len() + new.len() <= RUNS_MAX {
+        let fits = new.first().is_some_and(|run| run.virtual_cluster == known) && self.table.len() + new.len() <= RUNS_MAX;
+        if fits {
             self.table.extend(new);
         }
+        fits
     }
 
     /// Bytes of the volume.
@@ -142,6 +164,23 @@ impl<'a, F: ReadAt + ?Sized> Ntfs<'a, F> {
         let length = attribute.length().filter(|&length| length <= VALUE_MAX)?;
         self.stretch(&attribute.runs(), 0, length as usize)
     }
+}
+
+/// The records that an attribute list names for attributes of a kind.
+pub(super) fn named_in(list: &[u8], kind: u32) -> BTreeSet<u64> {
+    let mut records = BTreeSet::new();
+    let mut at = 0;
+    while let Some(entry) = list.get(at..).filter(|rest| rest.len() >= 0x1a) {
+        let length = usize::from(le16(entry, 4));
+        if length < 0x1a {
+            break;
+        }
+        if le32(entry, 0) == kind {
+            records.insert(le64(entry, 0x10) & 0xffff_ffff_ffff);
+        }
+        at += length;
+    }
+    records
 }
 
 impl Record {

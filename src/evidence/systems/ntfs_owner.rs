@@ -3,10 +3,10 @@
 use super::{
     super::{
         ReadAt,
-        fields::{le16, le32, le64},
+        fields::{le16, le64},
     },
-    ntfs::{ATTRIBUTE_LIST, DATA, FILE_NAME, Ntfs, Record},
-    owner::{Owner, Patience},
+    ntfs::{ATTRIBUTE_LIST, DATA, FILE_NAME, Ntfs, Record, named_in},
+    owner::{DEPTH_MAX, Owner, Patience, joined},
 };
 use crate::member::escaped;
 
@@ -19,8 +19,6 @@ const FIRST_USER: u64 = 16;
 const BITMAP: u64 = 6;
 /// A name for programs of old, beside the one that people see.
 const NAMESPACE_DOS: u8 = 2;
-/// Folders above one another.
-const DEPTH_MAX: usize = 1024;
 
 /// Whose the byte at `offset` is, of the volume at `start`.
 pub(super) fn owner(from: &(impl ReadAt + ?Sized), start: u64, offset: u64, patience: Patience<'_>) -> Option<Owner> {
@@ -28,9 +26,8 @@ pub(super) fn owner(from: &(impl ReadAt + ?Sized), start: u64, offset: u64, pati
     let within = offset.checked_sub(start)?;
     let cluster = within / volume.cluster_bytes;
     if cluster >= volume.clusters {
-        // Behind the last cluster the boot sector is kept a second time.
-        return (within < volume.clusters.saturating_add(1).saturating_mul(volume.cluster_bytes))
-            .then_some(Owner::Metadata("the copy of its boot sector"));
+        let (at, length) = volume.last_sector;
+        return (at..at.saturating_add(length)).contains(&within).then_some(Owner::Metadata("the copy of its boot sector"));
     }
     if is_free(&mut volume, cluster) == Some(true) {
         return Some(Owner::Free);
@@ -90,9 +87,6 @@ fn holder(volume: &mut Ntfs<'_, impl ReadAt + ?Sized>, cluster: u64) -> Option<u
                 None => volume.record(number + index),
             };
             let Some(record) = record else { continue };
-            if record.base() == Some(0) {
-                volume.learn(&record);
-            }
             let leads_there = |run: super::ntfs::Run| (run.cluster..run.cluster.saturating_add(run.count)).contains(&cluster);
             if record.attributes().any(|attribute| attribute.runs().into_iter().any(leads_there)) {
                 return Some(record.base().unwrap_or(number + index));
@@ -123,38 +117,28 @@ fn path_of(volume: &mut Ntfs<'_, impl ReadAt + ?Sized>, number: u64) -> Option<S
         names.push(name.text);
         (at, sequence) = (name.folder & 0xffff_ffff_ffff, Some((name.folder >> 48) as u16));
     }
-    names.reverse();
-    Some(format!("/{}", names.join("/")))
+    Some(joined(names))
 }
 
 /// The name that people see, in the record or in those that continue it.
 fn name_of(volume: &mut Ntfs<'_, impl ReadAt + ?Sized>, number: u64, record: &Record) -> Option<Name> {
-    let mut names = names_in(record);
-    if names.iter().all(|name| name.namespace == NAMESPACE_DOS) {
-        let list = record.attributes().find(|attribute| attribute.kind == ATTRIBUTE_LIST).and_then(|list| volume.value(&list));
-        for other in continued(&list.unwrap_or_default()).into_iter().filter(|&other| other != number) {
-            let record = volume.record(other).filter(|record| record.base() == Some(number));
-            names.extend(record.iter().flat_map(names_in));
+    let best = |names: Vec<Name>| names.into_iter().min_by_key(|name| name.namespace == NAMESPACE_DOS);
+    let own = best(names_in(record));
+    if own.as_ref().is_some_and(|name| name.namespace != NAMESPACE_DOS) {
+        return own;
+    }
+    let list = record.attributes().find(|attribute| attribute.kind == ATTRIBUTE_LIST).and_then(|list| volume.value(&list));
+    for other in named_in(&list.unwrap_or_default(), FILE_NAME).into_iter().filter(|&other| other != number) {
+        if volume.patience.is_over() {
+            return own;
+        }
+        let record = volume.record(other).filter(|record| record.base() == Some(number));
+        let there = record.and_then(|record| best(names_in(&record)));
+        if there.as_ref().is_some_and(|name| name.namespace != NAMESPACE_DOS) {
+            return there;
         }
     }
-    names.into_iter().min_by_key(|name| name.namespace == NAMESPACE_DOS)
-}
-
-/// The records that an attribute list has names in.
-fn continued(list: &[u8]) -> Vec<u64> {
-    let mut records = Vec::new();
-    let mut at = 0;
-    while let Some(entry) = list.get(at..).filter(|rest| rest.len() >= 0x1a) {
-        let length = usize::from(le16(entry, 4));
-        if length < 0x1a {
-            break;
-        }
-        if le32(entry, 0) == FILE_NAME {
-            records.push(le64(entry, 0x10) & 0xffff_ffff_ffff);
-        }
-        at += length;
-    }
-    records
+    own
 }
 
 fn names_in(record: &Record) -> Vec<Name> {

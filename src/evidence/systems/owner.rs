@@ -19,11 +19,13 @@ pub enum Owner {
 }
 
 /// Pieces of maps and folders that are read before it is given up.
-const READS_MAX: u32 = 1 << 20;
+const READS_MAX: u32 = 1 << 23;
 /// Folders that are gone through.
 const FOLDERS_MAX: usize = 1 << 20;
 /// Bytes of their names that are kept.
 const NAMES_BYTES_MAX: usize = 32 << 20;
+/// Folders above one another that make a path; what is deeper nobody can name at once (Linux' `PATH_MAX` is 4096 bytes).
+pub(super) const DEPTH_MAX: usize = 2048;
 
 /// How long a look through a file system may take: until `stopped` says so, or too much was read.
 pub(super) struct Patience<'a> {
@@ -87,13 +89,19 @@ pub(super) fn path_to(wanted: u64, root: u64, entries: &mut dyn FnMut(u64, Visit
         })?;
         at += 1;
     }
-    let mut path = last?;
+    let mut names = vec![last?];
     let mut above = at.saturating_sub(1);
-    while above != 0 {
-        path = format!("{}/{path}", folders[above].name);
+    while above != 0 && names.len() < DEPTH_MAX {
+        names.push(std::mem::take(&mut folders[above].name));
         above = folders[above].parent;
     }
-    Some(format!("/{path}"))
+    (above == 0).then(|| joined(names))
+}
+
+/// A path by its names, the last one first.
+pub(super) fn joined(mut names: Vec<String>) -> String {
+    names.reverse();
+    format!("/{}", names.join("/"))
 }
 
 #[cfg(test)]
@@ -117,5 +125,16 @@ mod tests {
             assert_eq!(path_to(wanted, 2, &mut entries).as_deref(), path, "{wanted}");
         }
         assert_eq!(path_to(5, 2, &mut |_, _| None), None, "the time is over");
+    }
+
+    /// A chain of folders that a hostile image makes as long as it likes takes no time to speak of, and has no path.
+    #[test]
+    fn endless_depths_have_no_path() {
+        let mut chain = |folder: u64, show: super::Visitor| {
+            show(Named { inode: folder + 1, is_folder: true, name: "x".repeat(100) });
+            Some(())
+        };
+        assert!(path_to(1000, 2, &mut chain).is_some());
+        assert_eq!(path_to(200_000, 2, &mut chain), None);
     }
 }

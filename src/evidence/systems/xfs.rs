@@ -72,6 +72,11 @@ impl Xfs {
         (within < self.group_blocks && block < self.blocks).then_some(block)
     }
 
+    /// Whether metadata that keep their sum at `at` are whole; of version 4 none have one.
+    pub(super) fn is_whole(&self, bytes: &[u8], at: usize) -> bool {
+        !self.is_summed || !crc32c_without(!0, bytes, at, 4) == le32(bytes, at)
+    }
+
     /// Its UUID, and the one that its metadata carry, if that is another one.
     pub(super) fn uuids(&self) -> [[u8; 16]; 2] {
         [uuid(&self.superblock, 32), uuid(&self.superblock, 248)]

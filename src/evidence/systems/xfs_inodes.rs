@@ -4,7 +4,7 @@
 use super::{
     super::{
         ReadAt, bytes_at,
-        fields::{be16, be32, be64},
+        fields::{be16, be32, be64, uuid},
     },
     owner::Patience,
     xfs::Xfs,
@@ -14,15 +14,24 @@ use super::{
 const LEVELS_MAX: u32 = 12;
 /// Chunks of 64 inodes that are looked at in one group.
 const CHUNKS_MAX: usize = 1 << 20;
+/// Bytes of such a chunk: inodes have 2 KiB at most, and share blocks.
+const CHUNK_BYTES_MAX: u64 = 64 * 2048 + 65536;
 /// Extents of one folder that are gone through.
 const EXTENTS_MAX: usize = 1 << 16;
 
 const FLAG_REALTIME: u16 = 1;
 const FLAG2_WIDE_COUNTS: u64 = 1 << 4;
 
-/// How the blocks of a tree are laid out: what their headers take, how long a record, a key and a pointer are, in bytes.
+/// Where the sums of a group's headers and of an inode are kept.
+const SUM_OF_AGF: usize = 216;
+const SUM_OF_AGI: usize = 312;
+const SUM_OF_INODE: usize = 100;
+
+/// How the blocks of a tree are laid out: how they begin, what their headers take, how long a record, a key and a pointer are, in bytes.
 #[derive(Clone, Copy)]
 struct Layout {
+    /// In version 4 and in version 5.
+    magic: [&'static [u8; 4]; 2],
     header: usize,
     record: usize,
     key: usize,
@@ -72,43 +81,58 @@ impl<F: ReadAt + ?Sized> Inodes<'_, F> {
         bytes_at(self.from, system.start.checked_add(block.checked_mul(system.block_bytes)?)?, system.block_bytes as usize)
     }
 
-    /// The header of a group that lies in its sector of that number.
-    fn header(&self, group: u32, sector: u64, magic: [u8; 4]) -> Option<Vec<u8>> {
+    /// The header of a group that lies in its sector of that number, where its sum at `sum_at` holds.
+    fn header(&self, group: u32, sector: u64, magic: [u8; 4], sum_at: usize) -> Option<Vec<u8>> {
         let bytes = self.system.superblock.len();
         let at = u64::from(group).checked_mul(self.system.group_blocks)?.checked_mul(self.system.block_bytes)?;
         let at = self.system.start.checked_add(at)?.checked_add(sector * bytes as u64)?;
-        bytes_at(self.from, at, bytes).filter(|header| header.starts_with(&magic))
+        bytes_at(self.from, at, bytes).filter(|header| header.starts_with(&magic) && self.system.is_whole(header, sum_at))
     }
 
     /// The tree of a group's inodes.
     pub(super) fn inode_tree(&self, group: u32) -> Option<Root> {
-        let header = self.header(group, 2, *b"XAGI")?;
+        let header = self.header(group, 2, *b"XAGI", SUM_OF_AGI)?;
         Some(Root { group, block: u64::from(be32(&header, 20)), levels: be32(&header, 24) })
     }
 
     /// The tree of a group's free space, by block.
     fn free_tree(&self, group: u32) -> Option<Root> {
-        let header = self.header(group, 1, *b"XAGF")?;
+        let header = self.header(group, 1, *b"XAGF", SUM_OF_AGF)?;
         Some(Root { group, block: u64::from(be32(&header, 16)), levels: be32(&header, 28) })
     }
 
     /// Trees of a group have short pointers, trees of files long ones.
-    fn layout(&self, record: usize, key: usize, pointer: usize) -> Layout {
+    fn layout(&self, magic: [&'static [u8; 4]; 2], record: usize, key: usize, pointer: usize) -> Layout {
         let header = match (self.system.is_summed, pointer) {
             (true, 4) => 56,
             (true, _) => 72,
             (false, 4) => 16,
             (false, _) => 24,
         };
-        Layout { header, record, key, pointer }
+        Layout { magic, header, record, key, pointer }
     }
 
     /// The block of a tree that lies `level` above its leaves, with the number of its entries.
     fn node(&mut self, block: u64, level: u32, layout: Layout) -> Option<(Vec<u8>, usize)> {
         let bytes = self.block(block)?;
+        if !self.is_of_tree(&bytes, block, layout) {
+            return None;
+        }
         let (said, count) = (be16(&bytes, 4), usize::from(be16(&bytes, 6)));
         let entry = if level == 0 { layout.record } else { layout.key + layout.pointer };
         (u32::from(said) == level && count <= (bytes.len() - layout.header) / entry).then_some((bytes, count))
+    }
+
+    /// Whether a block is one of such a tree: of version 5 each says where it lies, and of which file system it is, and has a sum.
+    fn is_of_tree(&self, bytes: &[u8], block: u64, layout: Layout) -> bool {
+        if !self.system.is_summed {
+            return bytes.starts_with(layout.magic[0]);
+        }
+        let (place_at, uuid_at, sum_at) = if layout.pointer == 4 { (16, 32, 52) } else { (24, 40, 64) };
+        bytes.starts_with(layout.magic[1])
+            && block.checked_mul(self.system.block_bytes / 512) == Some(be64(bytes, place_at))
+            && self.system.uuids().contains(&uuid(bytes, uuid_at))
+            && self.system.is_whole(bytes, sum_at)
     }
 
     /// Where the pointers of an inner block begin.
@@ -121,7 +145,7 @@ impl<F: ReadAt + ?Sized> Inodes<'_, F> {
         let group = u32::try_from(block / self.system.group_blocks).ok()?;
         let within = block % self.system.group_blocks;
         let root = self.free_tree(group).filter(|root| (1..=LEVELS_MAX).contains(&root.levels))?;
-        let layout = self.layout(8, 8, 4);
+        let layout = self.layout([b"ABTB", b"AB3B"], 8, 8, 4);
         let mut at = root.block;
         for level in (0..root.levels).rev() {
             let (bytes, count) = self.node(self.in_group(group, at)?, level, layout)?;
@@ -154,7 +178,7 @@ impl<F: ReadAt + ?Sized> Inodes<'_, F> {
     }
 
     fn gather(&mut self, group: u32, block: u64, level: u32, chunks: &mut Vec<Chunk>) {
-        let layout = self.layout(16, 4, 4);
+        let layout = self.layout([b"IABT", b"IAB3"], 16, 4, 4);
         let Some((bytes, count)) = self.in_group(group, block).and_then(|block| self.node(block, level, layout)) else { return };
         if level == 0 {
             let records = bytes[layout.header..].chunks_exact(layout.record).take(count);
@@ -179,23 +203,48 @@ impl<F: ReadAt + ?Sized> Inodes<'_, F> {
         fits.then_some((bytes, within, group))
     }
 
-    /// The inodes of a chunk that are in use, with their numbers.
-    pub(super) fn inodes_of(&mut self, group: u32, chunk: Chunk) -> Option<Vec<(u64, Vec<u8>)>> {
-        let (bytes, within_bits, group_bits) = self.inode_shape()?;
+    /// The inodes of a chunk that are in use and whole, with their numbers; what can't be read is left out.
+    pub(super) fn inodes_of(&mut self, group: u32, chunk: Chunk) -> Vec<(u64, Vec<u8>)> {
+        let Some((bytes, within_bits, group_bits)) = self.inode_shape() else { return Vec::new() };
         let mut found = Vec::new();
-        let mut held: Option<(u64, Vec<u8>)> = None;
+        let block_of = |index: u32| Some(u64::from(chunk.first.checked_add(index)?) >> within_bits);
+        // They lie in one piece; where that can't be read as a whole, its blocks are read one by one.
+        let (first, last) = (block_of(0), block_of(63));
+        let whole = first.zip(last).and_then(|(first, last)| {
+            let at = self.in_group(group, first)?;
+            self.in_group(group, last)?;
+            Some((at, self.blocks(at, last - first + 1)?))
+        });
+        let mut held: Option<(u64, Option<Vec<u8>>)> = None;
         for index in (0..64u32).filter(|index| chunk.free >> index & 1 == 0) {
-            let within = chunk.first.checked_add(index)?;
-            let block = self.in_group(group, u64::from(within) >> within_bits)?;
-            if held.as_ref().is_none_or(|(at, _)| *at != block) {
-                held = Some((block, self.block(block)?));
-            }
-            let (_, all) = held.as_ref()?;
+            let Some(within) = chunk.first.checked_add(index) else { break };
+            let Some(block) = self.in_group(group, u64::from(within) >> within_bits) else { continue };
             let at = (within as usize & ((1 << within_bits) - 1)) * bytes;
-            let number = u64::from(group) << (group_bits + within_bits) | u64::from(within);
-            found.push((number, all[at..at + bytes].to_vec()));
+            let inode = if let Some((start, all)) = &whole {
+                let from = (block - start) as usize * self.system.block_bytes as usize + at;
+                all[from..from + bytes].to_vec()
+            } else {
+                if held.as_ref().is_none_or(|(at, _)| *at != block) {
+                    held = Some((block, self.block(block)));
+                }
+                let Some((_, Some(all))) = &held else { continue };
+                all[at..at + bytes].to_vec()
+            };
+            if self.system.is_whole(&inode, SUM_OF_INODE) {
+                found.push((u64::from(group) << (group_bits + within_bits) | u64::from(within), inode));
+            }
         }
-        Some(found)
+        found
+    }
+
+    /// So many blocks from that one on, in one piece.
+    fn blocks(&mut self, block: u64, count: u64) -> Option<Vec<u8>> {
+        let system = &self.system;
+        let length = count.checked_mul(system.block_bytes).filter(|&length| length <= CHUNK_BYTES_MAX)?;
+        if !self.patience.one_more() {
+            return None;
+        }
+        bytes_at(self.from, system.start.checked_add(block.checked_mul(system.block_bytes)?)?, length as usize)
     }
 
     /// Whether a block is one of those that a chunk of inodes lies in, in use or not.
@@ -211,18 +260,20 @@ impl<F: ReadAt + ?Sized> Inodes<'_, F> {
         let group = u32::try_from(number >> (group_bits + within_bits)).ok()?;
         let block = self.in_group(group, number >> within_bits & ((1 << group_bits) - 1))?;
         let at = (number as usize & ((1 << within_bits) - 1)) * bytes;
-        Some(self.block(block)?[at..at + bytes].to_vec())
+        Some(self.block(block)?[at..at + bytes].to_vec()).filter(|inode| self.system.is_whole(inode, SUM_OF_INODE))
     }
 
     /// Whether an inode leads to a block: by its data, what its map takes, or its attributes.
     pub(super) fn holds(&mut self, inode: &[u8], block: u64) -> bool {
         let Some(forks) = Forks::of(inode) else { return false };
-        [forks.data, forks.attributes].into_iter().flatten().any(|fork| {
+        let on_this_device = [!forks.is_realtime, true];
+        [forks.data, forks.attributes].into_iter().zip(on_this_device).any(|(fork, here)| {
             let mut holds = false;
+            let Some(fork) = fork else { return false };
             self.each(&fork, &mut |piece| {
                 holds = match piece {
                     Piece::Map(at) => at == block,
-                    Piece::Data(extent) => (extent.block..extent.block.saturating_add(extent.count)).contains(&block),
+                    Piece::Data(extent) => here && (extent.block..extent.block.saturating_add(extent.count)).contains(&block),
                 };
                 !holds
             });
@@ -263,7 +314,7 @@ impl<F: ReadAt + ?Sized> Inodes<'_, F> {
     }
 
     fn below(&mut self, number: u64, level: u32, go_on: &mut dyn FnMut(Piece) -> bool) -> bool {
-        let layout = self.layout(16, 8, 8);
+        let layout = self.layout([b"BMAP", b"BMA3"], 16, 8, 8);
         let Some(block) = self.system.block(number) else { return true };
         if !go_on(Piece::Map(block)) || self.patience.is_over() {
             return false;
@@ -302,7 +353,8 @@ pub(super) struct Fork<'a> {
 /// Both forks of an inode.
 pub(super) struct Forks<'a> {
     pub(super) is_folder: bool,
-    /// None where its data lie on the real-time device.
+    /// Whether its data lie on the real-time device.
+    is_realtime: bool,
     pub(super) data: Option<Fork<'a>>,
     attributes: Option<Fork<'a>>,
 }
@@ -324,7 +376,8 @@ impl<'a> Forks<'a> {
         let attributes = Fork { format: inode[83], extents: attribute_extents, bytes: &inode[end..] };
         Some(Self {
             is_folder: mode & 0xf000 == 0x4000,
-            data: (be16(inode, 90) & FLAG_REALTIME == 0).then_some(data),
+            is_realtime: be16(inode, 90) & FLAG_REALTIME != 0,
+            data: Some(data),
             attributes: has_attributes.then_some(attributes),
         })
     }

@@ -28,7 +28,7 @@ pub(super) fn owner(from: &(impl ReadAt + ?Sized), start: u64, offset: u64, pati
         return None;
     }
     let group_bytes = system.group_blocks.checked_mul(system.block_bytes)?;
-    if within % group_bytes < 4 * system.superblock.len() as u64 {
+    if within % group_bytes < (4 * system.superblock.len() as u64).max(system.block_bytes) {
         return Some(Owner::Metadata("the headers of an allocation group"));
     }
     if system.log_blocks().is_some_and(|(first, count)| (first..first.saturating_add(count)).contains(&block)) {
@@ -38,12 +38,12 @@ pub(super) fn owner(from: &(impl ReadAt + ?Sized), start: u64, offset: u64, pati
     if inodes.is_free(block) == Some(true) {
         return Some(Owner::Free);
     }
-    if let Some(what) = tree_of(&mut inodes, block) {
-        return Some(Owner::Metadata(what));
-    }
-    let inode = match holder(&mut inodes, block)? {
-        Holder::Chunk => return Some(Owner::Metadata("a chunk of inodes")),
-        Holder::Inode(number) => number,
+    let inode = match holder(&mut inodes, block) {
+        Some(Holder::Chunk) => return Some(Owner::Metadata("a chunk of inodes")),
+        Some(Holder::Inode(number)) => number,
+        // What was freed and is another's by now may still look as it did.
+        None if inodes.patience.is_over() => return None,
+        None => return tree_of(&mut inodes, block).map(Owner::Metadata),
     };
     let root = be64(&inodes.system.superblock, 56);
     Some(Owner::File { inode, path: path_to(inode, root, &mut |folder, show| entries(&mut inodes, folder, show)) })
@@ -86,7 +86,7 @@ fn holder(inodes: &mut Inodes<'_, impl ReadAt + ?Sized>, block: u64) -> Option<H
             return Some(Holder::Chunk);
         }
         for chunk in chunks {
-            for (number, inode) in inodes.inodes_of(group, chunk).unwrap_or_default() {
+            for (number, inode) in inodes.inodes_of(group, chunk) {
                 if inodes.holds(&inode, block) {
                     return Some(Holder::Inode(number));
                 }
@@ -115,21 +115,29 @@ fn entries(inodes: &mut Inodes<'_, impl ReadAt + ?Sized>, folder: u64, show: Vis
     }
     let per_folder_block = 1u64 << inodes.system.superblock[192].min(7);
     let names_end = NAMES_END / inodes.system.block_bytes;
-    let mut bytes: Vec<u8> = Vec::new();
+    let (mut bytes, mut next): (Vec<u8>, u64) = (Vec::new(), 0);
     for extent in inodes.extents(&data) {
         for index in 0..extent.count.min(names_end.saturating_sub(extent.logical)) {
-            if (extent.logical + index).is_multiple_of(per_folder_block) {
+            let logical = extent.logical + index;
+            // A block of names that isn't there as a whole says nothing.
+            if logical.is_multiple_of(per_folder_block) || logical != next {
                 bytes.clear();
+            }
+            next = logical + 1;
+            if bytes.is_empty() && !logical.is_multiple_of(per_folder_block) {
+                continue;
             }
             let Some(block) = inodes.block(extent.block + index) else {
                 if inodes.patience.is_over() {
                     return None;
                 }
+                bytes.clear();
                 continue;
             };
             bytes.extend_from_slice(&block);
             if bytes.len() as u64 == per_folder_block * inodes.system.block_bytes {
                 long_form(&bytes, with_kinds, &mut found);
+                bytes.clear();
                 if !show_all(inodes, &mut found, show) {
                     return Some(());
                 }
