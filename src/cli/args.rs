@@ -225,6 +225,10 @@ pub(super) struct VoteArgs {
     #[arg(long, value_name = "MEMBER=FILE", value_parser = parse_mapfile)]
     pub mapfile: Vec<(OsString, PathBuf)>,
 
+    /// A source that never votes: where no version wins, or nobody can be read, its bytes are taken if a digest proves them; may be repeated
+    #[arg(long, value_name = "SOURCE")]
+    pub donor: Vec<OsString>,
+
     /// Leave out what differs between legs of an array by design: md superblocks and their lists of bad blocks
     #[arg(long)]
     pub skip_device_metadata: bool,

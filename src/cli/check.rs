@@ -82,6 +82,7 @@ pub(super) fn run(args: &CheckArgs, given: &Given) -> Result<u8> {
     let members = voters.listed();
     let question = Question { rereads: args.locks.rereads(), ..args.vote.question(&members)? };
     let mut question = args.members.hearing(&members, question, &[])?;
+    question.donors = args.vote.donors(&args.members, &members, &question, [args.show.report.as_deref()])?;
     let evidence = evidence_of(&members, &question, &[]);
     let mut poll = args.vote.poll(&members, &mut question, &evidence)?;
     if let Some(shard) = args.shard {
@@ -162,10 +163,10 @@ fn check_digests(args: &CheckArgs) -> Result<u8> {
     }
     let vote = &args.vote;
     let others = vote.range.is_some() || vote.trust.is_some() || vote.read_pattern == ReadBy::Fifo || vote.skip_device_metadata;
-    let others = others || args.shard.is_some() || !vote.filler.is_empty() || !vote.mapfile.is_empty();
+    let others = others || !args.vote.donor.is_empty() || args.shard.is_some() || !vote.filler.is_empty() || !vote.mapfile.is_empty();
     ensure!(
         !others,
-        "digests alone are compared as a whole\nhint: leave --range, --shard, --trust, --read-pattern, --filler, --mapfile and --skip-device-metadata out"
+        "digests alone are compared as a whole\nhint: leave --range, --shard, --trust, --read-pattern, --filler, --mapfile, --donor and --skip-device-metadata out"
     );
     if let Some(why) = incomparable(&digests) {
         bail!("{why}");

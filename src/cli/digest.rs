@@ -45,6 +45,7 @@ const PARTS_MAX: usize = 512;
 #[command(
     after_long_help = texts::DIGEST,
     mut_arg("range", |range| range.hide(true)),
+    mut_arg("donor", |donor| donor.hide(true)),
     mut_arg("read_pattern", |pattern| pattern.hide(true)),
     override_usage = "quorum-img digest [OPTIONS] -o FILE MEMBER...\n       quorum-img digest [OPTIONS] --root [-o FILE] MEMBER...\n       quorum-img digest --merge -o FILE DIGEST...\n       quorum-img digest --root DIGEST"
 )]
@@ -122,6 +123,7 @@ pub(super) fn run(args: &DigestArgs) -> Result<u8> {
         args.vote.range.is_none() && args.vote.read_pattern == ReadBy::Quorum,
         "--range and --read-pattern aren't for digest\nhint: --shard I/N makes a digest of a part; one member alone is read as it is"
     );
+    ensure!(args.vote.donor.is_empty(), "--donor isn't for digest: a new one isn't made by the word of an old one\nhint: leave it out");
     let given = &args.members.witnesses;
     match (&args.members.members[..], args.merge) {
         ([], true) => merged(args),

@@ -7,6 +7,7 @@ mod completions;
 mod digest;
 mod digest_facts;
 mod digest_target;
+mod donors;
 mod failure;
 mod given;
 mod hearing;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     electorate::{Access, Voters, digest_path, open_voters},
-    member::MemberName,
+    member::{Member, MemberName},
     repair::{
         Earlier, Repair, RepairError, Target, Wish, evidence_of,
         judge::{Judge, Way},
@@ -45,7 +45,9 @@ pub(super) fn run(args: &RepairArgs, output_file: &Path, given: &Given) -> Resul
     if let Err(refusal) = judge.admit(&members, &question, &poll) {
         return refuse(args, given, output_file, &voters, (&question, &poll), refusal);
     }
-    let target = Target::settle(output_file, poll.size, &members, judge)?;
+    // Nor is a donor overwritten.
+    let sources: Vec<&dyn Member> = members.iter().copied().chain(question.donors.0.iter().map(|donor| &**donor)).collect();
+    let target = Target::settle(output_file, poll.size, &sources, judge)?;
     let qcow2 = args.qcow2_options()?;
     let earlier = args.from.as_deref().map(|path| Earlier::read(path, &members, &poll)).transpose()?;
     earlier.iter().try_for_each(|earlier| earlier.refuse_stale(judge))?;

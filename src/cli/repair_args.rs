@@ -282,6 +282,8 @@ impl RepairArgs {
     pub(super) fn question(&self, members: &[&dyn Member]) -> Result<Question> {
         let question = Question { rereads: self.locks.rereads(), ..self.vote.question(members)? };
         let mut question = self.members.hearing(members, question, self.in_place.journal.as_slice())?;
+        let outputs = [self.output_file.as_deref(), self.show.report.as_deref(), self.in_place.journal.as_deref()];
+        question.donors = self.vote.donors(&self.members, members, &question, outputs)?;
         for (range, name) in &self.pick {
             question.picks.push((*range, find_member(name, members).context("--pick")?));
         }

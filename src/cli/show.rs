@@ -132,6 +132,7 @@ fn look(args: &PlaceArgs, given: &Given) -> Result<u8> {
     let members = voters.listed();
     let question = Question { rereads: args.locks.rereads(), range, range_is: "the place", ..args.vote.question(&members)? };
     let mut question = args.members.hearing(&members, question, &[])?;
+    question.donors = args.vote.donors(&args.members, &members, &question, [])?;
     let evidence = evidence_of(&members, &question, &[]);
     let poll = args.vote.poll(&members, &mut question, &evidence)?;
     let earlier = args.from.as_deref().map(|path| Earlier::read(path, &members, &poll)).transpose()?;
@@ -236,7 +237,7 @@ impl Shortlist {
 }
 
 fn place(members: &[&dyn Member], evidence: &Evidence, divergence: Divergence, held: Vec<Held>) -> Place {
-    let undecided = divergence.verdict == Overall::Undecided;
+    let undecided = divergence.verdict == Overall::Undecided || divergence.donor.is_some();
     let beside = if undecided { telling(&held.iter().map(|held| held.bytes.as_deref()).collect::<Vec<_>>()) } else { 0 };
     let other = held.get(beside).and_then(|held| held.bytes.clone()).unwrap_or_default();
     let content = |(index, held): (usize, Held)| {

@@ -51,6 +51,8 @@ Examples:
     quorum-img check -q -T none -r 100M --timeout 5m --report last.json a.img b.img c.img
   Every divergence, for a program:
     quorum-img check --output events a.img b.img c.img
+  Two copies that have lost the same sectors, a digest, and a backup that never votes: what it could give:
+    quorum-img check --donor d.img a.img b.img disk.qdg
   The first half tonight, the second tomorrow, or on another machine; quorum-img report --merge makes one report of both:
     quorum-img check --shard 0/2 --report part0.json a.img b.img c.img
     quorum-img check --shard 1/2 --report part1.json a.img b.img c.img

@@ -12,6 +12,9 @@ pub struct HeardReport {
     /// The digests that were heard.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub witnesses: Vec<WitnessReport>,
+    /// The sources that never vote, and what was taken from them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub donors: Vec<DonorReport>,
     /// Sectors in which something else is decided than without them, or is decided with them alone.
     #[serde(skip_serializing_if = "is_zero")]
     pub swayed_sectors: u64,
@@ -21,6 +24,22 @@ pub struct HeardReport {
     /// How many more of those there are.
     #[serde(skip_serializing_if = "is_zero")]
     pub contradictions_omitted: u64,
+}
+
+/// A source that never votes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case", default)]
+pub struct DonorReport {
+    /// Its number among the donors, from 0 on.
+    pub index: usize,
+    /// Its name, control characters escaped.
+    pub name: String,
+    /// Sectors that no version won, and that it holds as a digest proves.
+    pub donated_sectors: u64,
+    /// Why it could give no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// A digest that was heard, and what it said, in chunks.
@@ -59,6 +78,9 @@ pub struct WitnessReport {
     pub combined_chunks: u64,
     /// Chunks in which nothing that members hold is what it says.
     pub unmatched_chunks: u64,
+    /// Chunks in which a donor's bytes, with what was decided, are what it says.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub donated_chunks: u64,
     /// Chunks in which there were too many ways to put sectors together.
     pub given_up_chunks: u64,
     /// Chunks of which it doesn't know.
@@ -91,6 +113,10 @@ impl HeardReport {
     #[must_use]
     pub(super) fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.witnesses.iter().map(WitnessReport::line).collect();
+        for donor in &self.donors {
+            let why = donor.error.as_ref().map_or_else(String::new, |why| format!("; it could give no more: {why}"));
+            lines.push(format!("From donor {}, as a digest proves: {}{why}.", donor.name, sectors(donor.donated_sectors)));
+        }
         if self.swayed_sectors > 0 {
             lines.push(format!("By the digests' word: {}.", sectors(self.swayed_sectors)));
         }
@@ -123,6 +149,7 @@ impl WitnessReport {
             (&mut self.combined_chunks, other.combined_chunks),
             (&mut self.unmatched_chunks, other.unmatched_chunks),
             (&mut self.given_up_chunks, other.given_up_chunks),
+            (&mut self.donated_chunks, other.donated_chunks),
             (&mut self.unknown_chunks, other.unknown_chunks),
         ];
         for (own, more) in pairs {
@@ -135,6 +162,7 @@ impl WitnessReport {
             (self.agreed_chunks, "all members hold what it says in"),
             (self.confirmed_chunks, "it knows one of the versions in"),
             (self.combined_chunks, "it was healed from several copies by it in"),
+            (self.donated_chunks, "it proves what a donor holds in"),
             (self.contradicted_chunks, "it contradicts all members in"),
             (self.unmatched_chunks, "it knows none of the versions in"),
             (self.given_up_chunks, "there were too many combinations to try in"),
@@ -165,7 +193,13 @@ mod tests {
             ..WitnessReport::default()
         };
         let place = ContradictionReport { span: Span { offset: 65536, length: 65536 }, witnesses: vec![0] };
-        let heard = HeardReport { witnesses: vec![witness], swayed_sectors: 2, contradictions: vec![place; 12], contradictions_omitted: 3 };
+        let heard = HeardReport {
+            witnesses: vec![witness],
+            swayed_sectors: 2,
+            contradictions: vec![place; 12],
+            contradictions_omitted: 3,
+            ..HeardReport::default()
+        };
         let lines = heard.lines();
         assert!(
             lines[0].contains("Digest d.qdg (blake3, 64 KiB)") && lines[0].contains("healed from several copies by it in 1 chunk"),

@@ -141,6 +141,7 @@ pub(super) fn headline(report: &Report) -> String {
     }
     let judge = match report.trust {
         Some(member) => format!("member #{member}, which is trusted,"),
+        None if report.heard.donors.iter().any(|donor| donor.donated_sectors > 0) => "the vote, with what donors hold,".into(),
         None => "the vote".into(),
     };
     let fate = if report.guards.iter().any(|guard| !guard.forced && stands(report, guard)) { "a person must decide" } else { "repairable" };

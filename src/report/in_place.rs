@@ -92,6 +92,9 @@ pub struct Planned {
     pub span: Span,
     /// Who holds what won.
     pub from: Vec<usize>,
+    /// The donor whose bytes are taken, where nobody has won.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub donor: Option<usize>,
     /// Who gets it.
     pub to: Vec<usize>,
 }

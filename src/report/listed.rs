@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::{DamageReport, Damages, PartitionMap};
 use crate::{
     sys::{storage::Storage, stream::Stream},
-    vote::{Run, members_of},
+    vote::{Run, Verdict, members_of},
 };
 
 /// Bytes of lines that are written in one go.
@@ -43,6 +43,9 @@ pub struct Divergence {
     /// Who had failed as a whole.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<usize>,
+    /// The donor whose bytes are to stand there, as a digest proves; then no version has won.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub donor: Option<usize>,
     /// The partitions it touches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partition: Option<String>,
@@ -69,13 +72,14 @@ impl Divergence {
         Self {
             offset: run.range.start,
             length: run.range.length(),
-            verdict: if run.vote.winner().is_some() { super::Overall::Decided } else { super::Overall::Undecided },
+            verdict: if run.vote.verdict.is_decided() { super::Overall::Decided } else { super::Overall::Undecided },
             versions: run.vote.ordered_versions().into_iter().map(|version| Version { members: list(grouping.holders(version)) }).collect(),
             unreadable: list(grouping.unreadable()),
             absent: list(grouping.absent()),
             filler: list(grouping.fillers()),
             unstable: list(grouping.unstable()),
             failed: list(grouping.failed()),
+            donor: if let Verdict::Donated { donor } = run.vote.verdict { Some(donor) } else { None },
             partition: partitions.labels(run.range),
             damage: Vec::new(),
         }

@@ -125,7 +125,7 @@ impl Map {
     /// Takes a divergence as a report has it; what names a member that there isn't is left out.
     pub fn add_listed(&mut self, there: &Divergence) {
         let Some(range) = ByteRange::at(there.offset, there.length) else { return };
-        let (won, undecided) = (there.verdict == Overall::Decided, there.verdict == Overall::Undecided);
+        let (won, undecided) = (there.verdict == Overall::Decided && there.donor.is_none(), there.verdict == Overall::Undecided);
         let losing = there.versions.iter().skip(usize::from(won)).flat_map(|version| &version.members);
         let losing = losing.map(|&member| (member, if undecided { Part::Undecided } else { Part::Outvoted }));
         let lists = [

@@ -48,7 +48,7 @@ pub use events::{Event, events_of, last_events};
 pub use fit::wrapped;
 pub use guards::GuardReport;
 pub use harmless::{copy, write};
-pub use heard::{ContradictionReport, HeardReport, WitnessReport};
+pub use heard::{ContradictionReport, DonorReport, HeardReport, WitnessReport};
 pub use hex::{hex_lines, telling};
 pub use html::{LISTED_MAX, PAGE_START, PageParts, page};
 pub use human::{Look, Order, lead_on, render, render_brief};

@@ -148,6 +148,7 @@ fn render_place(places: &Places, place: &Place, lines_max: usize, columns: usize
     let at = &place.divergence;
     let (style, verdict) = match at.verdict {
         Overall::Unanimous => (GOOD, "all members agree"),
+        Overall::Decided if at.donor.is_some() => (MEND, "nobody has won; a donor holds what a digest proves"),
         Overall::Decided if at.versions.len() == 1 => (MEND, "all that have a ballot agree"),
         Overall::Decided => (MEND, "decided: A has won"),
         Overall::Undecided => (BAD, "nobody has won"),
@@ -164,7 +165,11 @@ fn render_place(places: &Places, place: &Place, lines_max: usize, columns: usize
     let names = |members: &[usize]| members.iter().map(|&member| format!("#{member} {}", places.members[member])).collect::<Vec<_>>();
     for (version, (held, content)) in at.versions.iter().zip(&place.contents).enumerate() {
         let who = if held.members.len() == places.members.len() { "all".to_owned() } else { names(&held.members).join(", ") };
-        let beside = if at.verdict == Overall::Undecided { format!(" beside {}", hex::letter(place.beside)) } else { String::new() };
+        let beside = if at.verdict == Overall::Undecided || at.donor.is_some() {
+            format!(" beside {}", hex::letter(place.beside))
+        } else {
+            String::new()
+        };
         let looks = match (&content.looks, &content.bytes) {
             (Some(looks), _) if looks.is_relative() => format!(": {}{beside}", looks.in_words()),
             (Some(looks), _) => format!(": {}", looks.in_words()),

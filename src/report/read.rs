@@ -44,7 +44,7 @@ pub fn read_report(from: impl Read, each: &mut dyn FnMut(Divergence)) -> serde_j
 }
 
 /// The keys of a report that are read.
-const KEYS: [&str; 39] = [
+const KEYS: [&str; 40] = [
     "schema",
     "command",
     "version",
@@ -73,6 +73,7 @@ const KEYS: [&str; 39] = [
     "lacking-sectors",
     "decides-part",
     "witnesses",
+    "donors",
     "swayed-sectors",
     "contradictions",
     "contradictions-omitted",

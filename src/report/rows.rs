@@ -63,7 +63,7 @@ pub(super) fn divergences(report: &Report, shown_max: usize, to: &mut dyn Write)
 /// Whether nothing is amiss there but that members have failed.
 fn only_lacks(row: &Divergence) -> bool {
     let others = [&row.unreadable, &row.unstable, &row.filler, &row.absent];
-    row.versions.len() == 1 && !row.failed.is_empty() && others.iter().all(|members| members.is_empty())
+    row.donor.is_none() && row.versions.len() == 1 && !row.failed.is_empty() && others.iter().all(|members| members.is_empty())
 }
 
 /// Whether nobody else is outvoted there.
@@ -71,7 +71,11 @@ fn is_of_strangers(row: &Divergence, strangers: &[usize]) -> bool {
     let mut losers = row.versions.iter().skip(1).flat_map(|version| &version.members);
     let others =
         row.unreadable.is_empty() && row.absent.is_empty() && row.filler.is_empty() && row.unstable.is_empty() && row.failed.is_empty();
-    row.verdict == Overall::Decided && row.versions.len() > 1 && others && losers.all(|loser| strangers.contains(loser))
+    row.verdict == Overall::Decided
+        && row.donor.is_none()
+        && row.versions.len() > 1
+        && others
+        && losers.all(|loser| strangers.contains(loser))
 }
 
 /// From so many winners on they are all the others.
@@ -84,6 +88,10 @@ pub(super) fn said(row: &Divergence, members: usize) -> String {
     let holders: usize = row.versions.iter().map(|version| version.members.len()).sum();
     let most = row.versions.first().map_or(0, |version| version.members.len());
     let mut text = match (row.verdict, &versions[..]) {
+        (Overall::Decided, held) if let Some(donor) = row.donor => {
+            let against = if held.is_empty() { String::new() } else { format!(" against {}", held.join(", ")) };
+            format!("donor {donor}{against}")
+        }
         (Overall::Undecided, _) => versions.join(" or "),
         (_, [_, rest @ ..]) if !rest.is_empty() && holders == members && most >= ALL_MIN => format!("all against {}", rest.join(", ")),
         (_, [winner, rest @ ..]) if !rest.is_empty() => format!("{winner} against {}", rest.join(", ")),

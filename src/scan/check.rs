@@ -1,6 +1,6 @@
 //! A check from end to end: the poll, the scan, the report.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use super::{
     findings::{Findings, Limits},
@@ -13,8 +13,8 @@ use crate::{
     evidence::Evidence,
     member::{ImageError, Member, Structure, escaped},
     report::{
-        ContradictionReport, GuardReport, HeardReport, ImageErrorReport, Map, MemberReport, Overall, Part, ReadPattern, Report, SCHEMA,
-        Sectors, Span, Status, Times, WitnessReport, rfc3339, rfc3339_of,
+        ContradictionReport, DonorReport, GuardReport, HeardReport, ImageErrorReport, Map, MemberReport, Overall, Part, ReadPattern,
+        Report, SCHEMA, Sectors, Span, Status, Times, WitnessReport, rfc3339, rfc3339_of,
     },
     vote::{ByteRange, Fill, Run, VirtualSize, members_of},
 };
@@ -324,12 +324,20 @@ fn heard_report(question: &Question, outcome: &Outcome) -> HeardReport {
             confirmed_chunks: tally.confirmed,
             combined_chunks: tally.combined,
             unmatched_chunks: tally.unmatched,
+            donated_chunks: tally.donated,
             given_up_chunks: tally.given_up,
             unknown_chunks: tally.unknown,
         }
     };
     let place = |&(range, who): &(ByteRange, u64)| ContradictionReport { span: range.into(), witnesses: members_of(who).collect() };
+    let donor = |(index, donor): (usize, &Arc<dyn Member>)| DonorReport {
+        index,
+        name: donor.name().to_string(),
+        donated_sectors: heard.donated.get(index).copied().unwrap_or(0),
+        error: outcome.donor_failures.get(index).cloned().flatten().map(|why| escaped(&why)),
+    };
     HeardReport {
+        donors: question.donors.0.iter().enumerate().map(donor).collect(),
         witnesses: hearing.witnesses.iter().enumerate().map(one).collect(),
         swayed_sectors: heard.swayed,
         contradictions: heard.contradictions.iter().map(place).collect(),

@@ -3,6 +3,7 @@
 use super::hearing::Heard;
 use super::{
     extents::{State, uniform_vote},
+    gift::given,
     job::ScanError,
     private::{Copy, Flaw, NoCopy},
     worker::{Mark, Slot, Worker},
@@ -88,6 +89,7 @@ impl Worker<'_> {
         self.heard = Heard::default();
         self.entries.clear();
         self.words.clear();
+        self.gifts.clear();
         if chunk.rule == Rule::First {
             return self.take_first(chunk, mark);
         }
@@ -153,16 +155,18 @@ impl Worker<'_> {
     fn known_zeros(&mut self, chunk: &mut Chunk, mark: &Mark) -> Result<(), Interruption> {
         let vote = uniform_vote(chunk.states, chunk.rule);
         let runs = if self.hashes() { self.hear_zeros(chunk, &vote) } else { vec![Run { range: chunk.range, vote }] };
-        let Some((output, _)) = self.shared.job.output else {
+        let job = self.shared.job;
+        let wanted = job.output.is_some() || !job.donors.is_empty();
+        if wanted && runs.iter().any(|run| run.vote.verdict == Verdict::Undecided) {
+            (self.heard, self.entries) = Default::default();
+            return self.by_sectors(chunk, mark);
+        }
+        let Some((output, _)) = job.output else {
             for run in runs {
                 self.found.push(run);
             }
             return Ok(());
         };
-        if runs.iter().any(|run| run.vote.verdict == Verdict::Undecided) {
-            (self.heard, self.entries) = Default::default();
-            return self.by_sectors(chunk, mark);
-        }
         for run in runs {
             self.found.push(run);
         }
@@ -276,7 +280,7 @@ impl Worker<'_> {
             self.hear_versions(chunk)?;
         }
         let keeps = job.output.is_some() || job.hashed.is_some();
-        let Self { copies, zeros, voted, found, unstable, words, heard, .. } = self;
+        let Self { copies, zeros, voted, found, unstable, words, heard, gifts, .. } = self;
         let mut at = range.start;
         while at < range.end {
             let sector = ByteRange::new(at, at.saturating_add(u64::from(job.sector)).min(range.end));
@@ -302,10 +306,15 @@ impl Worker<'_> {
             let unheard = Vote::of(ballots, chunk.rule);
             let vote = Self::heard_vote(words, job.hearing, unheard, chunk.rule, sector, job.sector);
             heard.compare(1, &unheard, &vote);
+            let donated = given(gifts, &vote, sector);
+            if let Verdict::Donated { donor } = vote.verdict {
+                heard.donate(donor, 1);
+            }
             if keeps {
                 let fill = job.output.map_or(Fill::Fail, |(_, fill)| fill);
                 let to = &mut voted[in_chunk..in_chunk + length];
                 match (vote.verdict, vote.grouping.versions().next()) {
+                    (Verdict::Donated { .. }, _) => to.copy_from_slice(donated.expect("what is given is at hand")),
                     (Verdict::Decided { winner }, _) | (Verdict::Unanimous, Some(winner)) => {
                         let Ballot::Data(bytes) = ballots[winner] else { unreachable!("only data wins") };
                         to.copy_from_slice(bytes);
@@ -318,7 +327,7 @@ impl Worker<'_> {
                     }
                 }
             }
-            found.count_lost(sector, &vote, chunk.rule, ballots, job.evidence);
+            found.count_lost(sector, &vote, chunk.rule, ballots, donated, job.evidence);
             found.push(Run { range: sector, vote });
             at = sector.end;
         }

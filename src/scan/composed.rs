@@ -26,7 +26,7 @@ impl Composed {
             (Verdict::Unanimous, _) | (Verdict::Undecided, Fill::Fail) => u64::MAX,
             (Verdict::Decided { winner }, _) => grouping.holders(winner),
             (Verdict::Undecided, Fill::First) => grouping.versions().next().map_or(0, |version| grouping.holders(version)),
-            (Verdict::Undecided, _) => 0,
+            (Verdict::Donated { .. } | Verdict::Undecided, _) => 0,
         };
         let (first, last) = (run.range.start / BLOCK_BYTES, (run.range.end - 1) / BLOCK_BYTES);
         self.narrow(first, holders);

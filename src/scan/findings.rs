@@ -54,7 +54,7 @@ impl Changes {
         let agrees = match run.vote.verdict {
             Verdict::Unanimous => true,
             Verdict::Decided { winner } => run.vote.grouping.version(self.member) == Some(winner),
-            Verdict::Undecided => false,
+            Verdict::Donated { .. } | Verdict::Undecided => false,
         };
         if !agrees {
             self.ranges.add(run.range);
@@ -131,8 +131,8 @@ impl Findings {
         self.map.add(run);
         self.changes.iter_mut().for_each(|changes| changes.add(run));
         update(&mut self.digest, run);
-        let Verdict::Decided { winner } = run.vote.verdict else { return };
-        let outvoting = run.vote.grouping.holders(winner);
+        // A donor isn't one of those who vote.
+        let outvoting = run.vote.winner().map_or(0, |winner| run.vote.grouping.holders(winner));
         for member in members_of(run.vote.dissenters()) {
             self.newer[member] += u64::from(self.seniority.newer(member, outvoting, run.range.start).is_some());
             self.legs[member].1 |= self.is_of_leg(member, outvoting, run.range);

@@ -22,6 +22,7 @@ pub(super) struct Word {
     /// Where, as far as it is voted on.
     pub(super) range: ByteRange,
     pub(super) witness: usize,
-    /// For each sector from the range's start on a member whose version it confirms; none where it confirms nothing that there is.
+    /// For each sector from the range's start on a member whose version it confirms, or behind those a donor whose bytes it does; none where
+    /// it confirms nothing that there is.
     pub(super) versions: Option<Vec<u8>>,
 }

@@ -3,6 +3,7 @@
 use super::{
     chunk::{Chunk, Interruption},
     extents::State,
+    gift::donor_of,
     hashed::{Hashed, Word},
     hearing::{COMBINING_MAX, Heard},
     worker::Worker,
@@ -154,12 +155,25 @@ impl Worker<'_> {
             }
         }
         shared.has_combined(shared.job.watch.elapsed().saturating_sub(begun));
+        // What members can't put together a donor may have.
+        let mut gifts: Vec<(Entry, Vec<u8>)> = Vec::new();
+        if !shared.job.donors.is_empty() {
+            let unmatched = results.iter().filter(|(_, combined)| !matches!(combined, Combined::Match(_)));
+            for entry in unmatched.map(|(entry, _)| *entry).collect::<Vec<Entry>>() {
+                gifts.extend(self.hear_donors(chunk, (geometry, number), &entry, &sectors, &lists)?.map(|numbers| (entry, numbers)));
+            }
+        }
         let voted_on = whole.and(chunk.range).unwrap_or(whole);
         let first = sectors.iter().position(|(sector, _)| sector.start >= voted_on.start).unwrap_or(0);
         let mut against = 0;
         for &(witness, entry) in known {
             let Some((_, combined)) = results.iter().find(|(other, _)| *other == entry) else { continue };
+            let gift = gifts.iter().find(|(other, _)| *other == entry);
             let versions = match combined {
+                _ if let Some((_, numbers)) = gift => {
+                    self.heard.of(witness).donated += 1;
+                    Some(numbers.iter().skip(first).copied().collect())
+                }
                 Combined::Match(choice) => {
                     let members = |(list, &which): (&Vec<usize>, &u8)| list[usize::from(which)] as u8;
                     let tally = self.heard.of(witness);
@@ -216,7 +230,7 @@ impl Worker<'_> {
     }
 
     /// A member's bytes of a sector of a digest's chunk: those that are voted on where it lies inside of what is looked at.
-    fn bytes_of(&self, chunk: &Chunk, whole: ByteRange, member: usize, sector: ByteRange) -> &[u8] {
+    pub(super) fn bytes_of(&self, chunk: &Chunk, whole: ByteRange, member: usize, sector: ByteRange) -> &[u8] {
         let length = sector.length() as usize;
         match chunk.states[member] {
             _ if sector.and(chunk.range) != Some(sector) => self.spare[member].bytes((sector.start - whole.start) as usize, length),
@@ -250,12 +264,27 @@ impl Worker<'_> {
     /// The vote on a sector with what witnesses say; that it is another one for that is counted.
     pub(super) fn heard_vote(words: &[Word], hearing: Option<&Hearing>, vote: Vote, rule: Rule, sector: ByteRange, unit: u32) -> Vote {
         let Some(hearing) = hearing.filter(|_| !words.is_empty()) else { return vote };
-        let version = |word: &Word| {
+        let number = |word: &Word| {
             let at = ((sector.start - word.range.start) / u64::from(unit)) as usize;
-            word.versions.as_ref().and_then(|versions| vote.grouping.version(usize::from(*versions.get(at)?)))
+            word.versions.as_ref().and_then(|versions| versions.get(at).copied())
         };
-        let here = words.iter().filter(|word| word.range.and(sector).is_some());
-        vote.hearing(rule, &confirmations(hearing, here.map(|word| (word.witness, version(word)))))
+        let version = |word: &Word| number(word).filter(|&number| donor_of(number).is_none()).map(usize::from);
+        let here = || words.iter().filter(|word| word.range.and(sector).is_some());
+        let version_of = |word: &Word| version(word).and_then(|member| vote.grouping.version(member));
+        let heard = vote.hearing(rule, &confirmations(hearing, here().map(|word| (word.witness, version_of(word)))));
+        if heard.verdict != Verdict::Undecided {
+            return heard;
+        }
+        // A donor's bytes are taken where all who know the sector by a hash that proves anything know just them.
+        let proves = |word: &&Word| hearing.witnesses[word.witness].digest.geometry().hash.proves();
+        let known: Vec<(usize, Option<usize>)> =
+            here().filter(proves).map(|word| (word.witness, number(word).and_then(donor_of))).collect();
+        match confirmations(hearing, known.iter().copied()).first() {
+            Some(first) if known.iter().all(|(_, donor)| *donor == Some(first.version)) => {
+                Vote { verdict: Verdict::Donated { donor: first.version }, ..heard }
+            }
+            _ => heard,
+        }
     }
 
     pub(super) fn is_unstable(&self, member: usize, sector: ByteRange) -> bool {

@@ -54,7 +54,7 @@ impl Worker<'_> {
                 Run { range: part, vote: vote.hearing(chunk.rule, &confirmations(hearing, words)) }
             })
             .collect();
-        if job.output.is_some() && runs.iter().any(|run| run.vote.verdict == Verdict::Undecided) {
+        if (job.output.is_some() || !job.donors.is_empty()) && runs.iter().any(|run| run.vote.verdict == Verdict::Undecided) {
             return false;
         }
         for run in runs {

@@ -75,6 +75,7 @@ struct Expected {
     runs: Vec<Run>,
     bytes: Vec<u8>,
     swayed: u64,
+    donated: u64,
     contradicted: Vec<(u64, u64)>,
     undecided: Vec<bool>,
 }
@@ -95,12 +96,26 @@ fn word<'a>(words: &[Option<bool>], origin: &'a Origin, sector: (usize, usize)) 
     said.filter(|_| sector.1 <= origin.bytes.len()).map(|possible| possible.then(|| &origin.bytes[sector.0..sector.1]))
 }
 
-/// For each of a witness's chunks: none where it says nothing of it, else whether it can be put together.
-fn words(members: &[Memory], origin: &Origin, size: usize, threshold: usize) -> Vec<Option<bool>> {
-    (0..origin.bytes.len()).step_by(origin.chunk_bytes as usize).map(|start| chunk_word(members, origin, size, start, threshold)).collect()
+/// For each of a witness's chunks: none where it says nothing of it, else whether it can be put together; and by which donor's help, if any.
+fn words(scene: &Scene, origin: &Origin, size: usize, threshold: usize) -> Vec<(Option<bool>, Option<usize>)> {
+    let one = |start: usize| {
+        let said = chunk_word(&scene.members, origin, size, start, threshold, None);
+        let open = |at: usize| {
+            let end = (at + SECTOR).min(origin.bytes.len());
+            Vote::of(&ballots(&scene.members, at, end), Rule::Threshold(threshold)).verdict == Verdict::Undecided
+        };
+        let end = (start + origin.chunk_bytes as usize).min(origin.bytes.len());
+        let wanted = said == Some(false) && origin.hash.proves() && (start..end).step_by(SECTOR).any(open);
+        let gives = |donor: &&Vec<u8>| chunk_word(&scene.members, origin, size, start, threshold, Some(donor)) == Some(true);
+        match scene.donors.iter().position(|donor| gives(&donor)).filter(|_| wanted) {
+            Some(donor) => (Some(true), Some(donor)),
+            None => (said, None),
+        }
+    };
+    (0..origin.bytes.len()).step_by(origin.chunk_bytes as usize).map(one).collect()
 }
 
-fn chunk_word(members: &[Memory], origin: &Origin, size: usize, start: usize, threshold: usize) -> Option<bool> {
+fn chunk_word(members: &[Memory], origin: &Origin, size: usize, start: usize, threshold: usize, donor: Option<&[u8]>) -> Option<bool> {
     let chunk = origin.chunk_bytes as usize;
     let end = (start + chunk).min(origin.bytes.len());
     if origin.unknown.contains(&((start / chunk) as u64)) || end > size || (end < size && !end.is_multiple_of(SECTOR)) {
@@ -111,18 +126,27 @@ fn chunk_word(members: &[Memory], origin: &Origin, size: usize, start: usize, th
     let (mut possible, mut tries) = (true, [1u64; 4]);
     let zero = origin.bytes[start..end].iter().all(|&byte| byte == 0);
     let mut whole = vec![true; members.len()];
-    let mut before: Option<(Vote, Option<usize>)> = None;
+    // What a donor holds where nobody won, and all that it holds.
+    let (mut filled, mut alone) = (donor.is_some(), donor.is_some());
+    let mut before: Option<(Vote, Option<usize>, bool)> = None;
     for at in (start..end).step_by(SECTOR) {
         let to = (at + SECTOR).min(end);
         let ballots = ballots(members, at, to);
         let vote = Vote::of(&ballots, Rule::Threshold(threshold));
         let had = &origin.bytes[at..to];
+        let gift = donor.and_then(|donor| donor.get(at..to));
+        let new = gift.filter(|gift| !ballots.contains(&Ballot::Data(gift)));
         let holder = ballots.iter().position(|ballot| *ballot == Ballot::Data(had));
+        let holder = holder.or_else(|| new.filter(|gift| *gift == had).map(|_| members.len()));
         let right = match vote.verdict {
-            Verdict::Decided { winner } => holder.is_some_and(|holder| vote.grouping.version(holder) == Some(winner)),
+            Verdict::Decided { winner } => {
+                holder.is_some_and(|holder| holder < members.len() && vote.grouping.version(holder) == Some(winner))
+            }
             _ => holder.is_some(),
         };
-        let joined = before.filter(|(last, _)| *last == vote);
+        let settled = if vote.verdict == Verdict::Undecided { gift == Some(had) } else { right };
+        (filled, alone) = (filled && settled, alone && gift == Some(had));
+        let joined = before.filter(|(last, _, more)| *last == vote && *more == new.is_some());
         for ((keep, joins), tries) in ways.into_iter().zip(&mut tries) {
             let kept = keep && vote.verdict != Verdict::Undecided;
             *tries = match joined.filter(|_| joins) {
@@ -133,28 +157,55 @@ fn chunk_word(members: &[Memory], origin: &Origin, size: usize, start: usize, th
                         u64::MAX
                     }
                 }
-                Some((_, last)) => {
+                Some((_, last, _)) => {
                     if last == holder {
                         *tries
                     } else {
                         u64::MAX
                     }
                 }
-                None => tries.saturating_mul(vote.grouping.versions().count() as u64),
+                None => tries.saturating_mul(vote.grouping.versions().count() as u64 + u64::from(new.is_some())),
             };
         }
         possible &= holder.is_some();
-        before = Some((vote, holder));
+        before = Some((vote, holder, new.is_some()));
         whole.iter_mut().zip(&ballots).for_each(|(whole, ballot)| *whole &= *ballot == Ballot::Data(had));
     }
-    let few = zero || whole.contains(&true) || tries.iter().any(|&tries| tries <= TRIES_MAX);
+    let by_one = if donor.is_some() { filled || alone } else { whole.contains(&true) };
+    let few = zero || by_one || tries.iter().any(|&tries| tries <= TRIES_MAX);
     Some(possible && few)
 }
 
-fn expected(members: &[Memory], origins: &[Origin], size: usize, threshold: usize) -> Expected {
-    let mut expected = Expected { runs: Vec::new(), bytes: vec![0; size], swayed: 0, contradicted: Vec::new(), undecided: Vec::new() };
+/// Who votes, what digests know, and who gives.
+#[derive(Clone, Debug)]
+struct Scene {
+    members: Vec<Memory>,
+    origins: Vec<Origin>,
+    donors: Vec<Vec<u8>>,
+}
+
+/// The donor whose bytes all digests that know anything of the sector know, by its number.
+fn donor(scene: &Scene, all: &[Vec<(Option<bool>, Option<usize>)>], sector: (usize, usize), ballots: &[Ballot]) -> Option<usize> {
+    let mut named = Vec::new();
+    for (origin, words) in scene.origins.iter().zip(all).filter(|(origin, _)| origin.hash.proves()) {
+        let Some((Some(possible), by)) = words.get(sector.0 / origin.chunk_bytes as usize) else { continue };
+        if sector.1 > origin.bytes.len() {
+            continue;
+        }
+        let had = &origin.bytes[sector.0..sector.1];
+        named.push(by.filter(|_| *possible && !ballots.contains(&Ballot::Data(had))));
+    }
+    let first = *named.first()?;
+    first.filter(|_| named.iter().all(|other| *other == first))
+}
+
+fn expected(scene: &Scene, size: usize, threshold: usize) -> Expected {
+    let Scene { members, origins, .. } = scene;
+    let mut expected =
+        Expected { runs: Vec::new(), bytes: vec![0; size], swayed: 0, donated: 0, contradicted: Vec::new(), undecided: Vec::new() };
     let mut runs = Runs::default();
-    let all: Vec<Vec<Option<bool>>> = origins.iter().map(|origin| words(members, origin, size, threshold)).collect();
+    let by_chunk: Vec<Vec<(Option<bool>, Option<usize>)>> = origins.iter().map(|origin| words(scene, origin, size, threshold)).collect();
+    let all: Vec<Vec<Option<bool>>> = by_chunk.iter().map(|words| words.iter().map(|(said, _)| *said).collect()).collect();
     for start in (0..size).step_by(SECTOR) {
         let end = (start + SECTOR).min(size);
         let ballots = ballots(members, start, end);
@@ -197,15 +248,23 @@ fn expected(members: &[Memory], origins: &[Origin], size: usize, threshold: usiz
             (_, Some(&(_, winner, _))) => Verdict::Decided { winner },
             _ => Verdict::Undecided,
         };
+        let verdict = match donor(scene, &by_chunk, (start, end), &ballots) {
+            Some(donor) if verdict == Verdict::Undecided => Verdict::Donated { donor },
+            _ => verdict,
+        };
+        if let Verdict::Donated { donor } = verdict {
+            expected.donated += 1;
+            expected.bytes[start..end].copy_from_slice(&scene.donors[donor][start..end]);
+        }
         let winner = match verdict {
             Verdict::Unanimous => Some(0),
             Verdict::Decided { winner } => Some(winner),
-            Verdict::Undecided => None,
+            Verdict::Donated { .. } | Verdict::Undecided => None,
         };
         if let Some(winner) = winner {
             expected.bytes[start..end].copy_from_slice(&members[winner].bytes[start..end]);
         }
-        let decided = |verdict| matches!(verdict, Verdict::Decided { .. });
+        let decided = |verdict: Verdict| verdict.is_decided();
         expected.swayed += u64::from(verdict != plain.verdict && (decided(verdict) || decided(plain.verdict)));
         expected.undecided.push(verdict == Verdict::Undecided);
         expected.runs.extend(runs.push(Run { range: ByteRange::new(start as u64, end as u64), vote: Vote { verdict, ..plain } }));
@@ -220,7 +279,8 @@ fn expected(members: &[Memory], origins: &[Origin], size: usize, threshold: usiz
                     as usize
                     == members.len()
             };
-            let heard = all[index][start / chunk].is_some();
+            // Of one alone a donor may know better.
+            let heard = all[index][start / chunk].is_some() && by_chunk[index][start / chunk].1.is_none();
             if heard && (start..end).step_by(SECTOR).all(unanimous) && members[0].bytes[start..end] != origin.bytes[start..end] {
                 expected.contradicted.push(((start / chunk) as u64, index as u64));
             }
@@ -249,9 +309,18 @@ impl Hashed for Made {
     }
 }
 
-fn compare(members: &[Memory], origins: &[Origin], threshold: usize, threads: usize) {
+fn compare(scene: &Scene, threshold: usize, threads: usize) {
+    let Scene { members, origins, donors } = scene;
     let size = members.iter().map(|member| member.bytes.len()).max().unwrap_or(0);
-    let expected = expected(members, origins, size, threshold);
+    let expected = expected(scene, size, threshold);
+    let memory = |bytes: &Vec<u8>| Memory {
+        name: MemberName::from(Path::new("donor")),
+        bytes: bytes.clone(),
+        unreadable: Vec::new(),
+        unstable: Vec::new(),
+        fails: false,
+    };
+    let donors: Vec<Arc<dyn Member>> = donors.iter().map(|bytes| Arc::new(memory(bytes)) as Arc<dyn Member>).collect();
     let listed: Vec<&dyn Member> = members.iter().map(|member| member as &dyn Member).collect();
     let hearing = Arc::new(Hearing { witnesses: origins.iter().map(Origin::witness).collect(), warnings: Vec::new() });
     let (ranges, fillers, rules) = ([ByteRange::new(0, size as u64)], Fillers::default(), Rules::new(Rule::Threshold(threshold)));
@@ -265,6 +334,7 @@ fn compare(members: &[Memory], origins: &[Origin], threshold: usize, threads: us
             threads,
             output,
             hearing: Some(&hearing),
+            donors: &donors,
             hashed: Some(&made),
             ..plain(&listed, size as u64, &ranges, &rules, &fillers)
         };
@@ -276,6 +346,7 @@ fn compare(members: &[Memory], origins: &[Origin], threshold: usize, threads: us
         .expect("nothing fails here");
         assert_eq!(runs, expected.runs);
         assert_eq!(outcome.heard.swayed, expected.swayed);
+        assert_eq!(outcome.heard.donated.iter().sum::<u64>(), expected.donated);
         let mut contradicted = Vec::new();
         for (range, who) in &outcome.heard.contradictions {
             for witness in members_of(*who) {
@@ -315,7 +386,7 @@ fn changes(longest: usize) -> impl Strategy<Value = Vec<(Index, usize, u8)>> {
     vec((any::<Index>(), 1..longest, 0u8..4), 0..4)
 }
 
-fn scene() -> impl Strategy<Value = (Vec<Memory>, Vec<Origin>)> {
+fn scene() -> impl Strategy<Value = Scene> {
     let run = (0u8..4, 1usize..200);
     let member = (changes(9), vec(any::<Index>(), 0..4), prop::option::weighted(0.15, 0usize..90_000));
     let origin = (
@@ -327,48 +398,53 @@ fn scene() -> impl Strategy<Value = (Vec<Memory>, Vec<Origin>)> {
         prop_oneof![3 => Just(0u64), 1 => 0u64..8],
         prop::option::weighted(0.15, 0usize..70_000),
     );
-    (vec(run, 1..10), vec(member, 1..5), vec(origin, 1..4), prop_oneof![Just(0usize), 0usize..512]).prop_map(
-        |(runs, members, origins, tail)| {
-            let common: Vec<u8> = runs.iter().flat_map(|&(kind, count)| vec![kind; count]).collect();
-            let members: Vec<Memory> = members
-                .into_iter()
-                .enumerate()
-                .map(|(index, (changes, unreadable, cut))| {
-                    let bytes = changed(&common, &changes, tail + cut.unwrap_or(0));
-                    let held = bytes.len() / SECTOR;
-                    let unreadable = unreadable.iter().filter(|_| held > 0).map(|at| at.index(held.max(1))).collect();
-                    Memory { name: MemberName::from(Path::new(&index.to_string())), bytes, unreadable, unstable: Vec::new(), fails: false }
-                })
-                .collect();
-            let count = members.len();
-            let origins = origins
-                .into_iter()
-                .map(|(changes, larger, xxh3, unknown, group, memory, cut)| {
-                    let bytes = changed(&common, &changes.unwrap_or_default(), tail + cut.unwrap_or(0));
-                    let chunk_bytes = CHUNK_BYTES_MIN << larger;
-                    let chunks = bytes.len().div_ceil(chunk_bytes as usize);
-                    Origin {
-                        chunk_bytes,
-                        hash: if xxh3 { HashKind::Xxh3 } else { HashKind::Blake3 },
-                        unknown: unknown.iter().filter(|_| chunks > 0).map(|at| at.index(chunks.max(1)) as u64).collect(),
-                        group,
-                        memory_of: memory & ((1 << count) - 1),
-                        bytes,
-                    }
-                })
-                .collect();
-            (members, origins)
-        },
-    )
+    let donor = (changes(3), prop::option::weighted(0.2, 0usize..70_000));
+    let tail = prop_oneof![Just(0usize), 0usize..512];
+    (vec(run, 1..10), vec(member, 1..5), vec(origin, 1..4), vec(donor, 0..3), tail).prop_map(|(runs, members, origins, donors, tail)| {
+        let common: Vec<u8> = runs.iter().flat_map(|&(kind, count)| vec![kind; count]).collect();
+        let members: Vec<Memory> = members
+            .into_iter()
+            .enumerate()
+            .map(|(index, (changes, unreadable, cut))| {
+                let bytes = changed(&common, &changes, tail + cut.unwrap_or(0));
+                let held = bytes.len() / SECTOR;
+                let unreadable = unreadable.iter().filter(|_| held > 0).map(|at| at.index(held.max(1))).collect();
+                Memory { name: MemberName::from(Path::new(&index.to_string())), bytes, unreadable, unstable: Vec::new(), fails: false }
+            })
+            .collect();
+        let count = members.len();
+        let origins = origins
+            .into_iter()
+            .map(|(changes, larger, xxh3, unknown, group, memory, cut)| {
+                let bytes = changed(&common, &changes.unwrap_or_default(), tail + cut.unwrap_or(0));
+                let chunk_bytes = CHUNK_BYTES_MIN << larger;
+                let chunks = bytes.len().div_ceil(chunk_bytes as usize);
+                Origin {
+                    chunk_bytes,
+                    hash: if xxh3 { HashKind::Xxh3 } else { HashKind::Blake3 },
+                    unknown: unknown.iter().filter(|_| chunks > 0).map(|at| at.index(chunks.max(1)) as u64).collect(),
+                    group,
+                    memory_of: memory & ((1 << count) - 1),
+                    bytes,
+                }
+            })
+            .collect();
+        let donor = |(changes, cut): (Vec<_>, Option<usize>)| {
+            let mut bytes = changed(&common, &changes, tail);
+            bytes.truncate(bytes.len().saturating_sub(cut.unwrap_or(0)));
+            bytes
+        };
+        Scene { members, origins, donors: donors.into_iter().map(donor).collect() }
+    })
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.min(100), ..ProptestConfig::default() })]
 
     #[test]
-    fn agrees_with_a_naive_vote((members, origins) in scene(), threads in 1usize..4) {
-        prop_assume!(members.iter().any(|member| !member.bytes.is_empty()));
-        let threshold = (members.len() / 2 + 1).max(2);
-        compare(&members, &origins, threshold, threads);
+    fn agrees_with_a_naive_vote(scene in scene(), threads in 1usize..4) {
+        prop_assume!(scene.members.iter().any(|member| !member.bytes.is_empty()));
+        let threshold = (scene.members.len() / 2 + 1).max(2);
+        compare(&scene, threshold, threads);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::vote::{ByteRange, Verdict, Vote};
+use crate::vote::{ByteRange, Vote};
 
 /// Time for combinations in all: what isn't found by then is given up.
 pub(super) const COMBINING_MAX: Duration = Duration::from_mins(1);
@@ -24,6 +24,8 @@ pub struct WitnessTally {
     pub unmatched: u64,
     /// There were too many ways to put their sectors together.
     pub given_up: u64,
+    /// A donor's bytes, with what was decided, are what it says.
+    pub donated: u64,
     /// It doesn't know.
     pub unknown: u64,
 }
@@ -36,6 +38,7 @@ impl WitnessTally {
         self.combined += other.combined;
         self.unmatched += other.unmatched;
         self.given_up += other.given_up;
+        self.donated += other.donated;
         self.unknown += other.unknown;
     }
 }
@@ -47,6 +50,8 @@ pub struct Heard {
     pub witnesses: Vec<WitnessTally>,
     /// Sectors in which something else is decided than without them, or is decided with them alone.
     pub swayed: u64,
+    /// For each donor the sectors that it gives; shorter where it gives none.
+    pub donated: Vec<u64>,
     /// Members, as a mask, that lose by their word.
     pub losers: u64,
     /// Where all members hold the same, and witnesses (as a mask) say otherwise; ascending.
@@ -64,6 +69,14 @@ impl Heard {
         &mut self.witnesses[witness]
     }
 
+    /// Counts sectors that a donor gives.
+    pub(super) fn donate(&mut self, donor: usize, sectors: u64) {
+        if self.donated.len() <= donor {
+            self.donated.resize(donor + 1, 0);
+        }
+        self.donated[donor] += sectors;
+    }
+
     /// Counts chunks in which those who hold anything hold alike, and a witness knows just that or something else; `same` tells whether
     /// all members hold it.
     pub(super) fn count(&mut self, witness: usize, same: bool, knows_it: bool, chunks: u64) {
@@ -79,7 +92,7 @@ impl Heard {
 
     /// Counts sectors in which witnesses made what is decided another thing.
     pub(super) fn compare(&mut self, sectors: u64, without: &Vote, with: &Vote) {
-        let decided = |vote: &Vote| matches!(vote.verdict, Verdict::Decided { .. });
+        let decided = |vote: &Vote| vote.verdict.is_decided();
         if without.verdict != with.verdict && (decided(without) || decided(with)) {
             self.swayed += sectors;
             let losers = with.dissenters() | with.grouping.absent();
@@ -102,6 +115,7 @@ impl Heard {
         for (index, tally) in other.witnesses.iter().enumerate() {
             self.of(index).add(tally);
         }
+        other.donated.iter().enumerate().filter(|(_, sectors)| **sectors > 0).for_each(|(donor, &sectors)| self.donate(donor, sectors));
         self.swayed += other.swayed;
         self.losers |= other.losers;
         self.omitted += other.omitted;

@@ -1,6 +1,6 @@
 //! What to scan, how, and what comes of it.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use super::{
     extents::BLOCK_BYTES,
@@ -93,6 +93,8 @@ pub struct Job<'a> {
     pub(super) fillers: &'a Fillers,
     /// Digests that vote.
     pub(super) hearing: Option<&'a Hearing>,
+    /// Sources whose bytes count where a digest proves them.
+    pub(super) donors: &'a [Arc<dyn Member>],
     /// A digest in the making.
     pub(super) hashed: Option<&'a dyn Hashed>,
     /// Who watches.
@@ -125,6 +127,7 @@ impl<'a> Job<'a> {
             evidence: None,
             fillers: &poll.fillers,
             hearing: question.hearing.as_deref(),
+            donors: if question.hearing.is_some() { &question.donors.0 } else { &[] },
             hashed: None,
             watch,
         }
@@ -218,6 +221,8 @@ pub struct Outcome {
     pub unfilled_sectors: u64,
     /// What witnesses said.
     pub heard: Heard,
+    /// Why a donor could give no more, for each of them; none at all where there are none.
+    pub donor_failures: Vec<Option<String>>,
 }
 
 impl Outcome {

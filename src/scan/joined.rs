@@ -3,7 +3,7 @@
 use super::shared_looks::join_looks;
 use crate::{
     report::{DamageReport, Divergence, Overall},
-    vote::{Ballot, ByteRange, Grouping, MEMBERS_MAX, Run, Runs, Verdict, Vote},
+    vote::{Ballot, ByteRange, DONORS_MAX, Grouping, MEMBERS_MAX, Run, Runs, Verdict, Vote},
 };
 
 /// A divergence of the whole, with what its losing versions look like.
@@ -96,6 +96,12 @@ fn vote_of(there: &Divergence, members: usize) -> Option<Vote> {
     }
     let ballots: Vec<Ballot> = ballots.into_iter().map(|ballot| ballot.unwrap_or(Ballot::Unasked)).collect();
     let verdict = match there.verdict {
+        Overall::Decided if let Some(donor) = there.donor => {
+            if donor >= DONORS_MAX {
+                return None;
+            }
+            Verdict::Donated { donor }
+        }
         Overall::Decided => Verdict::Decided { winner: *there.versions.first()?.members.iter().min()? },
         Overall::Undecided => Verdict::Undecided,
         Overall::Unanimous => return None,

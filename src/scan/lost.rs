@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     evidence::{By, Evidence, has_few_flips, looks_like_rot},
-    vote::{Ballot, ByteRange, Rule, Verdict, Vote, is_zero, members_of},
+    vote::{Ballot, ByteRange, Rule, Vote, is_zero, members_of},
 };
 
 /// The unit of content in bytes: a block that holds anything but zeros counts as a whole.
@@ -56,11 +56,21 @@ impl Lost {
 }
 
 /// Counts a sector at `range` in which a version won, for each member whose data lost. A person's decision (`--trust`, `--pick`) is none
-/// that the vote has to answer for: there only who outvoted whom is noted.
-pub(super) fn count(lost: &mut [Lost], range: ByteRange, vote: &Vote, rule: Rule, ballots: &[Ballot], evidence: Option<&Evidence>) {
-    let Verdict::Decided { winner } = vote.verdict else { return };
-    let Ballot::Data(won) = ballots[winner] else { return };
-    let outvoting = vote.grouping.holders(winner);
+/// that the vote has to answer for: there only who outvoted whom is noted. `donated` is what a donor gives, where one does.
+pub(super) fn count(
+    lost: &mut [Lost],
+    range: ByteRange,
+    vote: &Vote,
+    rule: Rule,
+    ballots: &[Ballot],
+    donated: Option<&[u8]>,
+    evidence: Option<&Evidence>,
+) {
+    let (won, outvoting) = match (vote.winner().map(|winner| (ballots[winner], vote.grouping.holders(winner))), donated) {
+        (Some((Ballot::Data(won), holders)), _) => (won, holders),
+        (None, Some(donated)) => (donated, 0),
+        _ => return,
+    };
     let zeros_won = is_zero(won);
     for member in members_of(vote.dissenters()) {
         let Ballot::Data(bytes) = ballots[member] else { continue };

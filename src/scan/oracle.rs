@@ -181,7 +181,7 @@ fn expected(members: &[Memory], size: usize, rules: &Rules, fill: Fill, threshol
         let winner = match vote.verdict {
             Verdict::Unanimous => vote.grouping.versions().next(),
             Verdict::Decided { winner } => Some(winner),
-            Verdict::Undecided => None,
+            Verdict::Donated { .. } | Verdict::Undecided => None,
         };
         if let Some(winner) = winner {
             bytes[start..end].copy_from_slice(&members[winner].bytes[start..end]);
@@ -244,6 +244,7 @@ pub(super) fn plain<'a>(
         evidence,
         fillers,
         hearing: None,
+        donors: &[],
         hashed: None,
         watch,
     }

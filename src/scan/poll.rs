@@ -4,12 +4,23 @@ use std::sync::Arc;
 
 use crate::{
     digest::Hearing,
+    member::Member,
     report::ReadPattern,
     vote::{ByteRange, Fillers, MEMBERS_MAX, MEMBERS_MIN, Rule, Rules, SECTOR_MAX, SECTOR_MIN, VirtualSize, elect_size},
 };
 
 /// Most threads; beyond that the windows' results alone would pass the memory's bound.
 pub const THREADS_MAX: usize = 64;
+
+/// Sources that don't vote.
+#[derive(Clone, Default)]
+pub struct Donors(pub Vec<Arc<dyn Member>>);
+
+impl std::fmt::Debug for Donors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|donor| donor.name())).finish()
+    }
+}
 
 /// What the user wants of a vote.
 #[derive(Clone, Debug)]
@@ -38,6 +49,8 @@ pub struct Question {
     pub rereads: u32,
     /// Digests that vote.
     pub hearing: Option<Arc<Hearing>>,
+    /// Sources that don't vote, whose bytes count where a digest proves them.
+    pub donors: Donors,
     /// Fewest members: one alone can be read, and be held against digests.
     pub members_min: usize,
     /// Threads, from 1 to [`THREADS_MAX`].
@@ -59,6 +72,7 @@ impl Default for Question {
             skipped: Vec::new(),
             rereads: 0,
             hearing: None,
+            donors: Donors::default(),
             members_min: MEMBERS_MIN,
             threads: std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX),
         }

@@ -72,6 +72,7 @@ pub fn scan_as_far(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Se
         geometries: job.geometries(),
         grain: job.grain(),
         combining_ms: AtomicU64::new(0),
+        donor_failures: job.donors.iter().map(|_| OnceLock::new()).collect(),
     };
     let feeder = Mutex::new(Feeder::new(job, window_bytes(threads)));
     let delivery = Delivery::new(threads, job.sector, job.members.len(), job.hashed, sink);
@@ -118,6 +119,7 @@ pub fn scan_as_far(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Se
     }
     outcome.weighed = job.evidence.is_some();
     outcome.late = late;
+    outcome.donor_failures = shared.donor_failures.into_iter().map(OnceLock::into_inner).collect();
     outcome.failures = shared.failures.into_iter().map(OnceLock::into_inner).collect();
     (outcome, error)
 }
@@ -149,7 +151,7 @@ fn dimensions(job: &Job) -> (usize, usize) {
     // A chunk that is hashed is held as a whole.
     let least = CHUNK_BYTES_MIN.max(job.grain() as usize);
     // Each thread has room for one more of each member's, of which only a part is looked at.
-    let buffers = if job.hearing.is_some() { 2 * buffers } else { buffers };
+    let buffers = if job.hearing.is_some() { 2 * buffers + job.donors.len() } else { buffers };
     let threads = job.threads.min(CHUNKS_BYTES_MAX / (buffers * least)).min(SCRATCH_BYTES_MAX / scratch.max(1)).max(1);
     let mapped = job.members.iter().all(|member| member.mappable());
     let wanted = if mapped { CHUNK_BYTES } else { CHUNK_BYTES_READ };

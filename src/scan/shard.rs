@@ -226,7 +226,9 @@ fn fingerprint(question: &Question, poll: &Poll) -> String {
         .flat_map(|hearing| &hearing.witnesses)
         .map(|witness| (witness.digest.header().origin, witness.digest.geometry(), witness.digest.header().finished))
         .collect();
-    let all = (sector, threshold, size_vote, size, read_pattern, trust, picks, fillers, skipped, rereads, heard);
+    let donors: Vec<[u8; 16]> = question.donors.0.iter().map(|donor| Source::identity(&**donor)).collect();
+    let voted = (sector, threshold, size_vote, size, read_pattern, trust, picks);
+    let all = (voted, fillers, skipped, rereads, heard, donors);
     let _ = write!(hash, "{all:?}"); // it takes all
     format!("{:032x}", hash.0.digest128())
 }

@@ -40,6 +40,8 @@ pub(super) struct Shared<'a> {
     pub(super) grain: u64,
     /// Milliseconds that went into combinations.
     pub(super) combining_ms: AtomicU64,
+    /// Why a donor isn't asked any more.
+    pub(super) donor_failures: Vec<OnceLock<String>>,
 }
 
 /// Readings of what differs that are under way at once.

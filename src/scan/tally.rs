@@ -67,9 +67,10 @@ impl Tally {
         self.divergences += 1;
         match run.vote.verdict {
             Verdict::Unanimous => {}
-            Verdict::Decided { .. } => {
+            Verdict::Decided { .. } | Verdict::Donated { .. } => {
                 self.decided += sectors;
-                self.lacking += if run.vote.grouping.only_lacks() { sectors } else { 0 };
+                let lacks = run.vote.winner().is_some() && run.vote.grouping.only_lacks();
+                self.lacking += if lacks { sectors } else { 0 };
             }
             Verdict::Undecided => self.undecided += sectors,
         }

@@ -3,6 +3,7 @@
 use super::{
     extents::{BLOCK_BYTES, Piece, State, Track, pieces, track},
     feeder::WindowTask,
+    gift::Gift,
     hashed::Word,
     hearing::Heard,
     lost::{self, Lost},
@@ -52,6 +53,8 @@ pub(super) struct Worker<'a> {
     pub(super) cursors: Vec<Cursor<'a>>,
     /// Members' copies of a digest's chunk of which only a part is looked at.
     pub(super) spare: Vec<Copy>,
+    /// What donors hold of the chunk at hand, where that was wanted.
+    pub(super) gifts: Vec<Gift>,
 }
 
 /// What was found in the window so far.
@@ -123,10 +126,18 @@ impl Found {
     }
 
     /// Counts what members lose in a sector.
-    pub(super) fn count_lost(&mut self, range: ByteRange, vote: &Vote, rule: Rule, ballots: &[Ballot], evidence: Option<&Evidence>) {
-        if matches!(vote.verdict, Verdict::Decided { .. }) && vote.dissenters() != 0 {
+    pub(super) fn count_lost(
+        &mut self,
+        range: ByteRange,
+        vote: &Vote,
+        rule: Rule,
+        ballots: &[Ballot],
+        donated: Option<&[u8]>,
+        evidence: Option<&Evidence>,
+    ) {
+        if vote.dissenters() != 0 {
             self.lost.resize(ballots.len(), Lost::default());
-            lost::count(&mut self.lost, range, vote, rule, ballots, evidence);
+            lost::count(&mut self.lost, range, vote, rule, ballots, donated, evidence);
         }
     }
 
@@ -157,6 +168,7 @@ impl<'a> Worker<'a> {
             entries: Vec::new(),
             cursors: shared.job.hearing.iter().flat_map(|hearing| &hearing.witnesses).map(|witness| witness.digest.cursor()).collect(),
             spare: (0..members).map(|_| Copy::default()).collect(),
+            gifts: Vec::new(),
         }
     }
 
@@ -231,7 +243,7 @@ impl<'a> Worker<'a> {
                 && job.output.is_none_or(|(output, _)| !output.wants_all_zeros());
             let at_once = zeros.then(|| self.zeros_at_once(all, &piece.states, rule));
             let end = match at_once {
-                Some((end, decided)) if decided || job.output.is_none() => end,
+                Some((end, decided)) if decided || (job.output.is_none() && job.donors.is_empty()) => end,
                 _ => (at - at % chunk_bytes + chunk_bytes).min(all.end),
             };
             // What isn't a whole chunk at its end stands alone.

@@ -27,6 +27,8 @@ pub use zeros::is_zero;
 pub const MEMBERS_MIN: usize = 2;
 /// Most members of one vote: a set of them fits a 64-bit mask.
 pub const MEMBERS_MAX: usize = 64;
+/// Most sources that don't vote.
+pub const DONORS_MAX: usize = 16;
 /// Smallest unit of the vote in bytes, QEMU's `BDRV_SECTOR_SIZE`.
 pub const SECTOR_MIN: u32 = 512;
 /// Largest unit of the vote in bytes, a default qcow2 cluster.
@@ -61,8 +63,21 @@ pub enum Verdict {
         /// The lowest-numbered member that holds the winning version.
         winner: usize,
     },
+    /// No version won, and a digest proves what a source that doesn't vote holds there; all who hold anything dissent.
+    Donated {
+        /// The number of that source.
+        donor: usize,
+    },
     /// No version won, be it for a tie or for too few ballots.
     Undecided,
+}
+
+impl Verdict {
+    /// Whether it is known what is to stand there, though not all hold it.
+    #[must_use]
+    pub fn is_decided(self) -> bool {
+        matches!(self, Self::Decided { .. } | Self::Donated { .. })
+    }
 }
 
 /// Which members hold the same version of a sector: for each member the lowest-numbered one that holds the same bytes,
@@ -214,6 +229,7 @@ impl Vote {
         bytes[MEMBERS_MAX] = match self.verdict {
             Verdict::Unanimous => UNASKED,
             Verdict::Decided { winner } => winner as u8,
+            Verdict::Donated { donor } => (MEMBERS_MAX + donor) as u8,
             Verdict::Undecided => ABSENT,
         };
         bytes
@@ -222,8 +238,11 @@ impl Vote {
     /// The members whose data lost, as a mask; none where nothing was decided.
     #[must_use]
     pub fn dissenters(&self) -> u64 {
-        let Verdict::Decided { winner } = self.verdict else { return 0 };
-        self.grouping.mask(|label| usize::from(label) < MEMBERS_MAX && usize::from(label) != winner)
+        let winner = self.winner();
+        if !self.verdict.is_decided() {
+            return 0;
+        }
+        self.grouping.mask(|label| usize::from(label) < MEMBERS_MAX && Some(usize::from(label)) != winner)
     }
 
     /// The version that won, if one did.
@@ -231,7 +250,7 @@ impl Vote {
     pub fn winner(&self) -> Option<usize> {
         match self.verdict {
             Verdict::Decided { winner } => Some(winner),
-            Verdict::Unanimous | Verdict::Undecided => None,
+            Verdict::Unanimous | Verdict::Donated { .. } | Verdict::Undecided => None,
         }
     }
 

@@ -35,6 +35,7 @@ fn named<'a>(verdict: Verdict, ballots: &[Ballot<'a>]) -> (&'static str, Option<
     match verdict {
         Verdict::Unanimous => ("unanimous", bytes(0)),
         Verdict::Decided { winner } => ("decided", bytes(winner)),
+        Verdict::Donated { .. } => unreachable!("no vote knows donors"),
         Verdict::Undecided => ("undecided", None),
     }
 }

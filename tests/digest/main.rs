@@ -5,6 +5,7 @@ mod support;
 
 mod alone;
 mod believed;
+mod donors;
 mod files;
 mod guards;
 mod healed;

@@ -144,7 +144,7 @@ impl Basis<'_> {
             let wanted: Vec<ByteRange> = self.ranges.iter().flat_map(near).filter_map(|range| range.and(held)).collect();
             let disagrees = |run: &&Run| match run.vote.verdict {
                 Verdict::Decided { winner } => run.vote.grouping.version(member) != Some(winner),
-                Verdict::Unanimous | Verdict::Undecided => true,
+                Verdict::Unanimous | Verdict::Donated { .. } | Verdict::Undecided => true,
             };
             // A block that holds something unreadable is written as a whole or not at all, and that is the plan's matter.
             let block = |run: &Run| {

@@ -136,10 +136,13 @@ impl InPlace<'_> {
 /// What is listed of the plan, and how much isn't.
 pub(super) fn listed(findings: &Findings, plan: &Plan) -> (Vec<Planned>, u64) {
     let planned = |run: &Run| {
-        let Verdict::Decided { winner } = run.vote.verdict else { return None };
+        let (from, donor) = match run.vote.verdict {
+            Verdict::Decided { winner } => (members_of(run.vote.grouping.holders(winner)).collect(), None),
+            Verdict::Donated { donor } => (Vec::new(), Some(donor)),
+            Verdict::Unanimous | Verdict::Undecided => return None,
+        };
         let to: Vec<usize> = members_of(plan.duties(run).all()).collect();
-        let from = members_of(run.vote.grouping.holders(winner)).collect();
-        (!to.is_empty()).then(|| Planned { span: Span::from(run.range), from, to })
+        (!to.is_empty()).then(|| Planned { span: Span::from(run.range), from, donor, to })
     };
     let kept: Vec<Planned> = findings.listed().iter().filter_map(planned).collect();
     let omitted = plan.divergences.saturating_sub(kept.len() as u64);

@@ -3,7 +3,7 @@
 use super::portions::{Portion, Segments};
 use crate::{
     scan::MemberTally,
-    vote::{ByteRange, CoarseRanges, Run, Verdict, mask_of, members_of},
+    vote::{ByteRange, CoarseRanges, Run, mask_of, members_of},
 };
 
 /// Bytes of checksums, and of an entry's head, for each so many bytes of old data: what the journal takes beside them.
@@ -45,7 +45,9 @@ impl Duties {
     /// What `run` asks for of the members in `among`; nothing where it is undecided.
     #[must_use]
     pub fn of(run: &Run, among: u64) -> Self {
-        let Verdict::Decided { .. } = run.vote.verdict else { return Self::default() };
+        if !run.vote.verdict.is_decided() {
+            return Self::default();
+        }
         let grouping = &run.vote.grouping;
         Self {
             rewrite: (run.vote.dissenters() | grouping.fillers() | grouping.unstable()) & among,
@@ -181,13 +183,13 @@ impl Planner {
     pub fn add(&mut self, run: &Run) {
         let length = run.range.length();
         let grouping = &run.vote.grouping;
-        let Verdict::Decided { .. } = run.vote.verdict else {
+        if !run.vote.verdict.is_decided() {
             for member in members_of(grouping.absent() & self.open) {
                 self.extend_to[member] = run.range.start;
             }
             self.open &= !grouping.absent();
             return;
-        };
+        }
         let all = Duties::of(run, u64::MAX);
         for member in members_of(all.rewrite) {
             self.members[member].dissenting_bytes += length;
