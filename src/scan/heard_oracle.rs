@@ -83,7 +83,7 @@ struct Expected {
 fn ballots<'a>(members: &'a [Memory], start: usize, end: usize) -> Vec<Ballot<'a>> {
     let one = |member: &'a Memory| match () {
         () if end > member.bytes.len() => Ballot::Absent,
-        () if member.unreadable.contains(&(start / SECTOR)) => Ballot::Unreadable,
+        () if member.unreadable.iter().any(|sector| (start / SECTOR..end.div_ceil(SECTOR)).contains(sector)) => Ballot::Unreadable,
         () => Ballot::Data(&member.bytes[start..end]),
     };
     members.iter().map(one).collect()
@@ -99,14 +99,14 @@ fn word<'a>(words: &[Option<bool>], origin: &'a Origin, sector: (usize, usize)) 
 /// For each of a witness's chunks: none where it says nothing of it, else whether it can be put together; and by which donor's help, if any.
 fn words(scene: &Scene, origin: &Origin, size: usize, threshold: usize) -> Vec<(Option<bool>, Option<usize>)> {
     let one = |start: usize| {
-        let said = chunk_word(&scene.members, origin, size, start, threshold, None);
+        let said = chunk_word(scene, origin, size, start, threshold, None);
         let open = |at: usize| {
-            let end = (at + SECTOR).min(origin.bytes.len());
+            let end = (at + scene.unit).min(origin.bytes.len());
             Vote::of(&ballots(&scene.members, at, end), Rule::Threshold(threshold)).verdict == Verdict::Undecided
         };
         let end = (start + origin.chunk_bytes as usize).min(origin.bytes.len());
-        let wanted = said == Some(false) && origin.hash.proves() && (start..end).step_by(SECTOR).any(open);
-        let gives = |donor: &&Vec<u8>| chunk_word(&scene.members, origin, size, start, threshold, Some(donor)) == Some(true);
+        let wanted = said == Some(false) && origin.hash.proves() && (start..end).step_by(scene.unit).any(open);
+        let gives = |donor: &&Vec<u8>| chunk_word(scene, origin, size, start, threshold, Some(donor)) == Some(true);
         match scene.donors.iter().position(|donor| gives(&donor)).filter(|_| wanted) {
             Some(donor) => (Some(true), Some(donor)),
             None => (said, None),
@@ -115,10 +115,11 @@ fn words(scene: &Scene, origin: &Origin, size: usize, threshold: usize) -> Vec<(
     (0..origin.bytes.len()).step_by(origin.chunk_bytes as usize).map(one).collect()
 }
 
-fn chunk_word(members: &[Memory], origin: &Origin, size: usize, start: usize, threshold: usize, donor: Option<&[u8]>) -> Option<bool> {
+fn chunk_word(scene: &Scene, origin: &Origin, size: usize, start: usize, threshold: usize, donor: Option<&[u8]>) -> Option<bool> {
+    let (members, unit) = (&scene.members, scene.unit);
     let chunk = origin.chunk_bytes as usize;
     let end = (start + chunk).min(origin.bytes.len());
-    if origin.unknown.contains(&((start / chunk) as u64)) || end > size || (end < size && !end.is_multiple_of(SECTOR)) {
+    if origin.unknown.contains(&((start / chunk) as u64)) || end > size || (end < size && !end.is_multiple_of(unit)) {
         return None;
     }
     // The ways to go through the combinations, as the engine does, and how many each takes; none that can't find it.
@@ -129,8 +130,8 @@ fn chunk_word(members: &[Memory], origin: &Origin, size: usize, start: usize, th
     // What a donor holds where nobody won, and all that it holds.
     let (mut filled, mut alone) = (donor.is_some(), donor.is_some());
     let mut before: Option<(Vote, Option<usize>, bool)> = None;
-    for at in (start..end).step_by(SECTOR) {
-        let to = (at + SECTOR).min(end);
+    for at in (start..end).step_by(unit) {
+        let to = (at + unit).min(end);
         let ballots = ballots(members, at, to);
         let vote = Vote::of(&ballots, Rule::Threshold(threshold));
         let had = &origin.bytes[at..to];
@@ -182,6 +183,8 @@ struct Scene {
     members: Vec<Memory>,
     origins: Vec<Origin>,
     donors: Vec<Vec<u8>>,
+    /// The unit of the vote in bytes.
+    unit: usize,
 }
 
 /// The donor whose bytes all digests that know anything of the sector know, by its number.
@@ -200,14 +203,15 @@ fn donor(scene: &Scene, all: &[Vec<(Option<bool>, Option<usize>)>], sector: (usi
 }
 
 fn expected(scene: &Scene, size: usize, threshold: usize) -> Expected {
-    let Scene { members, origins, .. } = scene;
+    let Scene { members, origins, unit, .. } = scene;
+    let unit = *unit;
     let mut expected =
         Expected { runs: Vec::new(), bytes: vec![0; size], swayed: 0, donated: 0, contradicted: Vec::new(), undecided: Vec::new() };
     let mut runs = Runs::default();
     let by_chunk: Vec<Vec<(Option<bool>, Option<usize>)>> = origins.iter().map(|origin| words(scene, origin, size, threshold)).collect();
     let all: Vec<Vec<Option<bool>>> = by_chunk.iter().map(|words| words.iter().map(|(said, _)| *said).collect()).collect();
-    for start in (0..size).step_by(SECTOR) {
-        let end = (start + SECTOR).min(size);
+    for start in (0..size).step_by(unit) {
+        let end = (start + unit).min(size);
         let ballots = ballots(members, start, end);
         let plain = Vote::of(&ballots, Rule::Threshold(threshold));
         // Each origin counts once, where all of its digests say the same.
@@ -275,13 +279,12 @@ fn expected(scene: &Scene, size: usize, threshold: usize) -> Expected {
         for start in (0..origin.bytes.len().min(size)).step_by(chunk) {
             let end = (start + chunk).min(origin.bytes.len());
             let unanimous = |at: usize| {
-                Vote::of(&ballots(members, at, (at + SECTOR).min(end)), Rule::Threshold(threshold)).grouping.holders(0).count_ones()
-                    as usize
+                Vote::of(&ballots(members, at, (at + unit).min(end)), Rule::Threshold(threshold)).grouping.holders(0).count_ones() as usize
                     == members.len()
             };
             // Of one alone a donor may know better.
             let heard = all[index][start / chunk].is_some() && by_chunk[index][start / chunk].1.is_none();
-            if heard && (start..end).step_by(SECTOR).all(unanimous) && members[0].bytes[start..end] != origin.bytes[start..end] {
+            if heard && (start..end).step_by(unit).all(unanimous) && members[0].bytes[start..end] != origin.bytes[start..end] {
                 expected.contradicted.push(((start / chunk) as u64, index as u64));
             }
         }
@@ -310,7 +313,7 @@ impl Hashed for Made {
 }
 
 fn compare(scene: &Scene, threshold: usize, threads: usize) {
-    let Scene { members, origins, donors } = scene;
+    let Scene { members, origins, donors, unit } = scene;
     let size = members.iter().map(|member| member.bytes.len()).max().unwrap_or(0);
     let expected = expected(scene, size, threshold);
     let memory = |bytes: &Vec<u8>| Memory {
@@ -333,6 +336,7 @@ fn compare(scene: &Scene, threshold: usize, threads: usize) {
             threshold,
             threads,
             output,
+            sector: *unit as u32,
             hearing: Some(&hearing),
             donors: &donors,
             hashed: Some(&made),
@@ -364,7 +368,7 @@ fn compare(scene: &Scene, threshold: usize, threads: usize) {
         entries.resize(geometry.chunks() as usize, Entry::Zero);
         for (chunk, entry) in entries.iter().enumerate() {
             let range = geometry.range(chunk as u64);
-            let unknown = (range.start as usize / SECTOR..(range.end as usize).div_ceil(SECTOR)).any(|sector| expected.undecided[sector]);
+            let unknown = (range.start as usize / unit..(range.end as usize).div_ceil(*unit)).any(|sector| expected.undecided[sector]);
             let known = geometry.entry(chunk as u64, &expected.bytes[range.start as usize..range.end as usize]);
             assert_eq!(*entry, if unknown { Entry::Unknown } else { known }, "chunk {chunk} of the digest in the making");
         }
@@ -400,42 +404,45 @@ fn scene() -> impl Strategy<Value = Scene> {
     );
     let donor = (changes(3), prop::option::weighted(0.2, 0usize..70_000));
     let tail = prop_oneof![Just(0usize), 0usize..512];
-    (vec(run, 1..10), vec(member, 1..5), vec(origin, 1..4), vec(donor, 0..3), tail).prop_map(|(runs, members, origins, donors, tail)| {
-        let common: Vec<u8> = runs.iter().flat_map(|&(kind, count)| vec![kind; count]).collect();
-        let members: Vec<Memory> = members
-            .into_iter()
-            .enumerate()
-            .map(|(index, (changes, unreadable, cut))| {
-                let bytes = changed(&common, &changes, tail + cut.unwrap_or(0));
-                let held = bytes.len() / SECTOR;
-                let unreadable = unreadable.iter().filter(|_| held > 0).map(|at| at.index(held.max(1))).collect();
-                Memory { name: MemberName::from(Path::new(&index.to_string())), bytes, unreadable, unstable: Vec::new(), fails: false }
-            })
-            .collect();
-        let count = members.len();
-        let origins = origins
-            .into_iter()
-            .map(|(changes, larger, xxh3, unknown, group, memory, cut)| {
-                let bytes = changed(&common, &changes.unwrap_or_default(), tail + cut.unwrap_or(0));
-                let chunk_bytes = CHUNK_BYTES_MIN << larger;
-                let chunks = bytes.len().div_ceil(chunk_bytes as usize);
-                Origin {
-                    chunk_bytes,
-                    hash: if xxh3 { HashKind::Xxh3 } else { HashKind::Blake3 },
-                    unknown: unknown.iter().filter(|_| chunks > 0).map(|at| at.index(chunks.max(1)) as u64).collect(),
-                    group,
-                    memory_of: memory & ((1 << count) - 1),
-                    bytes,
-                }
-            })
-            .collect();
-        let donor = |(changes, cut): (Vec<_>, Option<usize>)| {
-            let mut bytes = changed(&common, &changes, tail);
-            bytes.truncate(bytes.len().saturating_sub(cut.unwrap_or(0)));
-            bytes
-        };
-        Scene { members, origins, donors: donors.into_iter().map(donor).collect() }
-    })
+    let unit = prop_oneof![3 => Just(SECTOR), 1 => Just(4096)];
+    (vec(run, 1..10), vec(member, 1..5), vec(origin, 1..4), vec(donor, 0..3), tail, unit).prop_map(
+        |(runs, members, origins, donors, tail, unit)| {
+            let common: Vec<u8> = runs.iter().flat_map(|&(kind, count)| vec![kind; count]).collect();
+            let members: Vec<Memory> = members
+                .into_iter()
+                .enumerate()
+                .map(|(index, (changes, unreadable, cut))| {
+                    let bytes = changed(&common, &changes, tail + cut.unwrap_or(0));
+                    let held = bytes.len() / SECTOR;
+                    let unreadable = unreadable.iter().filter(|_| held > 0).map(|at| at.index(held.max(1))).collect();
+                    Memory { name: MemberName::from(Path::new(&index.to_string())), bytes, unreadable, unstable: Vec::new(), fails: false }
+                })
+                .collect();
+            let count = members.len();
+            let origins = origins
+                .into_iter()
+                .map(|(changes, larger, xxh3, unknown, group, memory, cut)| {
+                    let bytes = changed(&common, &changes.unwrap_or_default(), tail + cut.unwrap_or(0));
+                    let chunk_bytes = CHUNK_BYTES_MIN << larger;
+                    let chunks = bytes.len().div_ceil(chunk_bytes as usize);
+                    Origin {
+                        chunk_bytes,
+                        hash: if xxh3 { HashKind::Xxh3 } else { HashKind::Blake3 },
+                        unknown: unknown.iter().filter(|_| chunks > 0).map(|at| at.index(chunks.max(1)) as u64).collect(),
+                        group,
+                        memory_of: memory & ((1 << count) - 1),
+                        bytes,
+                    }
+                })
+                .collect();
+            let donor = |(changes, cut): (Vec<_>, Option<usize>)| {
+                let mut bytes = changed(&common, &changes, tail);
+                bytes.truncate(bytes.len().saturating_sub(cut.unwrap_or(0)));
+                bytes
+            };
+            Scene { members, origins, donors: donors.into_iter().map(donor).collect(), unit }
+        },
+    )
 }
 
 proptest! {
