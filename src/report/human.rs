@@ -227,6 +227,12 @@ pub(super) fn details(report: &Report) -> Vec<String> {
     lines.extend(report.members.iter().filter_map(summed));
     lines.extend(report.members.iter().filter(|member| member.unstable_sectors > 0).map(unstable));
     lines.extend(report.heard.lines());
+    let journalled = report.in_place.as_ref().is_some_and(|done| !done.dry_run && done.bytes_written > 0 && done.journal.is_some());
+    if journalled && !report.heard.witnesses.is_empty() {
+        lines.push(
+            "What digests know is of before; the journal tells that, as long as it is kept: make a new digest before you delete it.".into(),
+        );
+    }
     lines.extend(guards(report));
     lines.extend(image_errors(report));
     lines.extend(structures(report));
