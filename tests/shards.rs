@@ -266,6 +266,11 @@ fn what_makes_no_whole_is_refused() {
     lab.write(&lab.path("b.img"), 8 * MIB, b"a guest");
     part(&lab, "2/3", "later.json", &[], &members);
     merge(&["0.json", "1.json", "later.json"]).exits(3).complains("member #1 (b.img) was written to in between");
+    // One part twice, of which one tells something else.
+    let mut lying: Value = serde_json::from_slice(&fs::read(lab.path("1.json")).expect("a report")).expect("JSON");
+    lying["divergences"] = serde_json::json!([{ "offset": 4 * MIB, "length": 512, "verdict": "undecided", "versions": [{ "members": [0] }, { "members": [1] }], "unreadable": [], "absent": [] }]);
+    lab.file("lying.json", lying.to_string());
+    merge(&["0.json", "1.json", "lying.json", "2.json"]).exits(3).complains("tell different things");
     // Two that list less than there is.
     let mut rotten = disk;
     (0..40).for_each(|place| rotten[place * 4096] ^= 1);

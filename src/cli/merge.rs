@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::FromArgMatches as _;
+use xxhash_rust::xxh3::Xxh3;
 
 use super::{
     args::MemberArgs,
@@ -67,7 +68,8 @@ pub(super) fn read_one(path: &Path, each: &mut dyn FnMut(Divergence)) -> Result<
 /// A report of a part, without its divergences, and where it stands.
 fn read_shard(path: &Path) -> Result<Shard> {
     let name = MemberName::from(path);
-    let mut report = read_one(path, &mut |_| {})?;
+    let mut listed = Xxh3::new();
+    let mut report = read_one(path, &mut |there| listed.update(format!("{there:?}").as_bytes()))?;
     let Some(shard) = report.shard.take().filter(|_| report.command == "check") else {
         bail!(ShardError::NoShard(name));
     };
@@ -76,7 +78,7 @@ fn read_shard(path: &Path) -> Result<Shard> {
         version: report.version.clone(),
         why: error.to_string(),
     })?;
-    Ok(Shard { name, index: shard.index, count: shard.count, report, facts })
+    Ok(Shard { name, index: shard.index, count: shard.count, report, facts, listed: listed.digest() })
 }
 
 /// Merges the reports of all parts, and shows what the check of the whole would have shown.

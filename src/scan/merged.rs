@@ -29,6 +29,8 @@ pub struct Shard {
     pub report: Report,
     /// What it knows beyond that.
     pub facts: ShardFacts,
+    /// What tells its divergences from others.
+    pub listed: u64,
 }
 
 /// Why reports make no whole.
@@ -134,7 +136,7 @@ pub struct Merged {
     pub outcome: Outcome,
 }
 
-/// The reports that make a whole, one for each part, in order; what is there twice is left out.
+/// The reports that make a whole, one for each part, in order; what is there twice, and tells the same, is left out.
 ///
 /// # Errors
 /// Where they don't belong together, or some are missing.
@@ -162,7 +164,7 @@ pub fn sorted(mut shards: Vec<Shard>) -> Result<Vec<Shard>, ShardError> {
 
 /// Whether a report of a part is whole, and can be true.
 fn sound(shard: &Shard) -> Result<(), ShardError> {
-    let Shard { name, index, count, report, facts } = shard;
+    let Shard { name, index, count, report, facts, .. } = shard;
     let wrong = |what: &str| Err(ShardError::Wrong { name: name.clone(), what: what.to_owned() });
     let incomplete = |what| Err(ShardError::Incomplete { name: name.clone(), what, index: *index, count: *count });
     if report.partial {
@@ -197,6 +199,9 @@ fn sound(shard: &Shard) -> Result<(), ShardError> {
 fn difference(a: &Shard, b: &Shard) -> Option<String> {
     if a.count != b.count {
         return Some(format!("that is one of {} parts, and this one of {}", a.count, b.count));
+    }
+    if a.index == b.index && (a.listed != b.listed || a.report.sectors != b.report.sectors) {
+        return Some(format!("both are of part {}/{}, and they tell different things of it: run that part again", a.index, a.count));
     }
     if a.facts.members.len() != b.facts.members.len() {
         return Some(format!("that is of {} members, and this of {}", a.facts.members.len(), b.facts.members.len()));
