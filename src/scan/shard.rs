@@ -22,8 +22,8 @@ use crate::{
     vote::{ByteRange, VirtualSize},
 };
 
-/// Parts that an image is cut into at most: each makes a file.
-pub const SHARDS_MAX: u64 = 1 << 16;
+/// Parts that an image is cut into at most: what all of them know is held in memory when they are merged.
+pub const SHARDS_MAX: u64 = 1 << 12;
 /// Parts begin and end at multiples of so many bytes: no sector, block of content or chunk of a digest is in two of them.
 const ALIGNMENT: u64 = 1 << 20;
 
