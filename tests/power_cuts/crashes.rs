@@ -43,6 +43,12 @@ fn two_copies_and_a_digest_after_a_crash_at_every_step() {
     tell("two_copies_and_a_digest_after_a_crash_at_every_step", 8, |seed| crash_at_every_step(seed, Schedule::healed_by_digest(seed)));
 }
 
+/// And where both have lost a sector that a source gives which never votes.
+#[test]
+fn two_copies_and_a_donor_after_a_crash_at_every_step() {
+    tell("two_copies_and_a_donor_after_a_crash_at_every_step", 8, |seed| crash_at_every_step(seed, Schedule::given_by_donor(seed)));
+}
+
 fn crash_at_every_step(seed: u64, schedule: Schedule) {
     let world = World::new(schedule);
     if !world.expected.work {

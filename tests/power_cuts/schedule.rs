@@ -1,13 +1,16 @@
 //! What a seed stands for: the members with their damage, and what the user asks for.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{collections::BTreeSet, io::Write as _, path::Path, sync::Arc};
 
 use quorum_img::{
     digest::{CHUNK_BYTES_MIN, DigestFile, Ending, Geometry, HashKind, Header, Hearing, Maker, Witness, Writer},
-    member::MemberName,
+    member::{Cache, Member, MemberName, RawMember},
     repair::PORTION_BYTES,
 };
-use quorum_img::{scan::Question, vote::ByteRange};
+use quorum_img::{
+    scan::{Donors, Question},
+    vote::ByteRange,
+};
 
 use crate::{
     disk::Habits,
@@ -46,8 +49,10 @@ pub struct Schedule {
     pub habits: Habits,
     /// Writing over a stubborn block says that it went well.
     pub lies: bool,
-    /// What a digest that is heard was made from: every sector of it stands in some member.
+    /// What a digest that is heard was made from: every sector of it stands in some member, or in the donor.
     pub heard: Option<Vec<u8>>,
+    /// What a source holds that never votes.
+    pub donor: Option<Vec<u8>>,
 }
 
 impl Schedule {
@@ -89,6 +94,7 @@ impl Schedule {
             habits: Habits { direct: random.chance(50), forgets: random.chance(50), stamps: random.chance(70) },
             lies: random.chance(50),
             heard: None,
+            donor: None,
         };
         let spoilt = random.chance(40);
         for bytes in images {
@@ -192,6 +198,41 @@ impl Schedule {
         }
     }
 
+    /// The same, and sectors that both have lost: a source gives them that has rotted elsewhere.
+    pub fn given_by_donor(seed: u64) -> Self {
+        let mut schedule = Self::healed_by_digest(seed);
+        let mut random = Random::of(seed, 10);
+        let mut donor = schedule.heard.clone().expect("a digest is heard");
+        let sectors = donor.len() as u64 / SECTOR;
+        let lost: BTreeSet<u64> = (0..random.between(1, 6)).map(|_| random.below(sectors)).collect();
+        for (salt, member) in (1u8..).zip(&mut schedule.members) {
+            for &sector in &lost {
+                member.bytes[(sector * SECTOR) as usize] ^= salt;
+                member.allocated.insert(sector * SECTOR / BLOCK);
+            }
+        }
+        // One sector of the donor isn't what it was, and isn't wanted: both members hold it.
+        let held = |sector: &u64| {
+            let range = (sector * SECTOR) as usize..((sector + 1) * SECTOR) as usize;
+            schedule.members.iter().all(|member| !member.bad.contains(sector) && member.bytes[range.clone()] == donor[range.clone()])
+        };
+        if let Some(sector) = (0..sectors).find(held) {
+            donor[(sector * SECTOR) as usize] ^= 0x80;
+        }
+        Self { donor: Some(donor), ..schedule }
+    }
+
+    /// The source that never votes.
+    fn donors(&self) -> Donors {
+        let open = |bytes: &Vec<u8>| {
+            let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+            file.write_all(bytes).expect("it can be written");
+            let member = RawMember::open(MemberName::from(file.path()), file.path(), Cache::Writeback).expect("it opens");
+            Arc::new(member) as Arc<dyn Member>
+        };
+        Donors(self.donor.iter().map(open).collect())
+    }
+
     /// The digest that is heard.
     fn hearing(&self) -> Option<Arc<Hearing>> {
         let disk = self.heard.as_ref()?;
@@ -213,6 +254,7 @@ impl Schedule {
     pub fn question(&self) -> Question {
         Question {
             hearing: self.hearing(),
+            donors: self.donors(),
             sector: self.sector as u32,
             size: self.size,
             trust: self.trust,
