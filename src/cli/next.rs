@@ -16,7 +16,7 @@ use crate::{
     evidence::Evidence,
     member::{HostFile, Member},
     repair::JOURNAL_SUFFIX,
-    report::{Divergence, GuardReport, MemberReport, NextCommand, Overall, Report, Status, counted, numbered, sectors},
+    report::{Divergence, GuardReport, MemberReport, NextCommand, Overall, Report, Status, WitnessReport, counted, numbered, sectors},
     vote::mask_of,
 };
 
@@ -24,8 +24,8 @@ use crate::{
 ///
 /// `evidence`: what is known of the members beside their ballots, where that was looked at.
 pub(super) fn after(report: &Report, members: &MemberArgs, given: &Given, evidence: Option<&Evidence>) -> Option<NextCommand> {
-    // Where all members agree and a digest says otherwise, nothing that could be run tells who is right.
-    let contradicted = report.verdict == Overall::Unanimous && report.heard.contradicted_chunks() > 0;
+    // Where all is decided and a digest says otherwise, nothing that could be run tells who is right.
+    let contradicted = report.verdict != Overall::Undecided && report.heard.contradicted_chunks() > 0;
     let lead = match report.exit_code {
         _ if contradicted && report.guards.is_empty() => return None,
         1 | 2 if let Some(proven) = report.members.iter().find(|member| member.summed.is_some()) => {
@@ -54,8 +54,8 @@ struct Lead {
     more: Vec<OsString>,
     /// Members that are left out, by number.
     without: Vec<usize>,
-    /// Whether digests are left out.
-    unheard: bool,
+    /// Digests that are left out, by number.
+    unheard: Vec<usize>,
     /// What stands behind it.
     comment: String,
 }
@@ -102,7 +102,7 @@ fn way_of(report: &Report) -> Way {
 
 impl Lead {
     fn to(way: Way, comment: impl Into<String>) -> Self {
-        Self { way, dropped: Vec::new(), more: Vec::new(), without: Vec::new(), unheard: false, comment: comment.into() }
+        Self { way, dropped: Vec::new(), more: Vec::new(), without: Vec::new(), unheard: Vec::new(), comment: comment.into() }
     }
 
     /// The rest of a check that was stopped.
@@ -212,9 +212,18 @@ impl Lead {
             let lead = Self::to(Way::Check, format!("if #{member}'s size is the right one"));
             return Past::By(Self { more: vec!["--size".into(), size.to_string().into()], dropped: vec!["--size"], ..lead });
         }
-        if stands("old-witness") && report.members.len() >= 2 {
-            let lead = Self::to(Way::Check, "without the digest, which may know only what stood there before");
-            return Past::By(Self { unheard: true, ..lead });
+        if stands("old-witness") {
+            let doubted = |it: &&WitnessReport| it.old.is_some() || it.contradicted_chunks > 0;
+            let unheard: Vec<usize> = report.heard.witnesses.iter().filter(doubted).map(|it| it.index).collect();
+            let none_left = unheard.len() == report.heard.witnesses.len();
+            if none_left && report.members.len() < 2 {
+                return Past::Unknown; // one copy alone can't vote
+            }
+            let which = if unheard.len() == 1 { "the digest" } else { "the digests" };
+            // A donor is nothing without them.
+            let dropped = if none_left { vec!["--donor"] } else { Vec::new() };
+            let lead = Self::to(Way::Check, format!("without {which}, which may know only what stood there before"));
+            return Past::By(Self { dropped, unheard, ..lead });
         }
         if stands("minority") {
             return Past::By(Self { dropped: vec!["--threshold"], ..Self::to(Way::Check, "by a majority") });
@@ -265,8 +274,9 @@ impl Lead {
         if to == Way::NewImage && !given.has("-o") {
             words.extend(["-o".into(), free_name()]);
         }
+        let heard = members.witnesses.iter().enumerate().filter(|(index, _)| !self.unheard.contains(index)).map(|(_, name)| name);
         let kept = members.members.iter().enumerate().filter(|(index, _)| !self.without.contains(index));
-        words.extend(kept.map(|(_, name)| name).chain(members.witnesses.iter().filter(|_| !self.unheard)).map(|name| harmless(name)));
+        words.extend(kept.map(|(_, name)| name).chain(heard).map(|name| harmless(name)));
         NextCommand { words, comment: self.comment.clone() }
     }
 

@@ -18,7 +18,7 @@ pub struct HeardReport {
     /// Sectors in which something else is decided than without them, or is decided with them alone.
     #[serde(skip_serializing_if = "is_zero")]
     pub swayed_sectors: u64,
-    /// Where all members hold the same, and digests say otherwise.
+    /// Where all members hold the same, or the vote has decided all, and digests say otherwise.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub contradictions: Vec<ContradictionReport>,
     /// How many more of those there are.
@@ -70,7 +70,7 @@ pub struct WitnessReport {
     pub old: Option<String>,
     /// Chunks in which all members hold what it says.
     pub agreed_chunks: u64,
-    /// Chunks in which all members hold the same, and it says otherwise.
+    /// Chunks in which all members hold the same, or the vote has decided all, and it says otherwise.
     pub contradicted_chunks: u64,
     /// Chunks in which members differ, and one of them holds all of what it says.
     pub confirmed_chunks: u64,
@@ -87,7 +87,7 @@ pub struct WitnessReport {
     pub unknown_chunks: u64,
 }
 
-/// A place where all members hold the same, and digests say otherwise.
+/// A place where all members hold the same, or the vote has decided all, and digests say otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", default)]
@@ -124,12 +124,15 @@ impl HeardReport {
             let who: Vec<&str> =
                 self.witnesses.iter().filter(|it| place.witnesses.contains(&it.index)).map(|it| it.name.as_str()).collect();
             lines.push(format!(
-                "All members hold the same at {:#x} ({}), and {} {} otherwise: all may be damaged alike, or were written to since.",
+                "At {:#x} ({}) {} {} other bytes than those that all hold or the vote has decided: they may be damaged alike, or were written to since.",
                 place.span.offset,
                 human_size(place.span.length),
                 who.join(", "),
-                if who.len() == 1 { "says" } else { "say" }
+                if who.len() == 1 { "knows" } else { "know" }
             ));
+        }
+        if !self.contradictions.is_empty() && self.contradicted_chunks() > 0 {
+            lines.push("If nothing was written since: one copy alone, beside the digest and a --donor that still has those bytes, is healed there.".into());
         }
         let more = self.contradictions.len().saturating_sub(TOLD_MAX) as u64 + self.contradictions_omitted;
         if more > 0 {
@@ -163,7 +166,7 @@ impl WitnessReport {
             (self.confirmed_chunks, "it knows one of the versions in"),
             (self.combined_chunks, "it was healed from several copies by it in"),
             (self.donated_chunks, "it proves what a donor holds in"),
-            (self.contradicted_chunks, "it contradicts all members in"),
+            (self.contradicted_chunks, "it contradicts what all hold, or what the vote has decided, in"),
             (self.unmatched_chunks, "it knows none of the versions in"),
             (self.given_up_chunks, "there were too many combinations to try in"),
             (self.unknown_chunks, "it doesn't know"),
@@ -205,7 +208,7 @@ mod tests {
             lines[0].contains("Digest d.qdg (blake3, 64 KiB)") && lines[0].contains("healed from several copies by it in 1 chunk"),
             "{lines:?}"
         );
-        assert!(lines[1].contains("2 sectors") && lines[2].contains("0x10000 (64 KiB), and d.qdg says otherwise"), "{lines:?}");
+        assert!(lines[1].contains("2 sectors") && lines[2].contains("At 0x10000 (64 KiB) d.qdg knows other bytes"), "{lines:?}");
         assert!(lines.last().is_some_and(|line| line.starts_with("5 more places")), "{lines:?}");
         assert_eq!(heard.contradicted_chunks(), 1);
     }

@@ -144,13 +144,22 @@ pub(super) fn headline(report: &Report) -> String {
         None if report.heard.donors.iter().any(|donor| donor.donated_sectors > 0) => "the vote, with what donors hold,".into(),
         None => "the vote".into(),
     };
-    let fate = if report.guards.iter().any(|guard| !guard.forced && stands(report, guard)) { "a person must decide" } else { "repairable" };
+    let fate = if report.heard.contradicted_chunks() > 0 {
+        "but a digest contradicts what comes of it: a person must decide"
+    } else if report.guards.iter().any(|guard| !guard.forced && stands(report, guard)) {
+        "a person must decide"
+    } else {
+        "repairable"
+    };
     let outside = if report.decides_part { " (outside of --range none is looked for)" } else { "" };
     let have = if undecided == 1 { "has" } else { "have" };
     let lengths = report.members.iter().filter(|member| member.surplus_bytes > 0).count();
     let contradicted = || report.heard.contradicted_chunks();
     match (decided, undecided) {
-        (0, 0) if contradicted() > 0 && report.members.len() > 1 => format!(
+        (0, 0) if contradicted() > 0 && report.members.len() == 1 => {
+            format!("{so_far}A digest contradicts the member in {}: a person must decide.", words::counted(contradicted(), "chunk"))
+        }
+        (0, 0) if contradicted() > 0 => format!(
             "{so_far}All {} members agree, and a digest contradicts them in {}: a person must decide.",
             report.members.len(),
             words::counted(contradicted(), "chunk")

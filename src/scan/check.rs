@@ -113,7 +113,7 @@ struct Scene<'a> {
     outcome: &'a Outcome,
     findings: &'a Findings,
     blank_surplus: &'a [usize],
-    /// Whether those who won may be wrong.
+    /// Whether those who won may be wrong, by a guard's word or a digest's.
     doubted: bool,
     size_undecided: bool,
 }
@@ -205,13 +205,14 @@ pub fn make_report(
     let known = |member: &&dyn Member| member.failure().is_some() || member.size() >= poll.range.end;
     let inside = question.range.is_some() && members.iter().all(known);
     let size_undecided = matches!(poll.size_vote, VirtualSize::Undecided { .. }) && !inside;
+    let heard = heard.unwrap_or_else(|| heard_report(question, &outcome));
     let scene = Scene {
         question,
         poll,
         outcome: &outcome,
         findings: &findings,
         blank_surplus: &blank_surplus,
-        doubted: guards.iter().any(|guard| guard.doubts_vote),
+        doubted: guards.iter().any(|guard| guard.doubts_vote) || heard.contradicted_chunks() > 0,
         size_undecided,
     };
     for (member, _) in members.iter().zip(&outcome.hurried).filter(|(_, hurried)| **hurried) {
@@ -248,7 +249,6 @@ pub fn make_report(
         (false, false) => Overall::Unanimous,
     };
     let guarded = guards.iter().any(|guard| !guard.forced);
-    let heard = heard.unwrap_or_else(|| heard_report(question, &outcome));
     let found = match verdict {
         _ if guarded || heard.contradicted_chunks() > 0 => 2,
         Overall::Unanimous => 0,

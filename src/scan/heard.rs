@@ -52,7 +52,7 @@ impl Worker<'_> {
                 }
                 let mut against = 0;
                 for (witness, said) in known {
-                    self.heard.count(witness, true, said == entry, 1);
+                    self.heard.count(witness, (true, true), said == entry, 1);
                     against |= if said == entry { 0 } else { 1 << witness };
                 }
                 if against != 0 {
@@ -166,12 +166,22 @@ impl Worker<'_> {
         let voted_on = whole.and(chunk.range).unwrap_or(whole);
         let first = sectors.iter().position(|(sector, _)| sector.start >= voted_on.start).unwrap_or(0);
         let mut against = 0;
+        // What was decided in all of its sectors was held against the value first of all.
+        let settled = sectors.iter().all(|(_, vote)| vote.verdict != Verdict::Undecided);
         for &(witness, entry) in known {
             let Some((_, combined)) = results.iter().find(|(other, _)| *other == entry) else { continue };
             let gift = gifts.iter().find(|(other, _)| *other == entry);
             let versions = match combined {
                 _ if let Some((_, numbers)) = gift => {
-                    self.heard.of(witness).donated += 1;
+                    let tally = self.heard.of(witness);
+                    tally.donated += 1;
+                    // It proves other bytes where the members have decided: a donor decides nothing there.
+                    let overruled =
+                        |((_, vote), &number): (&(ByteRange, Vote), &u8)| vote.verdict != Verdict::Undecided && donor_of(number).is_some();
+                    if sectors.iter().zip(numbers).any(overruled) {
+                        tally.contradicted += 1;
+                        against |= 1 << witness;
+                    }
                     Some(numbers.iter().skip(first).copied().collect())
                 }
                 Combined::Match(choice) => {
@@ -189,11 +199,11 @@ impl Worker<'_> {
                 Combined::Nothing | Combined::GaveUp => {
                     let tally = self.heard.of(witness);
                     match combined {
-                        _ if unanimous => tally.contradicted += 1,
+                        _ if unanimous || settled => tally.contradicted += 1,
                         Combined::GaveUp => tally.given_up += 1,
                         _ => tally.unmatched += 1,
                     }
-                    against |= if unanimous { 1 << witness } else { 0 };
+                    against |= if unanimous || settled { 1 << witness } else { 0 };
                     None
                 }
             };

@@ -24,6 +24,7 @@ impl Worker<'_> {
             return false;
         }
         let same = vote.grouping.holders(0).count_ones() as usize == chunk.states.len();
+        let settled = vote.verdict != Verdict::Undecided;
         let mut said: Vec<(ByteRange, usize, bool)> = Vec::new();
         for &geometry in &shared.geometries {
             for number in chunks(&geometry, range).filter(|&number| hears(job.size, job.sector, geometry.range(number))) {
@@ -36,11 +37,11 @@ impl Worker<'_> {
                 let entry = geometry.entry(number, &bytes[from..from + part.length() as usize]);
                 let mut against = 0;
                 for (witness, word) in known {
-                    self.heard.count(witness, same, word == entry, 1);
+                    self.heard.count(witness, (same, settled), word == entry, 1);
                     against |= if word == entry { 0 } else { 1 << witness };
                     said.push((part, witness, word == entry));
                 }
-                if same && against != 0 {
+                if (same || settled) && against != 0 {
                     self.heard.contradict(part, against);
                 }
             }

@@ -282,8 +282,20 @@ fn expected(scene: &Scene, size: usize, threshold: usize) -> Expected {
                 Vote::of(&ballots(members, at, (at + unit).min(end)), Rule::Threshold(threshold)).grouping.holders(0).count_ones() as usize
                     == members.len()
             };
+            let vote = |at: usize| Vote::of(&ballots(members, at, (at + unit).min(end)), Rule::Threshold(threshold)).verdict;
+            let settled = (start..end).step_by(unit).all(|at| vote(at) != Verdict::Undecided);
+            let (possible, gift) = by_chunk[index][start / chunk];
+            // What a donor holds where the members have decided.
+            let overruled = |at: usize| {
+                let had = &origin.bytes[at..(at + unit).min(end)];
+                vote(at) != Verdict::Undecided && !ballots(members, at, (at + unit).min(end)).contains(&Ballot::Data(had))
+            };
+            if gift.is_some() && (start..end).step_by(unit).any(overruled) || (gift.is_none() && possible == Some(false) && settled) {
+                expected.contradicted.push(((start / chunk) as u64, index as u64));
+                continue;
+            }
             // Of one alone a donor may know better.
-            let heard = all[index][start / chunk].is_some() && by_chunk[index][start / chunk].1.is_none();
+            let heard = possible.is_some() && gift.is_none();
             if heard && (start..end).step_by(unit).all(unanimous) && members[0].bytes[start..end] != origin.bytes[start..end] {
                 expected.contradicted.push(((start / chunk) as u64, index as u64));
             }

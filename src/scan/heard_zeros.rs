@@ -52,12 +52,13 @@ impl Worker<'_> {
             let heard = zeros.vote(hearing, vote, chunk.rule);
             self.heard.compare(part.length().div_ceil(u64::from(job.sector)), vote, &heard);
             let against = mask_of(zeros.words.iter().filter(|(_, yes)| !yes).map(|&(witness, _)| witness));
+            let settled = vote.verdict != Verdict::Undecided;
             let same = vote.grouping.holders(0).count_ones() as usize == chunk.states.len();
-            if against != 0 && same {
+            if against != 0 && (same || settled) {
                 self.heard.contradict(part, against);
             }
             for &(witness, yes) in &zeros.words {
-                self.heard.count(witness, same, yes, begun(witness));
+                self.heard.count(witness, (same, settled), yes, begun(witness));
             }
             match runs.last_mut() {
                 Some(last) if last.vote == heard => last.range.end = zeros.end,

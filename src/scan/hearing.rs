@@ -14,7 +14,7 @@ pub(super) const LISTED_MAX: usize = 1000;
 pub struct WitnessTally {
     /// All members hold what it says.
     pub agreed: u64,
-    /// All members hold the same, and it says otherwise.
+    /// All members hold the same, or the vote has decided all of it, and it says otherwise.
     pub contradicted: u64,
     /// Members differ, and one of them holds all of what it says.
     pub confirmed: u64,
@@ -54,7 +54,7 @@ pub struct Heard {
     pub donated: Vec<u64>,
     /// Members, as a mask, that lose by their word.
     pub losers: u64,
-    /// Where all members hold the same, and witnesses (as a mask) say otherwise; ascending.
+    /// Where all members hold the same, or the vote has decided all, and witnesses (as a mask) say otherwise; ascending.
     pub contradictions: Vec<(ByteRange, u64)>,
     /// How many more of those there are.
     pub omitted: u64,
@@ -78,13 +78,14 @@ impl Heard {
     }
 
     /// Counts chunks in which those who hold anything hold alike, and a witness knows just that or something else; `same` tells whether
-    /// all members hold it.
-    pub(super) fn count(&mut self, witness: usize, same: bool, knows_it: bool, chunks: u64) {
+    /// all members hold it, and `settled` whether enough do.
+    pub(super) fn count(&mut self, witness: usize, (same, settled): (bool, bool), knows_it: bool, chunks: u64) {
         let tally = self.of(witness);
         let count = match (same, knows_it) {
             (true, true) => &mut tally.agreed,
-            (true, false) => &mut tally.contradicted,
             (false, true) => &mut tally.confirmed,
+            (true, false) => &mut tally.contradicted,
+            (false, false) if settled => &mut tally.contradicted,
             (false, false) => &mut tally.unmatched,
         };
         *count += chunks;

@@ -83,9 +83,13 @@ fn nothing_else_of_a_donor_is_taken() {
         spoil(copy, 5000, 1);
         copy
     });
-    let report = with(&["check", "--output", "json"]).exits(1).json();
+    // That is told: what comes of it isn't what the digest proves.
+    let report = with(&["check", "--output", "json"]).exits(2).json();
+    assert_eq!(report["contradictions"][0]["offset"], 0, "{report}");
+    assert!(report["members"].as_array().expect("members").iter().all(|member| member["whole"] == false), "{report}");
     assert_eq!((&report["donors"][0]["donated-sectors"], &report["sectors"]["decided"]), (&1.into(), &1.into()), "{report}");
-    with(&["repair", "--in-place", "-y"]).exits(0);
+    with(&["repair", "--in-place", "-y"]).exits(2).complains("--force old-witness");
+    with(&["repair", "--in-place", "-y", "--force", "old-witness"]).exits(2);
     for copy in [c, e] {
         assert!(lab.bytes(copy)[..512] == good[..512], "what nobody knew is given");
         assert!(lab.bytes(copy)[4608..5120] != good[4608..5120], "what all agree on is theirs");
