@@ -176,6 +176,16 @@ fn digests_are_heard_in_parts() {
     rot("b.img", 8 * MIB + 200_000);
     let report = holds(&lab, &[], &["a.img", "b.img", "d.qdg"]);
     assert_eq!((&report["swayed-sectors"], &report["witnesses"][0]["contradicted-chunks"]), (&16.into(), &1.into()), "{report}");
+    // Holes are chunks, too, be they skipped by the whole or looked at by a part.
+    let lab = Lab::new();
+    for name in ["a.img", "b.img"] {
+        let path = lab.sparse(name, END);
+        lab.write(&path, MIB, &noise(12, 2 * MIB as usize));
+        lab.write(&path, 5 * MIB + 70_000, &noise(13, 300_000));
+    }
+    lab.quorum_img(["digest", "-q", "-o", "d.qdg", "a.img", "b.img"]).exits(0);
+    let report = holds(&lab, &[], &["a.img", "b.img", "d.qdg"]);
+    assert_eq!(report["witnesses"][0]["agreed-chunks"], END.div_ceil(65536), "{report}");
 }
 
 #[test]
@@ -266,6 +276,13 @@ fn what_makes_no_whole_is_refused() {
     lab.write(&lab.path("b.img"), 8 * MIB, b"a guest");
     part(&lab, "2/3", "later.json", &[], &members);
     merge(&["0.json", "1.json", "later.json"]).exits(3).complains("member #1 (b.img) was written to in between");
+    // One in which a member was missing, and one that came to nothing.
+    fs::rename(lab.path("b.img"), lab.path("away.img")).expect("renamed");
+    part(&lab, "1/3", "missing.json", &["--missing-ok"], &members);
+    merge(&["0.json", "missing.json", "2.json"]).exits(3).complains("could be read in one of the two");
+    part(&lab, "1/3", "failed.json", &[], &members);
+    merge(&["0.json", "failed.json", "2.json"]).exits(3).complains("word of a check that failed, with exit code 3");
+    fs::rename(lab.path("away.img"), lab.path("b.img")).expect("renamed");
     // One part twice, of which one tells something else.
     let mut lying: Value = serde_json::from_slice(&fs::read(lab.path("1.json")).expect("a report")).expect("JSON");
     lying["divergences"] = serde_json::json!([{ "offset": 4 * MIB, "length": 512, "verdict": "undecided", "versions": [{ "members": [0] }, { "members": [1] }], "unreadable": [], "absent": [] }]);

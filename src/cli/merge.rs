@@ -70,6 +70,9 @@ fn read_shard(path: &Path) -> Result<Shard> {
     let name = MemberName::from(path);
     let mut listed = Xxh3::new();
     let mut report = read_one(path, &mut |there| listed.update(format!("{there:?}").as_bytes()))?;
+    if let Some(failed) = &report.error {
+        bail!("{name}: is word of a check that failed, with exit code {}: {}\nhint: run that part again", report.exit_code, failed.message);
+    }
     let Some(shard) = report.shard.take().filter(|_| report.command == "check") else {
         bail!(ShardError::NoShard(name));
     };

@@ -1,6 +1,8 @@
 //! Gives out windows, and skips what every member holds as a hole.
 
 use super::{
+    heard::hears,
+    hearing::Heard,
     job::Job,
     shared::{Shared, WINDOW_ALIGNMENT},
 };
@@ -43,6 +45,8 @@ pub(super) struct Feeder<'a> {
     alignment: u64,
     /// How long a window may be in which nothing has to be read.
     idle_bytes: u64,
+    /// What witnesses say of what is skipped.
+    heard: Heard,
 }
 
 impl<'a> Feeder<'a> {
@@ -62,7 +66,13 @@ impl<'a> Feeder<'a> {
             cursors,
             alignment,
             idle_bytes,
+            heard: Heard::default(),
         }
+    }
+
+    /// What witnesses say of what was skipped.
+    pub(super) fn heard(self) -> Heard {
+        self.heard
     }
 
     /// Whether all was given out.
@@ -90,6 +100,7 @@ impl<'a> Feeder<'a> {
                 let skip_to = self.as_zeros(skip_to, shared);
                 if skip_to > self.at {
                     self.job.watch.advanced(skip_to - self.at);
+                    self.hear_skipped(ByteRange::new(self.at, skip_to));
                     self.at = skip_to;
                     continue;
                 }
@@ -129,6 +140,29 @@ impl<'a> Feeder<'a> {
         };
         let until = self.cursors.iter_mut().map(until).min().unwrap_or(end);
         if until < end { until - until % self.alignment } else { end }
+    }
+
+    /// Counts the chunks that begin in `range`, where all members hold zeros, and no witness knows anything else.
+    fn hear_skipped(&mut self, range: ByteRange) {
+        let Self { job, cursors, heard, .. } = self;
+        for (index, cursor) in cursors.iter_mut().enumerate() {
+            let geometry = cursor.digest().geometry();
+            let end = range.end.div_ceil(geometry.chunk_bytes).min(geometry.chunks());
+            let mut chunk = range.start.div_ceil(geometry.chunk_bytes);
+            while chunk < end {
+                let said = cursor.at(chunk);
+                let count = said.count.clamp(1, end - chunk);
+                // Its last chunk may end otherwise than the image does.
+                let odd = !hears(job.size, job.sector, geometry.range(chunk + count - 1));
+                let chunks = count - u64::from(odd);
+                match said.entry {
+                    Entry::Unknown => heard.of(index).unknown += chunks,
+                    Entry::Zero => heard.of(index).agreed += chunks,
+                    Entry::Value(_) => {}
+                }
+                chunk += count;
+            }
+        }
     }
 
     /// Asks for the bytes after the ones just given out, where the system wouldn't by itself.

@@ -77,6 +77,8 @@ struct Expected {
     swayed: u64,
     donated: u64,
     contradicted: Vec<(u64, u64)>,
+    /// For each digest the chunks that all members hold as it knows them.
+    agreed: Vec<u64>,
     undecided: Vec<bool>,
 }
 
@@ -205,8 +207,15 @@ fn donor(scene: &Scene, all: &[Vec<(Option<bool>, Option<usize>)>], sector: (usi
 fn expected(scene: &Scene, size: usize, threshold: usize) -> Expected {
     let Scene { members, origins, unit, .. } = scene;
     let unit = *unit;
-    let mut expected =
-        Expected { runs: Vec::new(), bytes: vec![0; size], swayed: 0, donated: 0, contradicted: Vec::new(), undecided: Vec::new() };
+    let mut expected = Expected {
+        runs: Vec::new(),
+        bytes: vec![0; size],
+        swayed: 0,
+        donated: 0,
+        contradicted: Vec::new(),
+        agreed: vec![0; origins.len()],
+        undecided: Vec::new(),
+    };
     let mut runs = Runs::default();
     let by_chunk: Vec<Vec<(Option<bool>, Option<usize>)>> = origins.iter().map(|origin| words(scene, origin, size, threshold)).collect();
     let all: Vec<Vec<Option<bool>>> = by_chunk.iter().map(|words| words.iter().map(|(said, _)| *said).collect()).collect();
@@ -296,6 +305,9 @@ fn expected(scene: &Scene, size: usize, threshold: usize) -> Expected {
             }
             // Of one alone a donor may know better.
             let heard = possible.is_some() && gift.is_none();
+            if heard && (start..end).step_by(unit).all(unanimous) && members[0].bytes[start..end] == origin.bytes[start..end] {
+                expected.agreed[index] += 1;
+            }
             if heard && (start..end).step_by(unit).all(unanimous) && members[0].bytes[start..end] != origin.bytes[start..end] {
                 expected.contradicted.push(((start / chunk) as u64, index as u64));
             }
@@ -363,6 +375,8 @@ fn compare(scene: &Scene, threshold: usize, threads: usize) {
         assert_eq!(runs, expected.runs);
         assert_eq!(outcome.heard.swayed, expected.swayed);
         assert_eq!(outcome.heard.donated.iter().sum::<u64>(), expected.donated);
+        let agreed = |index: usize| outcome.heard.witnesses.get(index).map_or(0, |tally| tally.agreed);
+        assert_eq!((0..origins.len()).map(agreed).collect::<Vec<_>>(), expected.agreed);
         let mut contradicted = Vec::new();
         for (range, who) in &outcome.heard.contradictions {
             for witness in members_of(*who) {

@@ -208,8 +208,11 @@ fn difference(a: &Shard, b: &Shard) -> Option<String> {
     }
     let pairs = a.facts.members.iter().zip(&b.facts.members);
     if let Some((index, (ours, theirs))) = pairs.enumerate().find(|(_, (ours, theirs))| !ours.is_untouched(theirs)) {
-        let what =
-            if ours.identity == theirs.identity || ours.name == theirs.name { "was written to in between" } else { "is another one" };
+        let what = match () {
+            () if ours.failure.is_some() != theirs.failure.is_some() => "could be read in one of the two, and not in the other",
+            () if ours.identity == theirs.identity || ours.name == theirs.name => "was written to in between",
+            () => "is another one",
+        };
         return Some(format!("member #{index} ({}) {what}", b.report.members[index].name));
     }
     if a.report.size != b.report.size || a.facts.size != b.facts.size {

@@ -109,8 +109,10 @@ pub fn scan_as_far(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Se
             shared.member_failed(index, why);
         }
     }
-    let looked_at_all = feeder.into_inner().expect("no panics").exhausted();
+    let feeder = feeder.into_inner().expect("no panics");
+    let looked_at_all = feeder.exhausted();
     let (mut outcome, closed) = delivery.finish();
+    outcome.heard.add(feeder.heard());
     outcome.hurried = (0..job.members.len()).map(|member| shared.hurries(member)).collect();
     let error = shared.error.into_inner().expect("no panics").or(closed.err().map(ScanError::Sink));
     outcome.complete &= looked_at_all && error.is_none();
