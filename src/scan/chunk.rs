@@ -5,6 +5,7 @@ use super::{
     extents::{State, uniform_vote},
     gift::given,
     job::ScanError,
+    lost::Voted,
     private::{Copy, Flaw, NoCopy},
     worker::{Mark, Slot, Worker},
 };
@@ -327,7 +328,9 @@ impl Worker<'_> {
                     }
                 }
             }
-            found.count_lost(sector, &vote, chunk.rule, ballots, donated, job.evidence);
+            let proven_for = Self::proven_for(words, job.hearing, &vote, sector, job.sector);
+            let voted_on = Voted { range: sector, vote: &vote, rule: chunk.rule, ballots, donated, proven_for };
+            found.count_lost(&voted_on, job.evidence);
             found.push(Run { range: sector, vote });
             at = sector.end;
         }

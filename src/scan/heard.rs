@@ -297,6 +297,23 @@ impl Worker<'_> {
         }
     }
 
+    /// Members, as a mask, for whom a digest proves what won in a sector, and that weren't touched since it was made.
+    pub(super) fn proven_for(words: &[Word], hearing: Option<&Hearing>, vote: &Vote, sector: ByteRange, unit: u32) -> u64 {
+        let Some(hearing) = hearing.filter(|_| !words.is_empty() && vote.verdict.is_decided()) else { return 0 };
+        let proves = |word: &&Word| {
+            let at = ((sector.start - word.range.start) / u64::from(unit)) as usize;
+            let number = word.versions.as_ref().and_then(|versions| versions.get(at).copied());
+            let same = |number: u8| match (vote.verdict, donor_of(number)) {
+                (Verdict::Donated { donor }, given) => given == Some(donor),
+                (_, None) => vote.winner().is_some() && vote.grouping.version(usize::from(number)) == vote.winner(),
+                (_, Some(_)) => false,
+            };
+            hearing.witnesses[word.witness].digest.geometry().hash.proves() && number.is_some_and(same)
+        };
+        let here = words.iter().filter(|word| word.range.and(sector).is_some()).filter(proves);
+        here.fold(0, |mask, word| mask | !hearing.witnesses[word.witness].old_for)
+    }
+
     pub(super) fn is_unstable(&self, member: usize, sector: ByteRange) -> bool {
         self.unstable.iter().any(|&(whose, place)| whose == member && place.and(sector).is_some())
     }

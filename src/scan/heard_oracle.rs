@@ -283,6 +283,14 @@ fn expected(scene: &Scene, size: usize, threshold: usize) -> Expected {
         expected.runs.extend(runs.push(Run { range: ByteRange::new(start as u64, end as u64), vote: Vote { verdict, ..plain } }));
     }
     expected.runs.extend(runs.finish());
+    agreements(scene, size, threshold, &by_chunk, &mut expected);
+    expected
+}
+
+/// Which chunks all members hold as a digest knows them, and in which it contradicts what comes of the vote.
+fn agreements(scene: &Scene, size: usize, threshold: usize, by_chunk: &[Vec<(Option<bool>, Option<usize>)>], expected: &mut Expected) {
+    let Scene { members, origins, unit, .. } = scene;
+    let unit = *unit;
     for (index, origin) in origins.iter().enumerate() {
         let chunk = origin.chunk_bytes as usize;
         for start in (0..origin.bytes.len().min(size)).step_by(chunk) {
@@ -313,7 +321,6 @@ fn expected(scene: &Scene, size: usize, threshold: usize) -> Expected {
             }
         }
     }
-    expected
 }
 
 /// A digest in the making, in memory.

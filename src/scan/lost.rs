@@ -55,17 +55,24 @@ impl Lost {
     }
 }
 
-/// Counts a sector at `range` in which a version won, for each member whose data lost. A person's decision (`--trust`, `--pick`) is none
-/// that the vote has to answer for: there only who outvoted whom is noted. `donated` is what a donor gives, where one does.
-pub(super) fn count(
-    lost: &mut [Lost],
-    range: ByteRange,
-    vote: &Vote,
-    rule: Rule,
-    ballots: &[Ballot],
-    donated: Option<&[u8]>,
-    evidence: Option<&Evidence>,
-) {
+/// A sector that was voted on.
+#[derive(Clone, Copy)]
+pub(super) struct Voted<'a> {
+    /// Where.
+    pub(super) range: ByteRange,
+    pub(super) vote: &'a Vote,
+    pub(super) rule: Rule,
+    pub(super) ballots: &'a [Ballot<'a>],
+    /// What a donor gives, where one does.
+    pub(super) donated: Option<&'a [u8]>,
+    /// Members, as a mask, for whom a digest proves what won, and that are untouched since it was made: they can't be newer there.
+    pub(super) proven_for: u64,
+}
+
+/// Counts a sector in which a version won, for each member whose data lost. A person's decision (`--trust`, `--pick`) is none
+/// that the vote has to answer for: there only who outvoted whom is noted.
+pub(super) fn count(lost: &mut [Lost], sector: &Voted, evidence: Option<&Evidence>) {
+    let Voted { range, vote, rule, ballots, donated, proven_for } = *sector;
     let (won, outvoting) = match (vote.winner().map(|winner| (ballots[winner], vote.grouping.holders(winner))), donated) {
         (Some((Ballot::Data(won), holders)), _) => (won, holders),
         (None, Some(donated)) => (donated, 0),
@@ -89,6 +96,7 @@ pub(super) fn count(
         let gone = content_lost(range.start, bytes, won, &free);
         lost.content += gone.all;
         match evidence.seniority.newer(member, outvoting, range.start) {
+            Some(_) if proven_for >> member & 1 == 1 => {}
             Some(By::Contents) if !looks_like_rot(bytes, won) => lost.newer_by_contents += gone.all,
             Some(By::Time) => lost.newer_by_time += gone.all,
             _ => {}

@@ -6,7 +6,7 @@ use super::{
     gift::Gift,
     hashed::Word,
     hearing::Heard,
-    lost::{self, Lost},
+    lost::{self, Lost, Voted},
     ordered::WindowResult,
     private::Copy,
     shared::{MAPPED_ALONE_BYTES_MIN, MAPPED_BYTES_MIN, Shared, WINDOW_ALIGNMENT},
@@ -16,7 +16,7 @@ use crate::{
     evidence::Evidence,
     member::ReadError,
     sys::{buffer::Buffer, mapping::Window},
-    vote::{Ballot, ByteRange, Rule, Run, Verdict, Vote},
+    vote::{ByteRange, Run, Verdict},
 };
 
 /// A member's window, as far as it is known.
@@ -126,18 +126,10 @@ impl Found {
     }
 
     /// Counts what members lose in a sector.
-    pub(super) fn count_lost(
-        &mut self,
-        range: ByteRange,
-        vote: &Vote,
-        rule: Rule,
-        ballots: &[Ballot],
-        donated: Option<&[u8]>,
-        evidence: Option<&Evidence>,
-    ) {
-        if vote.dissenters() != 0 {
-            self.lost.resize(ballots.len(), Lost::default());
-            lost::count(&mut self.lost, range, vote, rule, ballots, donated, evidence);
+    pub(super) fn count_lost(&mut self, sector: &Voted, evidence: Option<&Evidence>) {
+        if sector.vote.dissenters() != 0 {
+            self.lost.resize(sector.ballots.len(), Lost::default());
+            lost::count(&mut self.lost, sector, evidence);
         }
     }
 

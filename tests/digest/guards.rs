@@ -1,6 +1,9 @@
 //! What a digest may not do, and what it may every day.
 
-use crate::{MIB, age, copies, disk, rot, support::Lab};
+use crate::{
+    MIB, age, copies, disk, rot,
+    support::{Lab, disks, noise},
+};
 
 /// A guest wrote to both copies after the digest was made, and then one copy lost that write: the digest knows what was before, and would
 /// bring it back.
@@ -118,7 +121,9 @@ fn an_outcome_that_a_digest_disproves_is_told() {
     let lab = Lab::new();
     let all = copies::<3>(&lab, &disk(4, MIB));
     lab.quorum_img(["digest", "-q", "-o", "disk.qdg"]).args(&all).exits(0);
-    all.iter().for_each(|copy| rot(copy, &[130]));
+    for copy in &all {
+        rot(copy, &[130]);
+    }
     lab.quorum_img(["check"]).args(&all).arg("disk.qdg").exits(2);
     rot(&all[2], &[1, 140]);
     rot(&all[2], &[1]);
@@ -129,4 +134,31 @@ fn an_outcome_that_a_digest_disproves_is_told() {
     lab.quorum_img(["repair", "-o", "fixed.img"]).args(&all).arg("disk.qdg").exits(2);
     lab.quorum_img(["repair", "--in-place", "-y"]).args(&all).arg("disk.qdg").exits(2);
     lab.quorum_img(["check"]).args(&all).arg("disk.qdg").exits(2).says("All 3 members agree, and a digest contradicts them");
+}
+
+/// An old backup is named as a third member, and gives back with a digest's word what both newer copies have lost: they are newer, but not there,
+/// where the digest proves what they held, and nobody wrote to them since.
+#[test]
+fn a_proof_is_no_rollback() {
+    let lab = Lab::new();
+    let (new, old) = (disks::bytes("ext4-new"), disks::bytes("ext4-old"));
+    let [a, b] = copies(&lab, &new);
+    lab.quorum_img(["digest", "-q", "-o", "disk.qdg"]).args([&a, &b]).exits(0);
+    let backup = lab.file("backup.img", &old);
+    age(&backup, 86_400);
+    let same = |at: &usize| new[*at..at + 512] == old[*at..at + 512] && new[*at..at + 512].iter().filter(|&&byte| byte != 0).count() > 400;
+    let at = (0..new.len()).step_by(512).find(same).expect("a sector of a file");
+    for (seed, copy) in [(1, &a), (2, &b)] {
+        let then = std::fs::metadata(copy).and_then(|there| there.modified()).expect("a time");
+        lab.write(copy, at as u64, &noise(seed, 512));
+        std::fs::File::options().write(true).open(copy).and_then(|file| file.set_modified(then)).expect("it rots");
+    }
+    let report = lab.quorum_img(["check", "--output", "json"]).args([&a, &b, &backup]).arg("disk.qdg").output().json();
+    let place = report["divergences"].as_array().expect("a list").iter().find(|there| there["offset"] == at).cloned().expect("that place");
+    assert_eq!((&place["verdict"], &place["versions"][0]["members"]), (&"decided".into(), &serde_json::json!([2])), "{place}");
+    let guards = report["guards"].as_array().cloned().unwrap_or_default();
+    assert!(!guards.iter().any(|guard| guard["word"] == "newer"), "{guards:?}");
+    // Without the digest nobody wins there.
+    let report = lab.quorum_img(["check", "--output", "json"]).args([&a, &b, &backup]).exits(2).json();
+    assert_eq!(report["verdict"], "undecided");
 }
