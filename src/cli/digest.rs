@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::SystemTime,
 };
 
@@ -19,7 +19,7 @@ use super::{
     places::same_place,
     present::times,
     progress::Control,
-    say::{Output, begun, warn, warn_unless},
+    say::{Output, begun, complain, warn, warn_unless},
     show_args::ProgressArgs,
     texts,
 };
@@ -217,6 +217,18 @@ fn made(args: &DigestArgs) -> Result<u8> {
     if report.exit_code == 130 || report.exit_code == 3 {
         return Ok(report.exit_code); // nothing is kept
     }
+    if let (Some(output), Some((offset, count))) = (&args.output, unknown)
+        && let Some(known) = better(output, count)
+    {
+        complain(&format!(
+            "{}: not replaced: of {} nothing would be known, the first at {offset:#x}, and the digest that stands there knows all but {known}\nhint: it may be \
+             what heals them: quorum-img check MEMBER... {}; or write the new one under another name",
+            MemberName::from(output.as_path()),
+            counted(count, "chunk"),
+            MemberName::from(output.as_path()).quoted_word(),
+        ));
+        return Ok(2);
+    }
     if let (Some(target), Some(draft)) = (target, draft) {
         target.publish(draft)?;
     }
@@ -231,6 +243,12 @@ fn made(args: &DigestArgs) -> Result<u8> {
     }
     tell(args, &written.unwrap_or(header), root.as_ref())?;
     Ok(if unknown.is_some() { 2 } else { 0 })
+}
+
+/// Chunks of which a digest that stands there doesn't know, where those are fewer than `count`.
+fn better(output: &Path, count: u64) -> Option<u64> {
+    let there = open_digest(output.as_os_str()).ok()?;
+    Some(there.header().unknown).filter(|&known| known < count)
 }
 
 /// Merges the digests of parts.

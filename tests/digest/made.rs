@@ -154,3 +154,19 @@ fn nothing_is_overwritten_and_bad_arguments_are_told() {
     lab.quorum_img(["digest", "-o", "x"]).args([&a, &shorter]).exits(3).complains("don't agree on the virtual size").complains("--size");
     lab.quorum_img(["digest", "-q", "-o", "x", "--size", "4k"]).args([&a, &shorter]).exits(2);
 }
+
+/// A new digest of copies that differ by now doesn't take the place of one that may heal them.
+#[test]
+fn a_better_digest_is_kept() {
+    let lab = Lab::new();
+    let [a, b] = copies(&lab, &disk(6, MIB));
+    lab.quorum_img(["digest", "-q", "-o", "disk.qdg"]).args([&a, &b]).exits(0);
+    rot(&a, &[100]);
+    let before = lab.bytes(&lab.path("disk.qdg"));
+    let again = lab.quorum_img(["digest", "--force", "overwrite", "-o", "disk.qdg"]).args([&a, &b]).exits(2);
+    again.complains("not replaced: of 1 chunk nothing would be known").complains("check MEMBER... disk.qdg");
+    assert!(lab.bytes(&lab.path("disk.qdg")) == before);
+    lab.quorum_img(["digest", "-o", "other.qdg"]).args([&a, &b]).exits(2);
+    lab.quorum_img(["repair", "--in-place", "-y"]).args([&a, &b]).arg("disk.qdg").exits(0);
+    lab.quorum_img(["digest", "--force", "overwrite", "-o", "disk.qdg"]).args([&a, &b]).exits(0);
+}
