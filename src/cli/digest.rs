@@ -217,16 +217,7 @@ fn made(args: &DigestArgs) -> Result<u8> {
     if report.exit_code == 130 || report.exit_code == 3 {
         return Ok(report.exit_code); // nothing is kept
     }
-    if let (Some(output), Some((offset, count))) = (&args.output, unknown)
-        && let Some(known) = better(output, count)
-    {
-        complain(&format!(
-            "{}: not replaced: of {} nothing would be known, the first at {offset:#x}, and the digest that stands there knows all but {known}\nhint: it may be \
-             what heals them: quorum-img check MEMBER... {}; or write the new one under another name",
-            MemberName::from(output.as_path()),
-            counted(count, "chunk"),
-            MemberName::from(output.as_path()).quoted_word(),
-        ));
+    if args.output.as_deref().is_some_and(|output| knows_more(output, unknown)) {
         return Ok(2);
     }
     if let (Some(target), Some(draft)) = (target, draft) {
@@ -245,10 +236,19 @@ fn made(args: &DigestArgs) -> Result<u8> {
     Ok(if unknown.is_some() { 2 } else { 0 })
 }
 
-/// Chunks of which a digest that stands there doesn't know, where those are fewer than `count`.
-fn better(output: &Path, count: u64) -> Option<u64> {
-    let there = open_digest(output.as_os_str()).ok()?;
-    Some(there.header().unknown).filter(|&known| known < count)
+/// Whether the digest that stands there knows more than one to which so much is `unknown`; says so.
+fn knows_more(output: &Path, unknown: Option<(u64, u64)>) -> bool {
+    let (Some((offset, count)), Ok(there)) = (unknown, open_digest(output.as_os_str())) else { return false };
+    let (better, name) = (there.header().unknown < count, MemberName::from(output));
+    if better {
+        complain(&format!(
+            "{name}: not replaced: of {} nothing would be known, the first at {offset:#x}, and the digest that stands there knows more\nhint: it may be what \
+             heals them: quorum-img check MEMBER... {}; or write the new one under another name",
+            counted(count, "chunk"),
+            name.quoted_word(),
+        ));
+    }
+    better
 }
 
 /// Merges the digests of parts.

@@ -153,10 +153,12 @@ impl Lead {
         let left = report.divergences.divergences().filter(|one| open(one)).count() as u64 + report.divergences_omitted;
         let filled = given.has("--undecided");
         let first = report.divergences.divergences().find(|one| open(one)).or_else(|| report.first_undecided.clone().filter(open));
-        let who = first.as_ref().filter(|_| !filled).and_then(|first| Some((first, best_of(report, first, evidence)?)));
+        let best = |first: &Divergence| report.proven.or_else(|| best_of(report, first, evidence));
+        let who = first.as_ref().filter(|_| !filled).and_then(|first| Some((first, best(first)?)));
         if let Some((first, member)) = who {
             let doubts = doubts(report, first, member, evidence);
-            if report.command == "check" {
+            // Where digests were heard, show tells which version they know.
+            if report.command == "check" || (report.command == "repair" && !report.heard.witnesses.is_empty() && picked.is_empty()) {
                 let place = format!("{:#x}:{}", first.offset, first.length);
                 let doubts = if doubts.is_empty() { doubts } else { format!("; {doubts}") };
                 return Some(Self {
@@ -169,7 +171,14 @@ impl Lead {
             let doubts = if doubts.is_empty() { doubts } else { format!(": {doubts}") };
             let others = if left > 1 { format!("; then {} more to settle", left - 1) } else { String::new() };
             let marker = if way == Way::NewImage { "; or --undecided marker" } else { "" };
-            return Some(Self { more, ..Self::to(way, format!("if #{member} is right there{doubts}{others}{marker}")) });
+            let word = match (report.proven, report.denied) {
+                (Some(_), _) => format!("#{member} holds there what a digest knows"),
+                (None, true) => format!(
+                    "no digest knows what they hold there: rather name a --donor that has it; or, if #{member} is right there all the same"
+                ),
+                (None, false) => format!("if #{member} is right there"),
+            };
+            return Some(Self { more, ..Self::to(way, format!("{word}{doubts}{others}{marker}")) });
         }
         if way != Way::NewImage {
             return None;

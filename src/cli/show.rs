@@ -32,7 +32,7 @@ use crate::{
     report::{
         self, Content, Divergence, Look, Overall, OwnerReport, Place, Places, Report, Version, lead_on, render_places, telling, wrapped,
     },
-    scan::{Checked, Findings, Held, Job, Limits, Question, Watch as _, Weighed, described, make_report, scan, versions},
+    scan::{Checked, Findings, Held, Job, Limits, Question, Watch as _, Weighed, described, holds_as_known, make_report, scan, versions},
     vote::{ByteRange, Run, Verdict},
 };
 
@@ -46,7 +46,7 @@ use crate::{
     after_long_help = texts::SHOW,
     mut_arg("range", |range| range.hide(true)),
     mut_arg("read_pattern", |pattern| pattern.hide(true)),
-    override_usage = "quorum-img show [OPTIONS] OFFSET[:LENGTH] MEMBER MEMBER...\n       quorum-img show [OPTIONS] --from REPORT MEMBER MEMBER..."
+    override_usage = "quorum-img show [OPTIONS] OFFSET[:LENGTH] MEMBER...\n       quorum-img show [OPTIONS] --from REPORT MEMBER MEMBER..."
 )]
 pub(super) struct PlaceArgs {
     /// Where, in bytes: 0x1b400, 0x1b400:4096, 1G:64k; without LENGTH one sector
@@ -128,9 +128,10 @@ fn look(args: &PlaceArgs, given: &Given) -> Result<u8> {
         "--range and --read-pattern aren't for show\nhint: quorum-img show OFFSET:LENGTH MEMBER MEMBER... compares them all there"
     );
     let range = args.range()?;
-    let voters = open_voters(&args.members.roll(), &Access::Look(args.locks.locks()))?;
+    let voters = open_voters(&args.members.roll_of_any(), &Access::Look(args.locks.locks()))?;
     let members = voters.listed();
-    let question = Question { rereads: args.locks.rereads(), range, range_is: "the place", ..args.vote.question(&members)? };
+    let question =
+        Question { rereads: args.locks.rereads(), range, range_is: "the place", members_min: 1, ..args.vote.question(&members)? };
     let mut question = args.members.hearing(&members, question, &[])?;
     question.donors = args.vote.donors(&args.members, &members, &question, [])?;
     let evidence = evidence_of(&members, &question, &[]);
@@ -171,7 +172,11 @@ fn look(args: &PlaceArgs, given: &Given) -> Result<u8> {
         places.push(alike(&members, &evidence, *range, &failed));
     }
     for place in places.iter_mut().filter(|_| args.owners) {
-        place.owner = owner_of(&members, &evidence, place.divergence.offset, &|| control.stopped());
+        let found = owner_of(&members, &evidence, place.divergence.offset, &|| control.stopped());
+        place.owner = Some(found.unwrap_or(OwnerReport { unknown: true, ..OwnerReport::default() }));
+    }
+    for place in &mut places {
+        hold_against_digests(place, &members, &question);
     }
     control.end();
     // Of one place nobody can say what a repair would do; of all that a report lists it can be said.
@@ -183,6 +188,11 @@ fn look(args: &PlaceArgs, given: &Given) -> Result<u8> {
     });
     let mut report = make_report("show", &members, &question, &poll, Checked { outcome, findings }, Vec::new(), weighed);
     report.mark_guesses(&voters.guessed);
+    if let Some(first) = places.first().filter(|place| place.divergence.verdict == Overall::Undecided) {
+        let known = first.contents.iter().position(|content| !content.known_to.is_empty());
+        report.proven = known.and_then(|version| first.divergence.versions.get(version)?.members.first().copied());
+        report.denied = !first.denied_by.is_empty();
+    }
     for (member, why) in report.members.iter().filter_map(|member| Some((member, member.error.as_ref()?))) {
         warn_unless(args.progress.is_quiet(), &format!("{}: failed: {why}", member.name));
     }
@@ -245,17 +255,47 @@ fn place(members: &[&dyn Member], evidence: &Evidence, divergence: Divergence, h
         // Of the one that others are held against it can only be told what it is filled with.
         let says = |looks: &Looks| index != beside || (undecided && matches!(looks, Looks::Zeroed | Looks::Ones | Looks::Filled(_)));
         let looks = looks.filter(says).map(|looks| described(held.members.clone(), &looks));
-        Content { looks, bytes: held.bytes }
+        Content { looks, bytes: held.bytes, known_to: Vec::new() }
     };
     let contents = held.into_iter().enumerate().map(content).collect();
     lying(members, evidence, divergence, beside, contents)
+}
+
+/// Which versions are what digests know: those whose holder has all of the chunk so.
+fn hold_against_digests(place: &mut Place, members: &[&dyn Member], question: &Question) {
+    let offset = place.divergence.offset;
+    for (index, witness) in question.hearing.iter().flat_map(|hearing| &hearing.witnesses).enumerate() {
+        let mut heard = false;
+        let mut known = false;
+        for (version, content) in place.divergence.versions.iter().zip(&mut place.contents) {
+            let held = version.members.iter().filter_map(|&member| holds_as_known(members[member], &witness.digest, offset));
+            for as_known in held {
+                heard = true;
+                if as_known && !content.known_to.contains(&index) {
+                    content.known_to.push(index);
+                }
+                known |= as_known;
+            }
+        }
+        if heard && !known {
+            place.denied_by.push(index);
+        }
+    }
 }
 
 /// With what it lies in.
 fn lying(members: &[&dyn Member], evidence: &Evidence, divergence: Divergence, beside: usize, contents: Vec<Content>) -> Place {
     let range = ByteRange::at(divergence.offset, divergence.length);
     let free = range.is_some_and(|range| (0..members.len()).any(|member| evidence.is_free(member, range)));
-    Place { file_system: file_system(members, evidence, divergence.offset), divergence, owner: None, free, beside, contents }
+    Place {
+        file_system: file_system(members, evidence, divergence.offset),
+        divergence,
+        owner: None,
+        free,
+        beside,
+        denied_by: Vec::new(),
+        contents,
+    }
 }
 
 /// A place where nobody differs; what `failed` members hold isn't known.
@@ -273,7 +313,7 @@ fn alike(members: &[&dyn Member], evidence: &Evidence, range: ByteRange, failed:
         partition: (!labels.is_empty()).then(|| labels.join(", ")),
         ..Divergence::default()
     };
-    lying(members, evidence, divergence, 0, vec![Content { looks: None, bytes }])
+    lying(members, evidence, divergence, 0, vec![Content { looks: None, bytes, known_to: Vec::new() }])
 }
 
 /// Where the partition that holds the place begins, or the disk.

@@ -180,6 +180,12 @@ pub struct Report {
     /// The first divergence that nobody won, for what to run next.
     #[serde(skip)]
     pub first_undecided: Option<Divergence>,
+    /// A member that holds there what a digest knows, and whether digests know something that nobody holds.
+    #[serde(skip)]
+    pub proven: Option<usize>,
+    /// See `proven`.
+    #[serde(skip)]
+    pub denied: bool,
     /// The divergences, as far as they are listed.
     #[serde(skip_deserializing)]
     #[cfg_attr(test, schemars(with = "Vec<Divergence>"))]

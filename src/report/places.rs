@@ -32,6 +32,9 @@ pub struct Places {
     pub exit_code: u8,
     /// The members' names, control characters escaped.
     pub members: Vec<String>,
+    /// Those of the digests that are heard.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub digests: Vec<String>,
     /// The places, those without a winner first.
     pub places: Vec<Place>,
     /// How many more there are.
@@ -57,6 +60,9 @@ pub struct Place {
     pub free: bool,
     /// The version, by its place in the list, that the others are held against.
     pub beside: usize,
+    /// Digests, by number, that know the chunk that it begins in, and know it as nobody holds it as a whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub denied_by: Vec<usize>,
     /// What the versions hold, in their order.
     pub contents: Vec<Content>,
 }
@@ -77,6 +83,9 @@ pub struct OwnerReport {
     /// Set where it is nobody's: the file system calls it free.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub free: bool,
+    /// Set where it was looked for, and not found.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
 }
 
 impl OwnerReport {
@@ -84,6 +93,9 @@ impl OwnerReport {
         match (self.metadata, self.inode) {
             (Some(what), _) => what.to_owned(),
             (None, Some(inode)) => format!("inode {inode}, {}", self.path.as_deref().unwrap_or("which no folder names")),
+            (None, None) if self.unknown => {
+                "nobody who was found: files are looked for on ext2, ext3, ext4, XFS and NTFS, as far as their inodes can be read, for a minute".to_owned()
+            }
             (None, None) => "nobody: it is free space".to_owned(),
         }
     }
@@ -101,6 +113,9 @@ pub struct Content {
     #[serde(serialize_with = "as_hex", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "String"))]
     pub bytes: Option<Vec<u8>>,
+    /// Digests, by number, that know the chunk that it begins in just as one of the version's holders has it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub known_to: Vec<usize>,
 }
 
 #[allow(clippy::ref_option)] // as serde calls it
@@ -121,6 +136,7 @@ impl Places {
             verdict: report.verdict,
             exit_code: report.exit_code,
             members: report.members.iter().map(|member| member.name.clone()).collect(),
+            digests: report.heard.witnesses.iter().map(|witness| witness.name.clone()).collect(),
             places,
             places_omitted,
         }
@@ -162,6 +178,8 @@ fn render_place(places: &Places, place: &Place, lines_max: usize, columns: usize
     if let Some(owner) = &place.owner {
         writeln!(to, "{}", wrapped(&format!("  belongs to {}", owner.in_words()), columns, "     "))?;
     }
+    let digests =
+        |numbers: &[usize]| numbers.iter().filter_map(|&number| places.digests.get(number)).cloned().collect::<Vec<_>>().join(", ");
     let names = |members: &[usize]| members.iter().map(|&member| format!("#{member} {}", places.members[member])).collect::<Vec<_>>();
     for (version, (held, content)) in at.versions.iter().zip(&place.contents).enumerate() {
         let who = if held.members.len() == places.members.len() { "all".to_owned() } else { names(&held.members).join(", ") };
@@ -176,7 +194,14 @@ fn render_place(places: &Places, place: &Place, lines_max: usize, columns: usize
             (None, None) => ": it can't be read now".to_owned(),
             (None, Some(_)) => String::new(),
         };
-        writeln!(to, "{}", wrapped(&format!("  {}  {who}{looks}", hex::letter(version)), columns, "     "))?;
+        let known = digests(&content.known_to);
+        let known = if known.is_empty() { known } else { format!("; as {known} knows it") };
+        writeln!(to, "{}", wrapped(&format!("  {}  {who}{looks}{known}", hex::letter(version)), columns, "     "))?;
+    }
+    if !place.denied_by.is_empty() {
+        let denied =
+            format!("  {} knows other bytes in its chunk there than any of them holds: a --donor may have them", digests(&place.denied_by));
+        writeln!(to, "{}", wrapped(&denied, columns, "     "))?;
     }
     for (word, members) in
         [("unreadable", &at.unreadable), ("unstable", &at.unstable), ("filler", &at.filler), ("absent", &at.absent), ("failed", &at.failed)]

@@ -274,6 +274,8 @@ pub fn make_report(
         partitions,
         map,
         first_undecided,
+        proven: None,
+        denied: false,
         size: poll.size,
         sector_size: poll.sector,
         threshold: poll.threshold,

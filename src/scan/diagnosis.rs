@@ -1,6 +1,7 @@
 //! What the versions of a divergence look like: read once more, since that is asked only of what is listed.
 
 use crate::{
+    digest::{DigestFile, Entry},
     evidence::Looks,
     member::{Extent, Member, escaped},
     report::DamageReport,
@@ -39,6 +40,20 @@ pub fn versions(members: &[&dyn Member], run: &Run) -> Vec<Held> {
         Held { members: holders, bytes }
     };
     run.vote.ordered_versions().into_iter().map(held).collect()
+}
+
+/// Whether a member holds a digest's chunk that `offset` lies in as the digest knows it; none where that doesn't know it, or it can't be read.
+#[must_use]
+pub fn holds_as_known(member: &dyn Member, digest: &DigestFile, offset: u64) -> Option<bool> {
+    let geometry = digest.geometry();
+    let chunk = offset / geometry.chunk_bytes;
+    let known = (chunk < geometry.chunks()).then(|| digest.cursor().at(chunk).entry).filter(|entry| *entry != Entry::Unknown)?;
+    let range = geometry.range(chunk);
+    let mut bytes = vec![0; range.length() as usize];
+    if member.size() < range.end {
+        return Some(false);
+    }
+    member.read(range.start, &mut bytes, &mut None).is_ok().then(|| geometry.entry(chunk, &bytes) == known)
 }
 
 /// The losing versions of a divergence, and what they look like; none where nobody won, or where they can't be read now.
