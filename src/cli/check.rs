@@ -131,6 +131,7 @@ pub(super) fn run(args: &CheckArgs, given: &Given) -> Result<u8> {
         evidence: &evidence,
         max_damage: args.max_damage,
         diagnosed: args.show.diagnose != Diagnose::Never,
+        divergences_max: args.show.max_divergences,
         dependent: &voters.dependent,
         warnings: &warnings,
     };

@@ -10,9 +10,10 @@ use super::{
 };
 use crate::{
     digest::Source,
-    electorate::open_single,
+    electorate::{file_system_conflict, open_single, sort_out},
     member::{Member, MemberName},
     scan::{Donors, Question},
+    sys::{device::Sysfs, storage::place_of},
     vote::DONORS_MAX,
 };
 
@@ -38,6 +39,12 @@ impl VoteArgs {
         let mut donors: Vec<Arc<dyn Member>> = Vec::new();
         for name in &self.donor {
             let shown = MemberName::new(name);
+            if let [digest] = &sort_out(std::slice::from_ref(name)).1[..] {
+                bail!(
+                    "--donor {}: is a digest, and holds no bytes\nhint: name it among the members, and a source that has them here",
+                    MemberName::new(digest)
+                );
+            }
             let single = open_single(&args.roll(), name).with_context(|| format!("--donor {shown}"))?;
             single.warnings.iter().for_each(|warning| warn(warning));
             if let Some(failed) = single.member.failure() {
@@ -49,8 +56,14 @@ impl VoteArgs {
             }
             donors.push(Arc::from(single.member));
         }
-        for path in outputs.into_iter().flatten().filter(|path| path.exists()) {
-            for donor in &donors {
+        let sources: Vec<&dyn Member> = donors.iter().map(|donor| &**donor).collect();
+        for path in outputs.into_iter().flatten() {
+            if let Some((folder, _)) = place_of(path)
+                && let Some(donor) = file_system_conflict(folder, &sources, &Sysfs::default()).unwrap_or(None)
+            {
+                bail!("{}: would lie on a file system inside of the donor {donor}\nhint: choose another folder", MemberName::from(path));
+            }
+            for donor in donors.iter().filter(|_| path.exists()) {
                 for file in donor.files() {
                     let shown = MemberName::from(path);
                     ensure!(!file.is_at(path)?, "{shown}: is the donor {}, or lies under it\nhint: choose another name", donor.name());

@@ -17,10 +17,10 @@ use super::{
     next,
     places::same_place,
     present::Presenter,
-    show_args::{Diagnose, OutputFormat, Picture, ProgressArgs, ShowArgs},
+    show_args::{DIVERGENCES_MAX, Diagnose, OutputFormat, Picture, ProgressArgs, ShowArgs},
 };
 use crate::{
-    evidence::Evidence,
+    evidence::{Evidence, Known},
     member::{Member, MemberName},
     repair::judge::{Forced, Weighing},
     report::{Divergence, Look, NextCommand, Report, SCHEMA, Times, read_report},
@@ -29,9 +29,6 @@ use crate::{
         make_report, part_of, sorted,
     },
 };
-
-/// Divergences that are listed where nobody says how many.
-const DIVERGENCES: u64 = 10_000;
 
 /// What is to be merged, and how it is shown.
 pub(super) struct Merge<'a> {
@@ -92,23 +89,34 @@ pub(super) fn merge(args: &Merge) -> Result<u8> {
     {
         bail!("--report {}: is one of the parts\nhint: choose another name", MemberName::from(over.as_path()));
     }
-    let mut shards = args.reports.iter().map(|path| read_shard(path)).collect::<Result<Vec<_>>>()?;
+    let mut shards: Vec<Shard> = Vec::new();
+    let mut known: Vec<Known> = Vec::new();
+    for path in args.reports {
+        let mut shard = read_shard(path)?;
+        match shards.first() {
+            Some(first) => shard.share(&first.name, &known)?,
+            None => known = shard.facts.members.iter_mut().map(|member| std::mem::take(&mut member.known)).collect(),
+        }
+        shards.push(shard);
+    }
     let times = times(&shards);
     let paths: Vec<(MemberName, &PathBuf)> = args.reports.iter().map(|path| (MemberName::from(path.as_path()), path)).collect();
     shards = sorted(shards)?;
+    shards[0].facts.members.iter_mut().zip(known).for_each(|(member, known)| member.known = known);
     let mut merged = Merged::of(&shards);
     let outcome = std::mem::take(&mut merged.outcome);
     let members: Vec<&dyn Member> = merged.members.iter().map(|member: &RecordedMember| member as &dyn Member).collect();
+    let divergences_max = shards[0].facts.divergences_max.min(DIVERGENCES_MAX);
     let show = ShowArgs {
         format: args.format,
-        max_divergences: DIVERGENCES,
+        max_divergences: divergences_max,
         report: args.target.map(Path::to_owned),
         picture: args.picture,
         diagnose: if shards[0].facts.diagnosed { Diagnose::Quick } else { Diagnose::Never },
         progress: ProgressArgs { progress: false, quiet: 0, rate_limit: None },
     };
     let mut presenter = Presenter::new(&show, &members)?;
-    let mut replay = Replay::new(&merged, outcome, &mut presenter);
+    let mut replay = Replay::new(&merged, outcome, divergences_max, &mut presenter);
     for shard in &shards {
         let path = paths.iter().find(|(name, _)| *name == shard.name).map(|(_, path)| path);
         replay.take(shard, path.context("it was read before")?)?;
@@ -145,10 +153,10 @@ struct Replay<'a, 'p> {
 }
 
 impl<'a, 'p> Replay<'a, 'p> {
-    fn new(merged: &Merged, outcome: Outcome, presenter: &'a mut Presenter<'p>) -> Self {
+    fn new(merged: &Merged, outcome: Outcome, divergences_max: u64, presenter: &'a mut Presenter<'p>) -> Self {
         Self {
             presenter,
-            findings: Findings::of(&merged.evidence, Limits { divergences: DIVERGENCES as usize, ..Limits::default() }),
+            findings: Findings::of(&merged.evidence, Limits { divergences: divergences_max as usize, ..Limits::default() }),
             outcome,
             joining: Joining::new(merged.members.len()),
             sector: merged.poll.sector,

@@ -250,6 +250,8 @@ impl Lead {
     fn command(&self, report: &Report, members: &MemberArgs, given: &Given) -> NextCommand {
         let (to, from) = (self.way, way_of(report));
         let mut dropped = self.dropped.clone();
+        // How it is shown leads nowhere.
+        dropped.extend(["--quiet", "--progress", "--picture", "--color"]);
         if to != from {
             // The list of this run isn't to be written over by the next one's, which may read it.
             dropped.extend(["--report", "--output"]);

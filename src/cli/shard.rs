@@ -33,6 +33,7 @@ pub(super) struct Part<'a> {
     pub(super) evidence: &'a Evidence<'a>,
     pub(super) max_damage: f64,
     pub(super) diagnosed: bool,
+    pub(super) divergences_max: u64,
     pub(super) dependent: &'a [String],
     pub(super) warnings: &'a [String],
 }
@@ -56,6 +57,7 @@ impl Part<'_> {
         let facts = ShardFacts {
             max_damage: self.max_damage,
             diagnosed: self.diagnosed,
+            divergences_max: self.divergences_max,
             dependent: self.dependent.to_vec(),
             warnings: self.warnings.to_vec(),
             options: strings(words).filter(|_| digests.is_some()),

@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use super::parse::parse_size;
 
 /// Divergences that fit the memory's bound.
-const DIVERGENCES_MAX: u64 = 250_000;
+pub(super) const DIVERGENCES_MAX: u64 = 250_000;
 
 /// What is shown, and how.
 #[derive(Args, Debug)]

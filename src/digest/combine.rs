@@ -41,20 +41,10 @@ pub fn combine(
     whole: &[Vec<u8>],
     over: &dyn Fn() -> bool,
 ) -> Combined {
-    let value = match entry {
-        Entry::Unknown => return Combined::Nothing,
-        Entry::Zero => return zeros(sectors),
-        Entry::Value(value) => value,
-    };
+    let found = combine_whole(geometry, chunk, entry, sectors, whole);
+    let (Entry::Value(value), Combined::Nothing) = (entry, &found) else { return found };
     if sectors.iter().any(|sector| sector.versions.is_empty()) {
-        return Combined::Nothing;
-    }
-    for choice in whole {
-        let mut hasher = geometry.hasher(chunk);
-        sectors.iter().zip(choice).for_each(|(sector, &which)| hasher.update(sector.versions[usize::from(which)]));
-        if hasher.finish() == *value {
-            return Combined::Match(choice.clone());
-        }
+        return found;
     }
     let mut given_up = false;
     for (keep, joins) in [(true, true), (true, false), (false, true), (false, false)] {
@@ -73,6 +63,25 @@ pub fn combine(
         }
     }
     if given_up { Combined::GaveUp } else { Combined::Nothing }
+}
+
+/// Looks whether one of the `whole` versions is what the digest's `entry` says, or zeros are, and searches no further.
+#[must_use]
+pub fn combine_whole(geometry: &Geometry, chunk: u64, entry: &Entry, sectors: &[SectorVersions], whole: &[Vec<u8>]) -> Combined {
+    let value = match entry {
+        Entry::Unknown => return Combined::Nothing,
+        Entry::Zero => return zeros(sectors),
+        Entry::Value(value) => value,
+    };
+    if sectors.iter().any(|sector| sector.versions.is_empty()) {
+        return Combined::Nothing;
+    }
+    let is_it = |choice: &&Vec<u8>| {
+        let mut hasher = geometry.hasher(chunk);
+        sectors.iter().zip(*choice).for_each(|(sector, &which)| hasher.update(sector.versions[usize::from(which)]));
+        hasher.finish() == *value
+    };
+    whole.iter().find(is_it).map_or(Combined::Nothing, |choice| Combined::Match(choice.clone()))
 }
 
 /// Of zeros no hash is needed.

@@ -13,7 +13,7 @@ mod sums;
 mod tree;
 mod writer;
 
-pub use combine::{Combined, SectorVersions, TRIES_MAX, combine};
+pub use combine::{Combined, SectorVersions, TRIES_MAX, combine, combine_whole};
 pub use error::DigestError;
 pub use format::{HEADER_BYTES_MAX, Header, MAGIC, Maker, VERSION};
 pub use hearing::{Hearing, Witness};

@@ -17,7 +17,7 @@ use crate::{member::Member, vote::ByteRange};
 const NEWER_MIN: Duration = Duration::from_mins(1);
 
 /// What one member says of itself.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Known {
     /// Who it is.

@@ -157,7 +157,8 @@ impl Worker<'_> {
         let vote = uniform_vote(chunk.states, chunk.rule);
         let runs = if self.hashes() { self.hear_zeros(chunk, &vote) } else { vec![Run { range: chunk.range, vote }] };
         let job = self.shared.job;
-        let wanted = job.output.is_some() || !job.donors.is_empty();
+        // What is longer than a chunk no witness knows anything of.
+        let wanted = job.output.is_some() || (!job.donors.is_empty() && chunk.range.length() <= self.shared.chunk_bytes as u64);
         if wanted && runs.iter().any(|run| run.vote.verdict == Verdict::Undecided) {
             (self.heard, self.entries) = Default::default();
             return self.by_sectors(chunk, mark);

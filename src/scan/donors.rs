@@ -7,21 +7,21 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    digest::{Combined, Entry, Geometry, SectorVersions, combine},
+    digest::{Combined, Entry, Geometry, SectorVersions, combine, combine_whole},
     member::{Member, ReadError},
     vote::{ByteRange, Verdict, Vote},
 };
 
 impl Worker<'_> {
     /// Looks whether what a donor holds, with what members hold, is what the digest's `entry` says of its chunk; `lists` are the members'
-    /// versions of each sector. For each sector the number of a member, or of a donor.
+    /// versions of each sector; `at_a_glance` tries no combinations. For each sector the number of a member, or of a donor.
     pub(super) fn hear_donors(
         &mut self,
         chunk: &Chunk,
         (geometry, number): (&Geometry, u64),
         entry: &Entry,
-        sectors: &[(ByteRange, Vote)],
-        lists: &[Vec<usize>],
+        (sectors, lists): (&[(ByteRange, Vote)], &[Vec<usize>]),
+        at_a_glance: bool,
     ) -> Result<Option<Vec<u8>>, Interruption> {
         let shared = self.shared;
         let whole = geometry.range(number);
@@ -57,7 +57,11 @@ impl Worker<'_> {
             let candidates: Vec<Vec<u8>> = filled.into_iter().chain(alone).collect();
             let (before, begun) = (shared.combining(), shared.job.watch.elapsed());
             let over = || shared.stopped() || before + shared.job.watch.elapsed().saturating_sub(begun) > COMBINING_MAX;
-            let combined = combine(geometry, number, entry, &versions, &candidates, &over);
+            let combined = if at_a_glance {
+                combine_whole(geometry, number, entry, &versions, &candidates)
+            } else {
+                combine(geometry, number, entry, &versions, &candidates, &over)
+            };
             shared.has_combined(shared.job.watch.elapsed().saturating_sub(begun));
             if let Combined::Match(choice) = combined {
                 return Ok(Some(numbers.iter().zip(choice).map(|(own, which)| own[usize::from(which)]).collect()));

@@ -9,7 +9,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    digest::{Combined, Entry, Geometry, Hearing, SectorVersions, combine},
+    digest::{Combined, Entry, Geometry, Hearing, SectorVersions, combine, combine_whole},
     vote::{Ballot, ByteRange, Confirmation, MEMBERS_MAX, Rule, Verdict, Vote},
 };
 
@@ -121,46 +121,44 @@ impl Worker<'_> {
         let sectors = self.sectors_of(chunk, whole);
         // One alone holds the same as itself, though that decides nothing.
         let unanimous = sectors.iter().all(|(_, vote)| vote.grouping.holders(0).count_ones() as usize == chunk.states.len());
-        let bytes = |member: usize, sector: ByteRange| self.bytes_of(chunk, whole, member, sector);
         let lists: Vec<Vec<usize>> = sectors.iter().map(|(_, vote)| vote.ordered_versions()).collect();
-        let version = |at: usize| {
-            let (sector, vote) = &sectors[at];
-            SectorVersions {
-                versions: lists[at].iter().map(|&member| bytes(member, *sector)).collect(),
-                decided: vote.verdict != Verdict::Undecided,
-                joined: at > 0 && sectors[at - 1].1 == *vote,
-            }
-        };
-        let versions: Vec<SectorVersions> = (0..sectors.len()).map(version).collect();
-        let mut held: Vec<Vec<u8>> = Vec::new();
-        for member in 0..chunk.states.len() {
-            let place = |((_, vote), list): (&(ByteRange, Vote), &Vec<usize>)| {
-                let version = vote.grouping.version(member)?;
-                list.iter().position(|&other| other == version).map(|at| at as u8)
-            };
-            if let Some(choice) = sectors.iter().zip(&lists).map(place).collect::<Option<Vec<u8>>>()
-                && !held.contains(&choice)
-            {
-                held.push(choice);
+        let versions: Vec<SectorVersions> = (0..sectors.len()).map(|at| self.versions_of(chunk, whole, &sectors, &lists, at)).collect();
+        let held = whole_choices(chunk.states.len(), &sectors, &lists);
+        let shared = self.shared;
+        // A donor that has all that is wanted spares the search.
+        let mut gifts: Vec<(Entry, Vec<u8>)> = Vec::new();
+        if !shared.job.donors.is_empty() {
+            let held_so = |entry: &Entry| combine_whole(geometry, number, entry, &versions, &held) != Combined::Nothing;
+            let wanted: Vec<Entry> = known.iter().map(|(_, entry)| *entry).filter(|entry| !held_so(entry)).collect();
+            for entry in wanted {
+                if !gifts.iter().any(|(other, _)| *other == entry) {
+                    let numbers = self.hear_donors(chunk, (geometry, number), &entry, (&sectors, &lists), true)?;
+                    gifts
+                        .extend(numbers.filter(|all| all.iter().any(|&number| donor_of(number).is_some())).map(|numbers| (entry, numbers)));
+                }
             }
         }
+        let versions: Vec<SectorVersions> = (0..sectors.len()).map(|at| self.versions_of(chunk, whole, &sectors, &lists, at)).collect();
         let mut results: Vec<(Entry, Combined)> = Vec::new();
-        let shared = self.shared;
         let before = shared.combining();
         let begun = shared.job.watch.elapsed();
         let over = || shared.stopped() || before + shared.job.watch.elapsed().saturating_sub(begun) > COMBINING_MAX;
         for &(_, entry) in known {
+            if gifts.iter().any(|(other, _)| *other == entry) {
+                continue;
+            }
             if !results.iter().any(|(other, _)| *other == entry) {
                 results.push((entry, combine(geometry, number, &entry, &versions, &held, &over)));
             }
         }
         shared.has_combined(shared.job.watch.elapsed().saturating_sub(begun));
         // What members can't put together a donor may have.
-        let mut gifts: Vec<(Entry, Vec<u8>)> = Vec::new();
         if !shared.job.donors.is_empty() {
             let unmatched = results.iter().filter(|(_, combined)| !matches!(combined, Combined::Match(_)));
             for entry in unmatched.map(|(entry, _)| *entry).collect::<Vec<Entry>>() {
-                gifts.extend(self.hear_donors(chunk, (geometry, number), &entry, &sectors, &lists)?.map(|numbers| (entry, numbers)));
+                gifts.extend(
+                    self.hear_donors(chunk, (geometry, number), &entry, (&sectors, &lists), false)?.map(|numbers| (entry, numbers)),
+                );
             }
         }
         let voted_on = whole.and(chunk.range).unwrap_or(whole);
@@ -169,8 +167,8 @@ impl Worker<'_> {
         // What was decided in all of its sectors was held against the value first of all.
         let settled = sectors.iter().all(|(_, vote)| vote.verdict != Verdict::Undecided);
         for &(witness, entry) in known {
-            let Some((_, combined)) = results.iter().find(|(other, _)| *other == entry) else { continue };
             let gift = gifts.iter().find(|(other, _)| *other == entry);
+            let combined = results.iter().find(|(other, _)| *other == entry).map_or(&Combined::Nothing, |(_, combined)| combined);
             let versions = match combined {
                 _ if let Some((_, numbers)) = gift => {
                     let tally = self.heard.of(witness);
@@ -213,6 +211,23 @@ impl Worker<'_> {
             self.heard.contradict(whole, against);
         }
         Ok(())
+    }
+
+    /// What members hold in a sector of a digest's chunk.
+    fn versions_of<'w>(
+        &'w self,
+        chunk: &Chunk,
+        whole: ByteRange,
+        sectors: &[(ByteRange, Vote)],
+        lists: &[Vec<usize>],
+        at: usize,
+    ) -> SectorVersions<'w> {
+        let (sector, vote) = &sectors[at];
+        SectorVersions {
+            versions: lists[at].iter().map(|&member| self.bytes_of(chunk, whole, member, *sector)).collect(),
+            decided: vote.verdict != Verdict::Undecided,
+            joined: at > 0 && sectors[at - 1].1 == *vote,
+        }
     }
 
     /// The votes on the sectors of a digest's chunk, without witnesses.
@@ -317,6 +332,23 @@ impl Worker<'_> {
     pub(super) fn is_unstable(&self, member: usize, sector: ByteRange) -> bool {
         self.unstable.iter().any(|&(whose, place)| whose == member && place.and(sector).is_some())
     }
+}
+
+/// What members hold who hold all of a digest's chunk: for each sector the version, by its place in the list.
+fn whole_choices(members: usize, sectors: &[(ByteRange, Vote)], lists: &[Vec<usize>]) -> Vec<Vec<u8>> {
+    let mut held: Vec<Vec<u8>> = Vec::new();
+    for member in 0..members {
+        let place = |((_, vote), list): (&(ByteRange, Vote), &Vec<usize>)| {
+            let version = vote.grouping.version(member)?;
+            list.iter().position(|&other| other == version).map(|at| at as u8)
+        };
+        if let Some(choice) = sectors.iter().zip(lists).map(place).collect::<Option<Vec<u8>>>()
+            && !held.contains(&choice)
+        {
+            held.push(choice);
+        }
+    }
+    held
 }
 
 /// The chunks that a range touches.

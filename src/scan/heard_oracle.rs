@@ -101,15 +101,19 @@ fn word<'a>(words: &[Option<bool>], origin: &'a Origin, sector: (usize, usize)) 
 /// For each of a witness's chunks: none where it says nothing of it, else whether it can be put together; and by which donor's help, if any.
 fn words(scene: &Scene, origin: &Origin, size: usize, threshold: usize) -> Vec<(Option<bool>, Option<usize>)> {
     let one = |start: usize| {
-        let said = chunk_word(scene, origin, size, start, threshold, None);
+        let said = chunk_word(scene, origin, size, start, threshold, None, false);
         let open = |at: usize| {
             let end = (at + scene.unit).min(origin.bytes.len());
             Vote::of(&ballots(&scene.members, at, end), Rule::Threshold(threshold)).verdict == Verdict::Undecided
         };
         let end = (start + origin.chunk_bytes as usize).min(origin.bytes.len());
         let wanted = said == Some(false) && origin.hash.proves() && (start..end).step_by(scene.unit).any(open);
-        let gives = |donor: &&Vec<u8>| chunk_word(scene, origin, size, start, threshold, Some(donor)) == Some(true);
-        match scene.donors.iter().position(|donor| gives(&donor)).filter(|_| wanted) {
+        // Who has all that is wanted comes before those with whom it has to be searched for.
+        let gives = |at_a_glance: bool| {
+            let gives = |donor: &Vec<u8>| chunk_word(scene, origin, size, start, threshold, Some(donor), at_a_glance) == Some(true);
+            scene.donors.iter().position(gives)
+        };
+        match gives(true).or_else(|| gives(false)).filter(|_| wanted) {
             Some(donor) => (Some(true), Some(donor)),
             None => (said, None),
         }
@@ -117,7 +121,15 @@ fn words(scene: &Scene, origin: &Origin, size: usize, threshold: usize) -> Vec<(
     (0..origin.bytes.len()).step_by(origin.chunk_bytes as usize).map(one).collect()
 }
 
-fn chunk_word(scene: &Scene, origin: &Origin, size: usize, start: usize, threshold: usize, donor: Option<&[u8]>) -> Option<bool> {
+fn chunk_word(
+    scene: &Scene,
+    origin: &Origin,
+    size: usize,
+    start: usize,
+    threshold: usize,
+    donor: Option<&[u8]>,
+    at_a_glance: bool,
+) -> Option<bool> {
     let (members, unit) = (&scene.members, scene.unit);
     let chunk = origin.chunk_bytes as usize;
     let end = (start + chunk).min(origin.bytes.len());
@@ -175,7 +187,7 @@ fn chunk_word(scene: &Scene, origin: &Origin, size: usize, start: usize, thresho
         whole.iter_mut().zip(&ballots).for_each(|(whole, ballot)| *whole &= *ballot == Ballot::Data(had));
     }
     let by_one = if donor.is_some() { filled || alone } else { whole.contains(&true) };
-    let few = zero || by_one || tries.iter().any(|&tries| tries <= TRIES_MAX);
+    let few = zero || by_one || !at_a_glance && tries.iter().any(|&tries| tries <= TRIES_MAX);
     Some(possible && few)
 }
 

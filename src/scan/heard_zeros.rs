@@ -70,12 +70,13 @@ impl Worker<'_> {
         runs
     }
 
-    /// Up to where zeros from the range's start on can be voted on at once, and whether something is decided there.
-    pub(super) fn zeros_at_once(&mut self, range: ByteRange, states: &[State], rule: Rule) -> (u64, bool) {
+    /// Up to where zeros from the range's start on can be voted on at once, and whether that settles it: something is decided there, or no
+    /// witness knows anything that a donor might have.
+    pub(super) fn zeros_at_once(&mut self, range: ByteRange, states: &[State], rule: Rule) -> (u64, bool, bool) {
         let vote = uniform_vote(states, rule);
-        let Some(hearing) = self.shared.job.hearing else { return (range.end, vote.verdict != Verdict::Undecided) };
+        let Some(hearing) = self.shared.job.hearing else { return (range.end, vote.verdict != Verdict::Undecided, true) };
         let zeros = self.zeros_from(hearing, range, range.start);
-        (zeros.end, zeros.vote(hearing, &vote, rule).verdict != Verdict::Undecided)
+        (zeros.end, zeros.vote(hearing, &vote, rule).verdict != Verdict::Undecided, zeros.words.is_empty())
     }
 
     /// What witnesses say of zeros from the start of `left` on, as far as they say the same; `from` is where the zeros begin.

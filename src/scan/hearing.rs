@@ -96,7 +96,10 @@ impl Heard {
         let decided = |vote: &Vote| vote.verdict.is_decided();
         if without.verdict != with.verdict && (decided(without) || decided(with)) {
             self.swayed += sectors;
-            let losers = with.dissenters() | with.grouping.absent();
+            // All who don't hold what is to stand there: what can't be read may be newer than the digest, too.
+            let grouping = &with.grouping;
+            let lacking = grouping.absent() | grouping.unreadable() | grouping.fillers() | grouping.unstable() | grouping.failed();
+            let losers = with.dissenters() | lacking;
             self.losers |= if decided(with) { losers } else { 0 };
         }
     }

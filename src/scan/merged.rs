@@ -1,7 +1,11 @@
 //! The reports of all parts of an image become the report of the whole: what was counted is added up, divergences that two parts share are
 //! joined, and what follows from it is concluded as if one check had seen it all. Pure.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, HashSet},
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
+};
 
 use super::{
     job::Outcome,
@@ -31,6 +35,25 @@ pub struct Shard {
     pub facts: ShardFacts,
     /// What tells its divergences from others.
     pub listed: u64,
+}
+
+impl Shard {
+    /// Forgets what the first part that was read tells of the members, too: it is the same for all parts.
+    ///
+    /// # Errors
+    /// Where it isn't: then they are of other members, or somebody wrote to them.
+    pub fn share(&mut self, first: &MemberName, known: &[Known]) -> Result<(), ShardError> {
+        for (index, (own, first_known)) in self.facts.members.iter_mut().zip(known).enumerate() {
+            if own.known != *first_known {
+                let member = self.report.members.get(index).map_or_else(String::new, |member| format!(" ({})", member.name));
+                let what =
+                    format!("member #{index}{member} is another one, or was written to in between: it says something else of itself");
+                return Err(ShardError::Other { name: self.name.clone(), other: first.clone(), what });
+            }
+            own.known = Known::default();
+        }
+        Ok(())
+    }
 }
 
 /// Why reports make no whole.
@@ -103,8 +126,10 @@ pub enum ShardError {
 
 /// Parts that are named when they are missing.
 const NAMED_MAX: usize = 10;
-/// Errors of an image's structure that are listed.
-const IMAGE_ERRORS_MAX: usize = 1000;
+/// Errors of an image's structure that are listed, as of the whole.
+const IMAGE_ERRORS_MAX: usize = crate::member::qcow2::DAMAGES_LISTED_MAX;
+/// Warnings that are told.
+const WARNINGS_MAX: usize = 1000;
 /// Contradictions that are listed.
 const CONTRADICTIONS_MAX: usize = super::hearing::LISTED_MAX;
 
@@ -215,6 +240,10 @@ fn difference(a: &Shard, b: &Shard) -> Option<String> {
         };
         return Some(format!("member #{index} ({}) {what}", b.report.members[index].name));
     }
+    let state = |shard: &Shard| shard.report.members.iter().map(|it| (it.format, it.snapshot.clone())).collect::<Vec<_>>();
+    if state(a) != state(b) {
+        return Some("they are of other states of the members: another format, or another snapshot".to_owned());
+    }
     if a.report.size != b.report.size || a.facts.size != b.facts.size {
         return Some(format!("that is of {} bytes, and this of {}", a.report.size, b.report.size));
     }
@@ -278,7 +307,7 @@ impl Merged {
             ..Outcome::default()
         };
         let known: Vec<Known> = facts.members.iter().map(|member| member.known.clone()).collect();
-        let stamp = |at: Option<((u64, u32), u64)>| at.and_then(|(time, clock)| Some(Stamp { time: time_of(time)?, clock }));
+        let stamp = |at: Option<(i64, u64)>| at.and_then(|(time, clock)| Some(Stamp { time: time_of(time)?, clock }));
         let fifo = report.read_pattern == ReadPattern::Fifo;
         let stamps = if fifo { Vec::new() } else { facts.members.iter().map(|member| stamp(member.stamp)).collect() };
         let members: Vec<RecordedMember> = (0..count).map(|member| recorded(shards, member)).collect();
@@ -301,9 +330,15 @@ impl Merged {
         for (index, witness) in merged.heard.witnesses.iter().enumerate() {
             merged.outcome.heard.of(index).contradicted = witness.contradicted_chunks;
         }
-        for warning in shards.iter().flat_map(|shard| &shard.facts.warnings).map(|text| escaped(text)) {
-            if !merged.warnings.contains(&warning) {
-                merged.warnings.push(warning);
+        let mut said: HashSet<&String> = HashSet::new();
+        let warnings = shards.iter().flat_map(|shard| &shard.facts.warnings).filter(|text| said.insert(text)).take(WARNINGS_MAX);
+        merged.warnings.extend(warnings.map(|text| escaped(text)));
+        if shards.len() > 1 {
+            for member in facts.members.iter().filter(|member| member.modified.is_none() && member.failure.is_none()) {
+                let name = MemberName::new(OsStr::from_bytes(&member.name));
+                merged
+                    .warnings
+                    .push(format!("{name}: nobody can tell whether it was written to between the parts: it has no time of its own"));
             }
         }
         merged
@@ -324,13 +359,11 @@ fn recorded(shards: &[Shard], member: usize) -> RecordedMember {
 /// What the parts met in an image's tables, each error once, by offset.
 fn image_errors<'a>(parts: impl Iterator<Item = &'a MemberReport>) -> (Vec<ImageErrorReport>, u64) {
     let (mut all, mut omitted): (Vec<ImageErrorReport>, u64) = (Vec::new(), 0);
+    let mut said: HashSet<String> = HashSet::new();
     for part in parts {
         omitted = omitted.saturating_add(part.image_errors_omitted);
-        for error in &part.image_errors {
-            if !all.contains(error) {
-                all.push(error.clone());
-            }
-        }
+        let new = part.image_errors.iter().filter(|error| said.insert(format!("{error:?}")));
+        all.extend(new.take(IMAGE_ERRORS_MAX).cloned());
     }
     all.sort_by_key(|error| (error.span.offset, error.span.length));
     omitted = omitted.saturating_add(all.len().saturating_sub(IMAGE_ERRORS_MAX) as u64);

@@ -35,16 +35,19 @@ pub fn part_of(size: u64, which: u64, of: u64) -> ByteRange {
     ByteRange::new(edge(which), edge(which + 1))
 }
 
-/// A time, in seconds and nanoseconds since 1970; those before are none.
-pub type Moment = (u64, u32);
+/// A time, in nanoseconds since 1970.
+pub type Moment = i64;
 
 fn moment(time: SystemTime) -> Option<Moment> {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    Some((since.as_secs(), since.subsec_nanos()))
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_nanos()).ok(),
+        Err(before) => i64::try_from(before.duration().as_nanos()).ok().map(|before| -before),
+    }
 }
 
-pub(super) fn time_of((seconds, nanoseconds): Moment) -> Option<SystemTime> {
-    SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanoseconds.min(999_999_999)))
+pub(super) fn time_of(moment: Moment) -> Option<SystemTime> {
+    let distance = Duration::from_nanos(moment.unsigned_abs());
+    if moment < 0 { SystemTime::UNIX_EPOCH.checked_sub(distance) } else { SystemTime::UNIX_EPOCH.checked_add(distance) }
 }
 
 /// What the check of a part knows beyond its report.
@@ -69,6 +72,8 @@ pub struct ShardFacts {
     pub weighed: bool,
     /// Whether losing bytes were looked at.
     pub diagnosed: bool,
+    /// Divergences that are listed.
+    pub divergences_max: u64,
     /// Members that failed only when all was read.
     pub late: Vec<usize>,
     /// Members of which what can't be read was told in blocks.

@@ -235,7 +235,7 @@ impl<'a> Worker<'a> {
                 && job.output.is_none_or(|(output, _)| !output.wants_all_zeros());
             let at_once = zeros.then(|| self.zeros_at_once(all, &piece.states, rule));
             let end = match at_once {
-                Some((end, decided)) if decided || (job.output.is_none() && job.donors.is_empty()) => end,
+                Some((end, decided, silent)) if decided || (job.output.is_none() && (silent || job.donors.is_empty())) => end,
                 _ => (at - at % chunk_bytes + chunk_bytes).min(all.end),
             };
             // What isn't a whole chunk at its end stands alone.

@@ -7,7 +7,7 @@ use crate::{member::ImageError, vote::ByteRange};
 /// How many more are counted: what memory allows.
 const COUNTED_MAX: usize = 250_000;
 /// How many are told one by one.
-const LISTED_MAX: usize = 100;
+pub const DAMAGES_LISTED_MAX: usize = 100;
 
 /// Found while it was read, by several threads; the same place is met again and again.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ impl Found {
             let grown = self.listed.remove(at);
             return self.add(grown);
         }
-        if self.listed.len() < LISTED_MAX {
+        if self.listed.len() < DAMAGES_LISTED_MAX {
             let at = self.listed.partition_point(|listed| listed.range.start < error.range.start);
             self.listed.insert(at, error);
         } else if self.omitted.len() < COUNTED_MAX {
@@ -65,7 +65,7 @@ impl Found {
 
 #[cfg(test)]
 mod tests {
-    use super::{ByteRange, Damages, ImageError, LISTED_MAX};
+    use super::{ByteRange, DAMAGES_LISTED_MAX, Damages, ImageError};
 
     fn error(start: u64, end: u64, what: &str) -> ImageError {
         ImageError { table: "l2", file: None, entry_offset: Some(start), range: ByteRange::new(start, end), what: what.into() }
@@ -78,11 +78,11 @@ mod tests {
             damages.note(error(start, end, what));
         }
         assert_eq!(damages.told(), (vec![error(0, 30, "a"), error(30, 40, "b")], 0));
-        for i in 0..2 * LISTED_MAX as u64 {
+        for i in 0..2 * DAMAGES_LISTED_MAX as u64 {
             damages.note(error(100 + i * 10, 105 + i * 10, "c"));
             damages.note(error(100 + i * 10, 105 + i * 10, "c"));
         }
         let (listed, omitted) = damages.told();
-        assert_eq!((listed.len(), omitted), (LISTED_MAX, LISTED_MAX as u64 + 2));
+        assert_eq!((listed.len(), omitted), (DAMAGES_LISTED_MAX, DAMAGES_LISTED_MAX as u64 + 2));
     }
 }

@@ -20,6 +20,7 @@ mod tables;
 mod voter;
 
 pub use chain::read_header;
+pub use damages::DAMAGES_LISTED_MAX;
 pub use header::{Compression, HEAD_BYTES, Header, HeaderError, MAGIC, header_bytes};
 pub use image::{Damage, Link};
 pub use inflate::inflate;
