@@ -57,6 +57,8 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "FILE", help_heading = "The vote")]
     sums: Option<PathBuf>,
     /// Only the I-th of N equal parts, I from 0 on, be it on another machine or another night: `report --merge` makes one report of all of them
+    ///
+    /// Nothing may be written to the members from the first part to the last: parts that were made of other states don't merge.
     #[arg(long, value_name = "I/N", value_parser = parse_shard, conflicts_with_all = ["range", "sums"], help_heading = "The vote")]
     shard: Option<(u64, u64)>,
     #[command(flatten)]

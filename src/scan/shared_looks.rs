@@ -37,7 +37,8 @@ fn by_its_beginning(ours: &DamageReport, first_bytes: u64, theirs: Option<&Damag
     let short = first_bytes < LOOKED_AT_BYTES;
     match theirs {
         _ if !short => DamageReport { looked_at_bytes, ..ours.clone() },
-        Some(theirs) if ours.looks == "bit-flips" && theirs.looks == "bit-flips" => {
+        // Of a whole place only so much is looked at; what flips behind that can't be taken off again.
+        Some(theirs) if ours.looks == "bit-flips" && theirs.looks == "bit-flips" && all_bytes <= LOOKED_AT_BYTES => {
             let added = |a: Option<u32>, b: Option<u32>| a.zip(b).map(|(a, b)| a.saturating_add(b));
             let all = |a: &[u32], b: &[u32]| {
                 let mut all = [a, b].concat();
@@ -54,7 +55,7 @@ fn by_its_beginning(ours: &DamageReport, first_bytes: u64, theirs: Option<&Damag
                 ..ours.clone()
             }
         }
-        Some(theirs) if ours.looks == theirs.looks && ours.shifted_bytes == theirs.shifted_bytes => {
+        Some(theirs) if ours.looks != "bit-flips" && ours.looks == theirs.looks && ours.shifted_bytes == theirs.shifted_bytes => {
             DamageReport { looked_at_bytes, ..ours.clone() }
         }
         _ => other(ours, looked_at_bytes),
@@ -66,7 +67,7 @@ fn uniform(ours: &DamageReport, first_bytes: u64, theirs: Option<&DamageReport>,
         return ours.clone(); // it wasn't looked further
     }
     let all_bytes = first_bytes.saturating_add(second_bytes);
-    let same = theirs.filter(|theirs| theirs.looks == ours.looks && theirs.filler == ours.filler);
+    let same = theirs.filter(|theirs| theirs.looks == ours.looks && is_continued(ours, theirs, first_bytes));
     match same {
         Some(theirs) => {
             let seen = first_bytes.saturating_add(theirs.looked_at_bytes.unwrap_or(second_bytes));
@@ -75,12 +76,25 @@ fn uniform(ours: &DamageReport, first_bytes: u64, theirs: Option<&DamageReport>,
         }
         // A long second half that was looked at as a whole, and is other bytes, began as the first one and went on otherwise.
         None if first_bytes < LOOKED_AT_BYTES
-            && theirs.is_none_or(|theirs| theirs.looked_at_bytes.is_some() || second_bytes <= LOOKED_AT_BYTES) =>
+            && theirs.is_none_or(|theirs| is_uniform(theirs) || theirs.looked_at_bytes.is_some() || second_bytes <= LOOKED_AT_BYTES) =>
         {
             other(ours, looked_at(all_bytes))
         }
         None => other(ours, None),
     }
+}
+
+/// Whether the second half is filled with the same, from where the first one left off.
+fn is_continued(ours: &DamageReport, theirs: &DamageReport, first_bytes: u64) -> bool {
+    let (Some(own), Some(their)) = (&ours.filler, &theirs.filler) else { return ours.filler == theirs.filler };
+    // Text has a character for each byte, hexadecimal two.
+    let (own, their, unit) = match (own.strip_prefix("0x"), their.strip_prefix("0x")) {
+        (Some(own), Some(their)) => (own, their, 2),
+        _ => (&own[..], &their[..], 1),
+    };
+    let period = (own.len() / unit) as u64;
+    let at = if period == 0 { 0 } else { (first_bytes % period) as usize * unit };
+    own.is_ascii() && their.len() == own.len() && format!("{}{}", &own[at..], &own[..at]) == their
 }
 
 #[cfg(test)]
@@ -105,6 +119,12 @@ mod tests {
         let flips = |set, bit| DamageReport { bits_set: Some(set), bits_cleared: Some(0), bits: vec![bit], ..looks("bit-flips") };
         let both = joined(flips(1, 3), KIB, flips(2, 5), KIB);
         assert_eq!((both.bits_set, &both.bits[..]), (Some(3), &[3, 5][..]));
+        assert_eq!(joined(flips(1, 3), KIB, flips(2, 5), 128 * KIB).looks, "other", "nobody knows which of them are near");
+        let filled = |text: &str| DamageReport { filler: Some(text.into()), ..looks("filled") };
+        assert_eq!(joined(filled("abcde"), 512, filled("cdeab"), 512), filled("abcde"), "512 is 2 more than a multiple of 5");
+        assert_eq!(joined(filled("0xf6a1"), 511, filled("0xa1f6"), 512), filled("0xf6a1"));
+        assert_eq!(joined(filled("abcde"), 512, filled("abcde"), 512).looks, "other");
+        assert_eq!(joined(looks("zeroed"), KIB, looks("ones"), 128 * KIB).looked_at_bytes, Some(64 * KIB));
         let capped = DamageReport { looked_at_bytes: Some(64 * KIB * KIB), ..looks("zeroed") };
         let joined_long = joined(looks("zeroed"), 32 * KIB * KIB, capped, 128 * KIB * KIB);
         assert_eq!(joined_long.looked_at_bytes, Some(64 * KIB * KIB + 64 * KIB), "no more than a whole one");
