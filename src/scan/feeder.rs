@@ -1,7 +1,7 @@
 //! Gives out windows, and skips what every member holds as a hole.
 
 use super::{
-    heard::hears,
+    hashed::hears,
     hearing::Heard,
     job::Job,
     shared::{Shared, WINDOW_ALIGNMENT},

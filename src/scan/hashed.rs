@@ -26,3 +26,8 @@ pub(super) struct Word {
     /// it confirms nothing that there is.
     pub(super) versions: Option<Vec<u8>>,
 }
+
+/// Whether a digest's chunk can be held against the image's sectors: its last one may end elsewhere.
+pub(super) fn hears(size: u64, sector: u32, whole: ByteRange) -> bool {
+    whole.end == size || (whole.end < size && whole.end.is_multiple_of(u64::from(sector)))
+}

@@ -4,7 +4,7 @@ use super::{
     chunk::{Chunk, Interruption},
     extents::State,
     gift::donor_of,
-    hashed::{Hashed, Word},
+    hashed::{Hashed, Word, hears},
     hearing::{COMBINING_MAX, Heard},
     worker::Worker,
 };
@@ -359,11 +359,6 @@ pub(super) fn chunks(geometry: &Geometry, range: ByteRange) -> std::ops::Range<u
     } else {
         range.start.min(end) / geometry.chunk_bytes
     }
-}
-
-/// Whether a digest's chunk can be held against the image's sectors: its last one may end elsewhere.
-pub(super) fn hears(size: u64, sector: u32, whole: ByteRange) -> bool {
-    whole.end == size || (whole.end < size && whole.end.is_multiple_of(u64::from(sector)))
 }
 
 /// What witnesses confirm, each with the version that it knows, if any: each group once, and only where all of it says the same.

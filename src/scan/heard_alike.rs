@@ -2,7 +2,8 @@
 
 use super::{
     chunk::Chunk,
-    heard::{chunks, confirmations, hears},
+    hashed::hears,
+    heard::{chunks, confirmations},
     worker::Worker,
 };
 use crate::vote::{ByteRange, MEMBERS_MAX, Rule, Run, Verdict, Vote};

@@ -3,8 +3,8 @@
 use super::{
     chunk::Chunk,
     extents::{State, uniform_vote},
-    hashed::Hashed,
-    heard::{chunks, confirmations, hears},
+    hashed::{Hashed, hears},
+    heard::{chunks, confirmations},
     worker::Worker,
 };
 use crate::{
