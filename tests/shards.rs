@@ -212,6 +212,30 @@ fn images_of_every_kind_are_cut() {
     holds(&lab, &["-f", "qcow2"], &["a.qcow2", "b.qcow2", "c.qcow2"]);
 }
 
+/// One part of the active state and one of a snapshot used to merge to what neither is.
+#[test]
+fn parts_of_other_states_make_no_whole() {
+    if !needs("qemu-img") {
+        return;
+    }
+    let lab = Lab::new();
+    damaged(&lab, 5);
+    let members = ["a.qcow2", "b.qcow2"];
+    for name in ["a", "b"] {
+        let (from, to) = (format!("{name}.img"), format!("{name}.qcow2"));
+        lab.program("qemu-img").args(["convert", "-f", "raw", "-O", "qcow2", &from, &to]).exits(0);
+        lab.program("qemu-img").args(["snapshot", "-c", "s1", &to]).exits(0);
+    }
+    part(&lab, "0/2", "0.json", &["-f", "qcow2"], &members);
+    part(&lab, "1/2", "1.json", &["-f", "qcow2", "--snapshot", "s1"], &members);
+    lab.quorum_img(["report", "--merge", "0.json", "1.json"]).exits(3).complains("another snapshot");
+    part(&lab, "1/2", "raw.json", &["-f", "raw"], &["raw:a.qcow2", "raw:b.qcow2"]);
+    lab.quorum_img(["report", "--merge", "0.json", "raw.json"]).exits(3);
+    part(&lab, "0/2", "0s.json", &["-f", "qcow2", "--snapshot", "s1"], &members);
+    let code = lab.quorum_img(["check", "-qq", "-f", "qcow2", "--snapshot", "s1"]).args(members).output().code();
+    assert_eq!(lab.quorum_img(["report", "--merge", "0s.json", "1.json"]).output().code(), code);
+}
+
 /// A repair goes by the merged list as by that of the whole.
 #[test]
 fn a_repair_goes_by_the_merged_list() {

@@ -13,6 +13,7 @@ use super::given::Given;
 use crate::{
     digest::{DigestError, DigestFile, Header, Hearing, MAGIC, Source, Witness},
     member::{Member, MemberName},
+    report::counted,
     sys::{served, storage::Storage},
     vote::{MEMBERS_MAX, mask_of, members_of},
 };
@@ -175,27 +176,30 @@ fn groups(digests: &[DigestFile]) -> Vec<usize> {
 /// Whom a digest may know only as they were before, as a mask: those that were modified since, and those of which nobody can tell; and the
 /// first of them in words.
 fn old(name: &MemberName, header: &Header, members: &[&dyn Member], now: &[Source], clock: i64) -> (u64, Option<String>) {
-    let (mut old_for, mut first) = (0, None);
+    let (mut old_for, mut first, mut others) = (0, None, 0usize);
     for (index, (member, now)) in members.iter().zip(now).enumerate().filter(|(_, (member, _))| member.failure().is_none()) {
         let then = header.maker.sources.iter().find(|then| then.identity == now.identity);
+        let who = member.name();
         let what = match (then, now.modified) {
             (Some(then), _) if then.is_untouched(now) => continue,
-            (_, None) => "was made, and nobody can tell whether that was modified since".to_owned(),
+            (_, None) => format!("nobody can tell whether {who} was modified after {name} was made"),
             // Be it by an older copy that was put back.
-            (Some(_), Some(_)) => "was made, and that isn't as it was then".to_owned(),
+            (Some(_), Some(_)) => format!("{who} isn't what it was when {name} was made"),
             (None, Some(_)) if header.started.0 > clock => {
-                "says that it was made in the future, so nobody can tell what was modified since".to_owned()
+                format!("{name} says that it was made in the future, so nobody can tell whether {who} was modified after that")
             }
-            (None, Some(modified)) if modified >= header.started => "was made, and that was modified since".to_owned(),
+            (None, Some(modified)) if modified >= header.started => format!("{who} was modified after {name} was made"),
             (None, Some(_)) if now.size != header.geometry.size => {
-                format!("was made of {} bytes, and that has {}", header.geometry.size, now.size)
+                format!("{name} was made of {} bytes, and {who} has {}", header.geometry.size, now.size)
             }
             (None, Some(_)) => continue,
         };
         old_for |= 1 << index;
-        first.get_or_insert_with(|| format!("{name} {what}: {}", member.name()));
+        others += usize::from(first.is_some());
+        first.get_or_insert(what);
     }
-    (old_for, first)
+    let more = if others == 0 { String::new() } else { format!(" (so it is with {})", counted(others as u64, "more member")) };
+    (old_for, first.map(|first| first + &more))
 }
 
 /// What else is odd about a digest.

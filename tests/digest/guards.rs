@@ -18,7 +18,12 @@ fn what_was_written_since_is_not_rolled_back() {
     assert_eq!(report["guards"][0]["word"], "old-witness", "{report}");
     assert_eq!(report["sectors"]["decided"], 1, "it says what it knows");
     for way in [&["repair", "-o", "new.img"][..], &["repair", "--in-place", "-y"]] {
-        lab.quorum_img(way).args([&a, &b]).arg("disk.qdg").exits(2).complains("--force old-witness").complains("that isn't as it was then");
+        lab.quorum_img(way)
+            .args([&a, &b])
+            .arg("disk.qdg")
+            .exits(2)
+            .complains("--force old-witness")
+            .complains("isn't what it was when disk.qdg was made");
         assert!((lab.bytes(&a), lab.bytes(&b)) == before && !lab.path("new.img").exists());
     }
     // Only a person can say that it is right all the same.
@@ -34,7 +39,7 @@ fn the_guard_lets_pass_what_it_has_no_say_in() {
     lab.quorum_img(["digest", "-o", "disk.qdg"]).args([&a, &b, &c]).exits(0);
     rot(&a, &[77]);
     age(&b, 0);
-    lab.quorum_img(["check"]).args([&a, &b, &c]).arg("disk.qdg").exits(1).complains("that isn't as it was then");
+    lab.quorum_img(["check"]).args([&a, &b, &c]).arg("disk.qdg").exits(1).complains("isn't what it was when disk.qdg was made");
     lab.quorum_img(["repair", "--in-place", "-y"]).args([&a, &b, &c]).arg("disk.qdg").exits(0);
 }
 

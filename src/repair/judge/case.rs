@@ -99,7 +99,7 @@ impl Case<'_> {
             guard: Guard::OldWitness,
             member: None,
             evidence: Record::default().with("witness", what.clone()).with("swayed-sectors", self.swayed),
-            what: format!("{what}; it may know only what stood there before, and its word settles {}", sectors(self.swayed)),
+            what: format!("{what}; the digest may know only what stood there before, and its word settles {}", sectors(self.swayed)),
             ways: &["leave it out", "make a new one of copies that agree"],
         }));
         stands
