@@ -37,6 +37,9 @@ pub struct DonorReport {
     pub name: String,
     /// Sectors that no version won, and that it holds as a digest proves.
     pub donated_sectors: u64,
+    /// Sectors that it couldn't read where they were wanted.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unreadable_sectors: u64,
     /// Why it could give no more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -115,7 +118,11 @@ impl HeardReport {
         let mut lines: Vec<String> = self.witnesses.iter().map(WitnessReport::line).collect();
         for donor in &self.donors {
             let why = donor.error.as_ref().map_or_else(String::new, |why| format!("; it could give no more: {why}"));
-            lines.push(format!("From donor {}, as a digest proves: {}{why}.", donor.name, sectors(donor.donated_sectors)));
+            let unread = match donor.unreadable_sectors {
+                0 => String::new(),
+                count => format!("; {} of it can't be read", sectors(count)),
+            };
+            lines.push(format!("From donor {}, as a digest proves: {}{unread}{why}.", donor.name, sectors(donor.donated_sectors)));
         }
         if self.swayed_sectors > 0 {
             lines.push(format!("By the digests' word: {}.", sectors(self.swayed_sectors)));
@@ -175,8 +182,11 @@ impl WitnessReport {
             said.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{what} {}", counted(count, "chunk"))).collect();
         let memory =
             if self.memory_of.is_empty() { String::new() } else { format!(", memory of {}", numbered(self.memory_of.iter().copied())) };
+        let foreign = self.contradicted_chunks + self.unmatched_chunks;
+        let foreign = foreign > 3 && foreign > self.agreed_chunks + self.confirmed_chunks + self.combined_chunks;
+        let doubt = if foreign { "; is it of this image?" } else { "." };
         let said = if said.is_empty() { "nothing to say".to_owned() } else { said.join("; ") };
-        format!("Digest {} ({}, {}{memory}): {said}.", self.name, self.hash, human_size(self.chunk_bytes))
+        format!("Digest {} ({}, {}{memory}): {said}{doubt}", self.name, self.hash, human_size(self.chunk_bytes))
     }
 }
 

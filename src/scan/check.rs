@@ -336,6 +336,7 @@ fn heard_report(question: &Question, outcome: &Outcome) -> HeardReport {
         index,
         name: donor.name().to_string(),
         donated_sectors: heard.donated.get(index).copied().unwrap_or(0),
+        unreadable_sectors: outcome.donor_unread.get(index).copied().unwrap_or(0),
         error: outcome.donor_failures.get(index).cloned().flatten().map(|why| escaped(&why)),
     };
     HeardReport {

@@ -1,5 +1,7 @@
 //! Donors: sources that never vote. Where no version wins, what one holds is taken if a digest proves that it stood there.
 
+use std::sync::atomic::Ordering;
+
 use super::{
     chunk::{Chunk, Interruption},
     gift::{Gift, number_of},
@@ -105,7 +107,10 @@ impl Worker<'_> {
                     match read(place, &mut gift.bytes[at..at + place.length() as usize]) {
                         None => return Ok(()),
                         Some(true) => {}
-                        Some(false) => gift.lacking.push(place),
+                        Some(false) => {
+                            shared.donor_unread[donor].fetch_add(1, Ordering::Relaxed);
+                            gift.lacking.push(place);
+                        }
                     }
                 }
             }

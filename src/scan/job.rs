@@ -223,6 +223,8 @@ pub struct Outcome {
     pub heard: Heard,
     /// Why a donor could give no more, for each of them; none at all where there are none.
     pub donor_failures: Vec<Option<String>>,
+    /// Sectors that a donor couldn't read where they were wanted, for each of them; a place may be counted more than once.
+    pub donor_unread: Vec<u64>,
 }
 
 impl Outcome {

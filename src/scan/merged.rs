@@ -382,6 +382,7 @@ fn heard(shards: &[Shard]) -> HeardReport {
         }
         for (ours, theirs) in all.donors.iter_mut().zip(&shard.report.heard.donors) {
             ours.donated_sectors = ours.donated_sectors.saturating_add(theirs.donated_sectors);
+            ours.unreadable_sectors = ours.unreadable_sectors.saturating_add(theirs.unreadable_sectors);
             ours.error = ours.error.take().or_else(|| theirs.error.clone());
         }
         all.swayed_sectors = all.swayed_sectors.saturating_add(shard.report.heard.swayed_sectors);

@@ -73,6 +73,7 @@ pub fn scan_as_far(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Se
         grain: job.grain(),
         combining_ms: AtomicU64::new(0),
         donor_failures: job.donors.iter().map(|_| OnceLock::new()).collect(),
+        donor_unread: job.donors.iter().map(|_| AtomicU64::new(0)).collect(),
     };
     let feeder = Mutex::new(Feeder::new(job, window_bytes(threads)));
     let delivery = Delivery::new(threads, job.sector, job.members.len(), job.hashed, sink);
@@ -121,6 +122,7 @@ pub fn scan_as_far(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Se
     }
     outcome.weighed = job.evidence.is_some();
     outcome.late = late;
+    outcome.donor_unread = shared.donor_unread.into_iter().map(AtomicU64::into_inner).collect();
     outcome.donor_failures = shared.donor_failures.into_iter().map(OnceLock::into_inner).collect();
     outcome.failures = shared.failures.into_iter().map(OnceLock::into_inner).collect();
     (outcome, error)

@@ -42,6 +42,8 @@ pub(super) struct Shared<'a> {
     pub(super) combining_ms: AtomicU64,
     /// Why a donor isn't asked any more.
     pub(super) donor_failures: Vec<OnceLock<String>>,
+    /// Sectors that a donor couldn't read where they were wanted.
+    pub(super) donor_unread: Vec<AtomicU64>,
 }
 
 /// Readings of what differs that are under way at once.
