@@ -66,11 +66,17 @@ fn damaged(lab: &Lab, seed: u64) {
     for place in 0..40 {
         put(0, 7 * MIB + place * 4096, &[disk[(7 * MIB + place * 4096) as usize] ^ 4]);
     }
+    // A text whose end isn't the part's, and below flipped bits on more than is looked at.
+    put(2, MIB - 512, &b"sevenAB".repeat(20_000)[..512 + 70_144]);
     put(0, 5 * MIB - 1, &[disk[(5 * MIB - 1) as usize] ^ 1]);
     put(0, 5 * MIB, &[disk[(5 * MIB) as usize] ^ 8]);
     // Nobody wins there.
     put(0, 8 * MIB - 512, &[1; 1024]);
     put(1, 8 * MIB - 512, &[2; 1024]);
+    let (edge, copy) = ((6 * MIB) as usize, 1);
+    for sector in (edge - 2048..edge + 80 * 1024).step_by(512) {
+        copies[copy][sector + 5] ^= 2;
+    }
     for (name, copy) in ["a.img", "b.img", "c.img"].iter().zip(&copies) {
         lab.file(name, copy);
     }

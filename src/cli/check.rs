@@ -13,7 +13,7 @@ use super::{
     parse::{parse_percent, parse_shard},
     present::Presenter,
     progress::Control,
-    shard::{Part, part},
+    shard::{Part, beyond, part},
     show_args::{Diagnose, ShowArgs},
     sums::{read_sums, summed},
     texts,
@@ -98,10 +98,15 @@ pub(super) fn run(args: &CheckArgs, given: &Given) -> Result<u8> {
     let mut control = Control::reporting(&args.show)?;
     control.begin("checking", poll.ranges().iter().map(|range| range.length()).sum());
     let limits = Limits { divergences: args.show.max_divergences as usize, ..Limits::default() };
+    let mut last = None;
     let checked = check(&members, &question, &poll, &evidence, limits, &control, &mut |run, findings| {
         control.found();
+        last = Some(*run);
         presenter.lock().expect("no panics").divergence(run, findings)
     })?;
+    if let Some(whole) = args.shard.and(last).and_then(|last| beyond(&members, &question, &poll, &control, last)) {
+        presenter.lock().expect("no panics").look_beyond(&whole);
+    }
     let (stopped, ranges) = (|| control.stopped(), poll.ranges());
     let all = Weighing::all(&members, &question, &poll, &evidence, &stopped);
     let weighing = Weighing { ranges: &ranges, max_damage: args.max_damage, dependent: &voters.dependent, ..all };

@@ -80,6 +80,13 @@ impl<'a> Presenter<'a> {
         self.take(run, findings)
     }
 
+    /// Looks once more at the last divergence of a part, which goes on behind it: at its beginning, wherever that ends.
+    pub(super) fn look_beyond(&mut self, whole: &Run) {
+        if let Some(damaged) = self.damages.get_mut(&whole.range.start) {
+            damaged.versions = losers(self.members, whole);
+        }
+    }
+
     fn take(&mut self, run: &Run, findings: &Findings) -> io::Result<()> {
         if let Some(file) = &mut self.file {
             let added = file.add(&findings.described(run));

@@ -10,8 +10,8 @@ use crate::{
     member::Member,
     repair::judge::Weighing,
     report::ShardReport,
-    scan::{Outcome, Poll, Question, ShardFacts, part_of},
-    vote::ByteRange,
+    scan::{Job, LOOKED_AT_BYTES, Outcome, Poll, Question, ShardFacts, Watch, part_of, scan},
+    vote::{ByteRange, Run},
 };
 
 /// Options of a part's check that its whole's next command doesn't repeat: what made it a part, and how it was shown.
@@ -21,6 +21,26 @@ const OF_PARTS: &[&str] = &["--shard", "--report", "--output", "--quiet", "--pro
 pub(super) fn part(question: Question, poll: Poll, (which, of): (u64, u64)) -> (Question, Poll) {
     let range = part_of(poll.size, which, of);
     (Question { range: Some(range), range_is: "--shard", ..question }, Poll { range, ..poll })
+}
+
+/// The last divergence of a part with what lies behind the part, as far as 64 KiB of it are looked at; none where it is longer, or ends there.
+pub(super) fn beyond(members: &[&dyn Member], question: &Question, poll: &Poll, watch: &dyn Watch, last: Run) -> Option<Run> {
+    let (edge, length) = (poll.range.end, last.range.length());
+    if last.range.end != edge || edge >= poll.size || length >= LOOKED_AT_BYTES {
+        return None;
+    }
+    let sector = u64::from(poll.sector);
+    let behind = ByteRange::new(edge, edge.saturating_add((LOOKED_AT_BYTES - length).next_multiple_of(sector)).min(poll.size));
+    let ranges = poll.voted_in(&[behind]);
+    let job = Job::new(members, question, poll, &ranges, watch);
+    let mut first: Option<Run> = None;
+    scan(&job, &mut |run| {
+        first.get_or_insert(*run);
+        Ok(())
+    })
+    .ok()?;
+    let next = first.filter(|next| next.range.start == edge && next.vote == last.vote)?;
+    Some(Run { range: ByteRange::new(last.range.start, next.range.end), ..last })
 }
 
 /// The vote on a part, as whoever merges it needs to know it.

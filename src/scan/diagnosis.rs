@@ -8,8 +8,8 @@ use crate::{
     vote::{ByteRange, Run, members_of},
 };
 
-/// Bytes of a divergence that are looked at.
-pub(super) const LOOKED_AT_BYTES: u64 = 64 << 10;
+/// Bytes of a divergence that are looked at, unless it is one byte or a short text all along.
+pub const LOOKED_AT_BYTES: u64 = 64 << 10;
 
 /// A version of a divergence.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -46,7 +46,7 @@ mod heard_oracle;
 mod oracle;
 
 pub use check::{Checked, Listener, Weighed, check, make_report, newer_warnings, structures};
-pub use diagnosis::{Held, described, holds_as_known, losers, versions};
+pub use diagnosis::{Held, LOOKED_AT_BYTES, described, holds_as_known, losers, versions};
 pub use digesting::{Digested, Digesting, zeros};
 pub use digests::{DigestMember, incomparable, vote_on_digests};
 pub use findings::{Findings, Limits};

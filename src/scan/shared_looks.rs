@@ -1,10 +1,11 @@
-//! What a divergence looks like that two parts share, by what each part says of its half. Pure.
+//! What a divergence looks like that two parts share, by what each part says of it. Pure.
 
 use super::diagnosis::{LOOKED_AT_BYTES, UNIFORM_BYTES_MAX};
 use crate::report::DamageReport;
 
-/// What versions look like of whose place so many bytes were looked at as `first` says, and behind it others as `second` says: as if it
-/// had been looked at as a whole. Where the beginning is short, and the halves look differently, that can't be told: other bytes.
+/// What versions look like of whose place so many bytes lie in one part, and so many in the next: as if it had been looked at as a whole.
+///
+/// `first` tells of its first 64 KiB, be it that they reach into the next part.
 pub(super) fn join_looks(first: &[DamageReport], first_bytes: u64, second: &[DamageReport], second_bytes: u64) -> Vec<DamageReport> {
     let all_bytes = first_bytes.saturating_add(second_bytes);
     let joined = |ours: &DamageReport| {
@@ -12,7 +13,7 @@ pub(super) fn join_looks(first: &[DamageReport], first_bytes: u64, second: &[Dam
         if is_uniform(ours) {
             uniform(ours, first_bytes, theirs, second_bytes)
         } else {
-            by_its_beginning(ours, first_bytes, theirs, all_bytes)
+            DamageReport { looked_at_bytes: (all_bytes > LOOKED_AT_BYTES).then_some(LOOKED_AT_BYTES), ..ours.clone() }
         }
     };
     first.iter().map(joined).collect()
@@ -23,50 +24,11 @@ fn is_uniform(damage: &DamageReport) -> bool {
     matches!(damage.looks, "zeroed" | "ones" | "filled")
 }
 
-/// Of what isn't uniform only the first bytes are looked at.
-fn looked_at(all_bytes: u64) -> Option<u64> {
-    (all_bytes > LOOKED_AT_BYTES).then_some(LOOKED_AT_BYTES)
-}
-
-fn other(ours: &DamageReport, looked_at_bytes: Option<u64>) -> DamageReport {
-    DamageReport { members: ours.members.clone(), looks: "other", looked_at_bytes, ..DamageReport::default() }
-}
-
-fn by_its_beginning(ours: &DamageReport, first_bytes: u64, theirs: Option<&DamageReport>, all_bytes: u64) -> DamageReport {
-    let looked_at_bytes = looked_at(all_bytes);
-    let short = first_bytes < LOOKED_AT_BYTES;
-    match theirs {
-        _ if !short => DamageReport { looked_at_bytes, ..ours.clone() },
-        // Of a whole place only so much is looked at; what flips behind that can't be taken off again.
-        Some(theirs) if ours.looks == "bit-flips" && theirs.looks == "bit-flips" && all_bytes <= LOOKED_AT_BYTES => {
-            let added = |a: Option<u32>, b: Option<u32>| a.zip(b).map(|(a, b)| a.saturating_add(b));
-            let all = |a: &[u32], b: &[u32]| {
-                let mut all = [a, b].concat();
-                all.sort_unstable();
-                all.dedup();
-                all
-            };
-            DamageReport {
-                bits_set: added(ours.bits_set, theirs.bits_set),
-                bits_cleared: added(ours.bits_cleared, theirs.bits_cleared),
-                bits: all(&ours.bits, &theirs.bits),
-                bytes: all(&ours.bytes, &theirs.bytes),
-                looked_at_bytes,
-                ..ours.clone()
-            }
-        }
-        Some(theirs) if ours.looks != "bit-flips" && ours.looks == theirs.looks && ours.shifted_bytes == theirs.shifted_bytes => {
-            DamageReport { looked_at_bytes, ..ours.clone() }
-        }
-        _ => other(ours, looked_at_bytes),
-    }
-}
-
 fn uniform(ours: &DamageReport, first_bytes: u64, theirs: Option<&DamageReport>, second_bytes: u64) -> DamageReport {
-    if ours.looked_at_bytes.is_some() {
+    let all_bytes = first_bytes.saturating_add(second_bytes);
+    if ours.looked_at_bytes.is_some() || all_bytes <= LOOKED_AT_BYTES {
         return ours.clone(); // it wasn't looked further
     }
-    let all_bytes = first_bytes.saturating_add(second_bytes);
     let same = theirs.filter(|theirs| theirs.looks == ours.looks && is_continued(ours, theirs, first_bytes));
     match same {
         Some(theirs) => {
@@ -74,13 +36,8 @@ fn uniform(ours: &DamageReport, first_bytes: u64, theirs: Option<&DamageReport>,
             let seen = seen.min(LOOKED_AT_BYTES + UNIFORM_BYTES_MAX);
             DamageReport { looked_at_bytes: (seen < all_bytes).then_some(seen), ..ours.clone() }
         }
-        // A long second half that was looked at as a whole, and is other bytes, began as the first one and went on otherwise.
-        None if first_bytes < LOOKED_AT_BYTES
-            && theirs.is_none_or(|theirs| is_uniform(theirs) || theirs.looked_at_bytes.is_some() || second_bytes <= LOOKED_AT_BYTES) =>
-        {
-            other(ours, looked_at(all_bytes))
-        }
-        None => other(ours, None),
+        // It went on otherwise.
+        None => DamageReport { members: ours.members.clone(), looks: "other", ..DamageReport::default() },
     }
 }
 
@@ -112,19 +69,15 @@ mod tests {
     fn halves_look_as_the_whole_does() {
         let joined = |a: DamageReport, a_bytes, b: DamageReport, b_bytes| join_looks(&[a], a_bytes, &[b], b_bytes).remove(0);
         assert_eq!(joined(looks("zeroed"), 4 * KIB, looks("zeroed"), 4 * KIB), looks("zeroed"));
-        assert_eq!(joined(looks("zeroed"), 4 * KIB, looks("other"), 4 * KIB), looks("other"));
+        assert_eq!(joined(looks("other"), 4 * KIB, looks("zeroed"), 4 * KIB), looks("other"), "the first one knows of both");
         let long = DamageReport { looked_at_bytes: Some(64 * KIB), ..looks("noise") };
         assert_eq!(joined(long.clone(), 1024 * KIB, looks("zeroed"), KIB), long, "its beginning was looked at");
         assert_eq!(joined(looks("noise"), 64 * KIB, looks("zeroed"), KIB), long);
-        let flips = |set, bit| DamageReport { bits_set: Some(set), bits_cleared: Some(0), bits: vec![bit], ..looks("bit-flips") };
-        let both = joined(flips(1, 3), KIB, flips(2, 5), KIB);
-        assert_eq!((both.bits_set, &both.bits[..]), (Some(3), &[3, 5][..]));
-        assert_eq!(joined(flips(1, 3), KIB, flips(2, 5), 128 * KIB).looks, "other", "nobody knows which of them are near");
+        assert_eq!(joined(looks("zeroed"), 4 * KIB, looks("other"), 128 * KIB), looks("other"), "it went on otherwise");
         let filled = |text: &str| DamageReport { filler: Some(text.into()), ..looks("filled") };
-        assert_eq!(joined(filled("abcde"), 512, filled("cdeab"), 512), filled("abcde"), "512 is 2 more than a multiple of 5");
-        assert_eq!(joined(filled("0xf6a1"), 511, filled("0xa1f6"), 512), filled("0xf6a1"));
-        assert_eq!(joined(filled("abcde"), 512, filled("abcde"), 512).looks, "other");
-        assert_eq!(joined(looks("zeroed"), KIB, looks("ones"), 128 * KIB).looked_at_bytes, Some(64 * KIB));
+        assert_eq!(joined(filled("abcde"), 512, filled("cdeab"), 128 * KIB), filled("abcde"), "512 is 2 more than a multiple of 5");
+        assert_eq!(joined(filled("0xf6a1"), 511, filled("0xa1f6"), 128 * KIB), filled("0xf6a1"));
+        assert_eq!(joined(filled("abcde"), 512, filled("abcde"), 128 * KIB).looks, "other");
         let capped = DamageReport { looked_at_bytes: Some(64 * KIB * KIB), ..looks("zeroed") };
         let joined_long = joined(looks("zeroed"), 32 * KIB * KIB, capped, 128 * KIB * KIB);
         assert_eq!(joined_long.looked_at_bytes, Some(64 * KIB * KIB + 64 * KIB), "no more than a whole one");
