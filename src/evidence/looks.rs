@@ -83,12 +83,29 @@ impl Looks {
             Self::Other => "other",
         }
     }
+
+    /// What a fill looks like so many bytes further on: a text goes on where it left off. Of our own marker each sector begins anew.
+    #[must_use]
+    pub fn further_on(&self, bytes: u64) -> Self {
+        match self {
+            Self::Filled(text) if !text.is_empty() && text != MARKED => {
+                let mut text = text.clone();
+                let by = (bytes % text.len() as u64) as usize;
+                text.rotate_left(by);
+                Self::Filled(text)
+            }
+            other => other.clone(),
+        }
+    }
 }
+
+/// What stands for our own marker, whose offset differs from sector to sector.
+const MARKED: &[u8] = b"QUORUM-IMG: UNDECIDED SECTOR";
 
 /// The shortest text that, repeated, makes all of `bytes`, if one is short enough.
 fn repeated(bytes: &[u8]) -> Option<Vec<u8>> {
     if Pattern::Marker.makes(bytes) {
-        return Some(b"QUORUM-IMG: UNDECIDED SECTOR".to_vec());
+        return Some(MARKED.to_vec());
     }
     let repeats = |&period: &usize| bytes.len() >= 2 * period && bytes[period..] == bytes[..bytes.len() - period];
     (1..=PERIOD_MAX).find(repeats).map(|period| bytes[..period].to_vec())
@@ -164,6 +181,8 @@ mod tests {
         assert_eq!(changed(&|lost| lost.fill(0)), Looks::Zeroed);
         assert_eq!(changed(&|lost| lost.fill(0xff)), Looks::Ones);
         assert_eq!(changed(&|lost| lost.fill(0xf6)), Looks::Filled(vec![0xf6]));
+        let (short, marked) = (Looks::Filled(b"abc".to_vec()), Looks::Filled(super::MARKED.to_vec()));
+        assert_eq!((short.further_on(65536), marked.further_on(65536)), (Looks::Filled(b"bca".to_vec()), marked), "65536 is 1 more");
         assert_eq!(changed(&|lost| lost.chunks_mut(4).for_each(|four| four.copy_from_slice(b"BAD!"))), Looks::Filled(b"BAD!".to_vec()));
         let was_set = won[77] >> 5 & 1 == 1;
         let (set, cleared) = if was_set { (0, 1) } else { (1, 0) };

@@ -84,11 +84,11 @@ fn on_the_whole(member: &dyn Member, looks: Looks, rest: ByteRange) -> (Looks, u
     if !matches!(looks, Looks::Zeroed | Looks::Ones | Looks::Filled(_)) {
         return (looks, rest.start);
     }
-    let end = rest.end.min(rest.start.saturating_add(UNIFORM_BYTES_MAX));
+    let (end, start) = (rest.end.min(rest.start.saturating_add(UNIFORM_BYTES_MAX)), rest.start - LOOKED_AT_BYTES.min(rest.start));
     for piece in ByteRange::new(rest.start, end).pieces(LOOKED_AT_BYTES) {
         match read(member, piece) {
             // Beside nothing only what it is filled with counts.
-            Some(bytes) if Looks::of(&bytes, &[]) == looks => {}
+            Some(bytes) if Looks::of(&bytes, &[]) == looks.further_on(piece.start - start) => {}
             Some(_) => return (Looks::Other, rest.end),
             None => return (looks, piece.start),
         }

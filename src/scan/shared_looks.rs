@@ -44,6 +44,10 @@ fn uniform(ours: &DamageReport, first_bytes: u64, theirs: Option<&DamageReport>,
 /// Whether the second half is filled with the same, from where the first one left off.
 fn is_continued(ours: &DamageReport, theirs: &DamageReport, first_bytes: u64) -> bool {
     let (Some(own), Some(their)) = (&ours.filler, &theirs.filler) else { return ours.filler == theirs.filler };
+    // Of our own marker each sector begins anew.
+    if own == their && own.starts_with("QUORUM-IMG: ") {
+        return true;
+    }
     // Text has a character for each byte, hexadecimal two.
     let (own, their, unit) = match (own.strip_prefix("0x"), their.strip_prefix("0x")) {
         (Some(own), Some(their)) => (own, their, 2),

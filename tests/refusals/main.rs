@@ -11,8 +11,8 @@ mod check {
 
     const CHECK: Subject = Subject { foreign: &["--in-place", "--dry-run", "-onew.img"], ..Subject::voting(&["check"]) };
     battery!(CHECK: command_line, operands, voters, reports; options:
-        allow_references, cache, color, diagnose, filler, format, mapfile, max_damage, max_divergences, output, picture, range, rate_limit,
-        read_pattern, report, sector_size, size, snapshot, sums, threads, threshold, timeout, trust);
+        allow_references, cache, color, diagnose, donor, filler, format, mapfile, max_damage, max_divergences, output, picture, range, rate_limit,
+        read_pattern, report, sector_size, shard, size, snapshot, sums, threads, threshold, timeout, trust);
 }
 
 mod check_of_the_medium {
@@ -29,8 +29,8 @@ mod show {
         foreign: &["--in-place", "--dry-run", "-onew.img", "--report=r", "--range=0:512", "--from=missing"],
         ..Subject::voting(&["show", "0"])
     };
-    battery!(SHOW: command_line, operands, voters; options:
-        allow_references, cache, color, filler, format, lines, mapfile, output, places, rate_limit, sector_size, size, snapshot, threads,
+    battery!(SHOW: command_line, operands, company; options:
+        allow_references, cache, color, donor, filler, format, lines, mapfile, output, places, rate_limit, sector_size, size, snapshot, threads,
         threshold, timeout, trust);
 }
 
@@ -66,7 +66,7 @@ mod repair_to_a_new_image {
         ..Subject::voting(&["repair", "-o", "new.img"])
     };
     battery!(REPAIR: command_line, operands, voters, reports, new_images; options:
-        allow_references, cache, color, diagnose, expect_b3sum, expect_sha256, filler, force, format, from, mapfile, max_divergences, output,
+        allow_references, cache, color, diagnose, donor, expect_b3sum, expect_sha256, filler, force, format, from, mapfile, max_divergences, output,
         output_options, pick, picture, range, rate_limit, read_pattern, reflink, report, sector_size, size, snapshot, sparse_size,
         target_format, threads, threshold, timeout, trust, undecided);
 }
@@ -80,7 +80,7 @@ mod repair_in_place {
         ..Subject::voting(&["repair", "--in-place"])
     };
     battery!(REPAIR: command_line, operands, voters, reports, new_journals; options:
-        allow_references, cache, color, diagnose, filler, force, format, from, journal, mapfile, max_damage, max_divergences, no_write,
+        allow_references, cache, color, diagnose, donor, filler, force, format, from, journal, mapfile, max_damage, max_divergences, no_write,
         output, pick, picture, range, rate_limit, read_pattern, report, sector_size, size, snapshot, threads, threshold, timeout, trust);
 }
 
@@ -93,7 +93,7 @@ mod plan_of_a_repair_in_place {
         ..Subject::voting(&["repair", "--in-place", "--dry-run"])
     };
     battery!(PLAN: command_line, operands, voters, reports, new_journals; options:
-        allow_references, cache, color, diagnose, filler, force, format, from, journal, mapfile, max_damage, max_divergences, no_write,
+        allow_references, cache, color, diagnose, donor, filler, force, format, from, journal, mapfile, max_damage, max_divergences, no_write,
         output, pick, picture, range, rate_limit, read_pattern, report, sector_size, size, snapshot, threads, threshold, timeout, trust);
 }
 

@@ -26,6 +26,7 @@ fn absurd(option: &str) -> &'static [&'static str] {
         "hash" => &["", "sha1", "BLAKE3 "],
         "shard" => &["", "x", "1", "/", "1/", "/1", "2/2", "0/0", "-1/2", "1/1e9", "0/18446744073709551616"],
         "sums" => &["", "missing", ".", "folder", "fifo", "socket", "dangling", "/dev/null", "/dev/zero", "disk-0.img"],
+        "donor" => &["", "missing", ".", "folder", "fifo", "socket", "dangling", "/dev/null", "disk-0.img", "stranger.img"],
         "lines" | "places" => &["", "x", "0", "-1", "1.5", "5000", TOO_BIG],
         "force" => &["", "everything", "changed,nonsense", "overwrite,nonsense"],
         "format" => &["", "vmdk", "RAW "],
