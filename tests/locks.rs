@@ -66,6 +66,14 @@ fn keeps_qemu_from_writing_meanwhile() {
     // Three times 4 MiB at 2 MiB a second: long enough to look.
     let running = lab.quorum_img(["check", "-r", "2M"]).args([&a, &b, &c]).start();
     let begun = Instant::now();
+    // Were qemu-io there first, we should give way to it, and that is another test.
+    let holds_locks = || {
+        let entries = std::fs::read_dir(format!("/proc/{}/fdinfo", running.id())).into_iter().flatten().flatten();
+        entries.filter(|entry| std::fs::read_to_string(entry.path()).is_ok_and(|text| text.contains("lock:"))).count() >= 3
+    };
+    while !holds_locks() && begun.elapsed() < Duration::from_secs(4) {
+        thread::sleep(Duration::from_millis(5));
+    }
     let refused = loop {
         let write = Command::new("qemu-io").args(["-f", "raw", "-c", "write 0 512"]).arg(&b).output().expect("qemu-io runs");
         let said = String::from_utf8_lossy(&write.stderr).into_owned() + &String::from_utf8_lossy(&write.stdout);
