@@ -182,6 +182,13 @@ fn digests_are_heard_in_parts() {
     rot("b.img", 8 * MIB + 200_000);
     let report = holds(&lab, &[], &["a.img", "b.img", "d.qdg"]);
     assert_eq!((&report["swayed-sectors"], &report["witnesses"][0]["contradicted-chunks"]), (&16.into(), &1.into()), "{report}");
+    // Lost in both, and a source has it.
+    for (name, byte) in [("a.img", 1), ("b.img", 2)] {
+        let file = fs::File::options().write(true).open(lab.path(name)).expect("it opens");
+        file.write_all_at(&[byte; 9], 2 * MIB + 500_000).and_then(|()| file.set_modified(modified)).expect("it rots");
+    }
+    let report = holds(&lab, &["--donor", "c.img"], &["a.img", "b.img", "d.qdg"]);
+    assert_eq!(report["donors"][0]["donated-sectors"], 1, "{report}");
     // Holes are chunks, too, be they skipped by the whole or looked at by a part.
     let lab = Lab::new();
     for name in ["a.img", "b.img"] {
