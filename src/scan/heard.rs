@@ -97,7 +97,7 @@ impl Worker<'_> {
     pub(super) fn hear_versions(&mut self, chunk: &Chunk) -> Result<(), Interruption> {
         self.words.clear();
         self.heard = Heard::default(); // it may be asked again
-        if self.shared.job.hearing.is_none() || !matches!(chunk.rule, Rule::Threshold(_)) {
+        if self.shared.job.hearing.is_none() || !chunk.rule.is_vote() {
             return Ok(());
         }
         let shared = self.shared;

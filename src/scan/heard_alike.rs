@@ -6,7 +6,7 @@ use super::{
     heard::{chunks, confirmations},
     worker::Worker,
 };
-use crate::vote::{ByteRange, MEMBERS_MAX, Rule, Run, Verdict, Vote};
+use crate::vote::{ByteRange, MEMBERS_MAX, Run, Verdict, Vote};
 
 impl Worker<'_> {
     /// Pushes the votes on the chunk with what witnesses say of `bytes`, which all hold who hold anything; false where that has to be
@@ -14,7 +14,7 @@ impl Worker<'_> {
     pub(super) fn hear_lacking(&mut self, chunk: &Chunk, bytes: &[u8], vote: &Vote) -> bool {
         let (shared, range) = (self.shared, chunk.range);
         let job = shared.job;
-        let (Some(hearing), None, Rule::Threshold(_)) = (job.hearing, job.hashed, chunk.rule) else { return false };
+        let (Some(hearing), None, true) = (job.hearing, job.hashed, chunk.rule.is_vote()) else { return false };
         let Some(least) = shared.geometries.iter().map(|geometry| geometry.chunk_bytes).min() else { return false };
         let whole = |geometry| {
             let all = chunks(geometry, range);

@@ -91,7 +91,7 @@ pub(super) fn count(lost: &mut [Lost], sector: &Voted, evidence: Option<&Evidenc
             lost.data_zeroed += length;
             lost.zeroed_by |= outvoting;
         }
-        let (Some(evidence), Rule::Threshold(_)) = (evidence, rule) else { continue };
+        let Some(evidence) = evidence.filter(|_| rule.is_vote()) else { continue };
         let free = |at| zeros_won && evidence.is_free(member, at);
         let gone = content_lost(range.start, bytes, won, &free);
         lost.content += gone.all;

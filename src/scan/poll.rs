@@ -33,6 +33,8 @@ pub struct Question {
     pub size: Option<u64>,
     /// The part to look at.
     pub range: Option<ByteRange>,
+    /// Those who vote, as a mask: others are compared, and have no ballot, though they count among the members. All do where it isn't given.
+    pub voters: Option<u64>,
     /// What the user calls that part.
     pub range_is: &'static str,
     /// How members are read.
@@ -64,6 +66,7 @@ impl Default for Question {
             threshold: None,
             size: None,
             range: None,
+            voters: None,
             range_is: "--range",
             read_pattern: ReadPattern::Quorum,
             trust: None,
@@ -167,6 +170,14 @@ pub struct Poll {
     pub warnings: Vec<String>,
 }
 
+/// The size that all have who have any, where there are two of them.
+fn common(sizes: &[Option<u64>]) -> Option<u64> {
+    let mut known = sizes.iter().flatten();
+    let first = *known.next()?;
+    let rest: Vec<u64> = known.copied().collect();
+    (!rest.is_empty() && rest.iter().all(|&size| size == first)).then_some(first)
+}
+
 /// The default threshold: more than half.
 #[must_use]
 pub fn majority(members: usize) -> usize {
@@ -212,7 +223,12 @@ impl Poll {
         let size_vote = match (question.size, question.trust) {
             (Some(size), _) => VirtualSize::Decided(size),
             (None, Some(member)) => VirtualSize::Decided(sizes[member].ok_or(QuestionError::TrustFailed(member))?),
+            // What all say nobody has to vote on.
+            (None, None) if let (Some(_), Some(size)) = (question.voters, common(sizes)) => VirtualSize::Decided(size),
             (None, None) => {
+                let seated = |index: usize| question.voters.is_none_or(|voters| voters >> index & 1 == 1);
+                let sizes: Vec<Option<u64>> = sizes.iter().enumerate().map(|(index, size)| size.filter(|_| seated(index))).collect();
+                let sizes = &sizes[..];
                 let heard = question.hearing.iter().flat_map(|hearing| hearing.sizes(sizes)).map(Some);
                 let all: Vec<Option<u64>> = sizes.iter().copied().chain(heard).collect();
                 match elect_size(&all, threshold) {
@@ -227,7 +243,10 @@ impl Poll {
         let general = match question.trust {
             _ if fifo => Rule::First,
             Some(member) => Rule::Member(member),
-            None => Rule::Threshold(threshold),
+            None => match question.voters {
+                Some(voters) => Rule::Seated { threshold, voters },
+                None => Rule::Threshold(threshold),
+            },
         };
         let mut rules = Rules::new(general);
         if let VirtualSize::Undecided { longest, shortest } = size_vote {

@@ -112,6 +112,18 @@ proptest! {
         prop_assert_eq!(dissenters, if matches!(vote.verdict, Verdict::Decided { .. }) { expected } else { 0 });
     }
 
+    /// Who has no seat is compared, and counts for nothing: what is decided is what the seated decide among themselves.
+    #[test]
+    fn only_the_seated_decide(ballots in vec(ballot(), 2..=8), voters in 0u64..256, threshold in 2usize..=5) {
+        let vote = Vote::of(&ballots, Rule::Seated { threshold, voters });
+        let seated: Vec<Ballot> =
+            ballots.iter().enumerate().map(|(member, &ballot)| if voters >> member & 1 == 1 { ballot } else { Ballot::Failed }).collect();
+        let same = Vote::of(&ballots, Rule::Threshold(1)).verdict == Verdict::Unanimous;
+        if same { prop_assert_eq!(vote.verdict, Verdict::Unanimous) } else {
+            prop_assert_eq!(named(vote.verdict, &ballots).1, oracle(&seated, threshold).1);
+        }
+    }
+
     /// The size is voted on by the very rule of the sectors.
     #[test]
     fn sizes_are_voted_on_like_sectors(sizes in vec(prop::option::weighted(0.9, 0u64..4), 2..=8), threshold in 2usize..=8) {

@@ -7,6 +7,13 @@ use super::{ByteRange, Grouping, Verdict};
 pub enum Rule {
     /// The vote: so many ballots at least, and strictly more than any other version.
     Threshold(usize),
+    /// The same among some: others' versions are compared, and aren't counted.
+    Seated {
+        /// Least ballots that a version needs.
+        threshold: usize,
+        /// Those who vote, as a mask.
+        voters: u64,
+    },
     /// This member is right (`--trust`, `--pick`); where it holds no data nothing is decided.
     Member(usize),
     /// Only what all members agree on is settled; the rest is undecided.
@@ -17,6 +24,22 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// The least ballots that a version needs, and whose count (a mask), where it is voted on.
+    #[must_use]
+    pub fn ballots(self) -> Option<(usize, u64)> {
+        match self {
+            Self::Threshold(threshold) => Some((threshold, u64::MAX)),
+            Self::Seated { threshold, voters } => Some((threshold, voters)),
+            Self::Member(_) | Self::Unanimity | Self::First => None,
+        }
+    }
+
+    /// Whether it is the vote that decides.
+    #[must_use]
+    pub fn is_vote(self) -> bool {
+        self.ballots().is_some()
+    }
+
     pub(super) fn judge(self, grouping: &Grouping) -> Verdict {
         if is_unanimous(grouping, self) {
             return Verdict::Unanimous;
@@ -32,9 +55,8 @@ impl Rule {
                 None => Verdict::Undecided,
             },
             Self::Unanimity => Verdict::Undecided,
-            Self::Threshold(threshold) => most_held(grouping)
-                .filter(|&(_, ballots)| ballots >= threshold)
-                .map_or(Verdict::Undecided, |(winner, _)| Verdict::Decided { winner }),
+            Self::Threshold(threshold) => decided(grouping, threshold, u64::MAX),
+            Self::Seated { threshold, voters } => decided(grouping, threshold, voters),
         }
     }
 }
@@ -42,15 +64,23 @@ impl Rule {
 /// Whether all hold the same, and are enough for that to say something: one alone agrees with itself.
 fn is_unanimous(grouping: &Grouping, rule: Rule) -> bool {
     let first = grouping.version(0);
-    let alone = grouping.members() == 1 && matches!(rule, Rule::Threshold(threshold) if threshold > 1);
+    let alone = grouping.members() == 1 && rule.ballots().is_some_and(|(threshold, _)| threshold > 1);
     !alone && first == Some(0) && (1..grouping.members()).all(|member| grouping.version(member) == first)
 }
 
-/// The version with strictly more ballots than any other, and how many.
-fn most_held(grouping: &Grouping) -> Option<(usize, usize)> {
+/// The version that has `threshold` ballots of `voters`, and strictly more than any other.
+fn decided(grouping: &Grouping, threshold: usize, voters: u64) -> Verdict {
+    match most_held(grouping, voters) {
+        Some((winner, ballots)) if ballots >= threshold => Verdict::Decided { winner },
+        _ => Verdict::Undecided,
+    }
+}
+
+/// The version with strictly more ballots of `voters` than any other, and how many.
+fn most_held(grouping: &Grouping, voters: u64) -> Option<(usize, usize)> {
     let (mut best, mut tied) = (None, false);
     for version in grouping.versions() {
-        let ballots = grouping.holders(version).count_ones() as usize;
+        let ballots = (grouping.holders(version) & voters).count_ones() as usize;
         match best {
             Some((_, most)) if ballots < most => {}
             Some((_, most)) if ballots == most => tied = true,

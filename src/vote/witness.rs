@@ -24,7 +24,7 @@ impl Vote {
     /// The same vote with what witnesses confirm.
     #[must_use]
     pub fn hearing(self, rule: Rule, confirmed: &[Confirmation]) -> Self {
-        let Rule::Threshold(threshold) = rule else { return self };
+        let Some((threshold, voters)) = rule.ballots() else { return self };
         if confirmed.is_empty() || self.verdict == Verdict::Unanimous {
             return self;
         }
@@ -40,7 +40,7 @@ impl Vote {
         let mut tied = false;
         for version in grouping.versions() {
             let added = adds(version);
-            let ballots = grouping.holders(version).count_ones() as usize + added;
+            let ballots = (grouping.holders(version) & voters).count_ones() as usize + added;
             match best {
                 Some((_, most, _)) if ballots < most => {}
                 Some((_, most, _)) if ballots == most => tied = true,
