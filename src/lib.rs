@@ -52,5 +52,6 @@ pub mod member;
 pub mod repair;
 pub mod report;
 pub mod scan;
+pub mod set;
 pub mod sys;
 pub mod vote;

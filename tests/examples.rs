@@ -34,7 +34,8 @@ fn all_commands() -> BTreeSet<String> {
     let mut texts: Vec<String> =
         ["README.md", "docs/vote.md", "docs/nfs.md"].iter().map(|name| fs::read_to_string(root.join(name)).expect("it ships")).collect();
     let top = quorum_img::cli::command();
-    texts.extend(top.get_subcommands().filter_map(|command| Some(command.get_after_long_help()?.to_string())));
+    let below = top.get_subcommands().flat_map(|command| std::iter::once(command).chain(command.get_subcommands()));
+    texts.extend(below.filter_map(|command| Some(command.get_after_long_help()?.to_string())));
     let all: BTreeSet<String> = texts.iter().flat_map(|text| commands(text).collect::<Vec<_>>()).collect();
     assert!(all.len() > 30, "they were not found: {all:?}");
     all
@@ -56,6 +57,27 @@ fn every_command_is_one() {
         let line = &line.replace("HEX", &"0".repeat(64));
         let parsed = quorum_img::cli::command().try_get_matches_from(words(&lab, line));
         assert!(parsed.is_ok(), "{command}\n{}", parsed.err().map_or_else(String::new, |error| error.to_string()));
+    }
+}
+
+/// What the examples of sets are about: copies that are alike, a set of three of them, what it wrote, what was exported.
+fn scene_of_sets(lab: &Lab, command: &str) {
+    for name in ["a.img", "b.img", "c.img", "d.img", "e.img", "f.img"] {
+        fs::copy(testdata("d.img"), lab.path(name)).expect("it ships");
+    }
+    fs::write(lab.path("new.img"), "").expect("it can be written");
+    if command.contains("--adopt") {
+        lab.quorum_img(["set", "create", "--assume-clean", "old.qset", "a.img", "b.img", "c.img"]).exits(0);
+    } else if !command.contains("set create vm.qset") && !command.contains("--assume-clean") {
+        lab.quorum_img(["set", "create", "vm.qset", "c.img", "d.img", "e.img"]).exits(0);
+        let mut bytes = lab.bytes(&lab.path("e.img"));
+        bytes[70_000] ^= 1;
+        fs::write(lab.path("e.img"), bytes).expect("it can be written");
+        lab.quorum_img(["set", "repair", "-y", "vm.qset"]).exits(0);
+    }
+    if command.contains("--import") {
+        let exported = lab.quorum_img(["set", "export", "vm.qset"]).exits(0).stdout().clone();
+        fs::write(lab.path("vm.json"), exported).expect("it can be written");
     }
 }
 
@@ -92,6 +114,9 @@ fn every_command_works_as_shown() {
         }
         let lab = scene();
         let copies = ["a.img", "b.img", "c.img"];
+        if command.contains("quorum-img set ") {
+            scene_of_sets(&lab, &command);
+        }
         for list in ["report.json", "last.json"] {
             if command.contains(&format!("--from {list}")) || command.contains(&format!("report {list}")) {
                 lab.quorum_img(["check", "--report", list]).args(copies).output();

@@ -13,15 +13,21 @@ fn pages() -> Vec<(String, String)> {
     let mut top = quorum_img::cli::command().disable_help_subcommand(true);
     top.build();
     let mut pages = vec![("quorum-img.1".to_owned(), page(&top, "quorum-img"))];
-    for command in top.get_subcommands().filter(|command| command.get_name() != "help") {
-        let name = format!("quorum-img-{}", command.get_name());
-        pages.push((format!("{name}.1"), page(command, &name)));
-    }
+    pages_of(&top, "quorum-img", &mut pages);
     for (source, file, title, section, about) in TEXTS {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(source)).expect("it is kept in docs/");
         pages.push((file.to_owned(), page_of_text(&text, title, section, about)));
     }
     pages
+}
+
+/// The pages of what is below a command.
+fn pages_of(command: &Command, name: &str, pages: &mut Vec<(String, String)>) {
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        let name = format!("{name}-{}", sub.get_name());
+        pages.push((format!("{name}.1"), page(sub, &name)));
+        pages_of(sub, &name, pages);
+    }
 }
 
 /// One page: clap's own sections, and those that stand at the end of the long help.
@@ -43,7 +49,7 @@ fn page(command: &Command, name: &str) -> String {
         text += ".SH COMMANDS\n";
         for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
             let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
-            let _ = writeln!(text, ".TP\n\\fBquorum\\-img\\-{}\\fR(1)\n{}", sub.get_name(), escaped(&about));
+            let _ = writeln!(text, ".TP\n\\fB{}\\-{}\\fR(1)\n{}", escaped(name), sub.get_name(), escaped(&about));
         }
     }
     text + &sections_of(&extra)

@@ -74,7 +74,7 @@ pub(super) struct MemberArgs {
 }
 
 /// Whether others are kept from writing meanwhile.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Members")]
 pub(super) struct LockArgs {
     /// Take no locks: read members that another program writes to

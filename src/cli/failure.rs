@@ -3,6 +3,7 @@
 use crate::{
     electorate::{ElectorateError, LockError},
     repair::{RepairError, undo::UndoError},
+    set::SetError,
 };
 
 /// What everything that could not be done ends with.
@@ -14,6 +15,9 @@ pub(super) fn exit_code(error: &anyhow::Error) -> u8 {
         return error.exit_code();
     }
     if let Some(error) = error.downcast_ref::<ElectorateError>() {
+        return error.exit_code();
+    }
+    if let Some(error) = error.downcast_ref::<SetError>() {
         return error.exit_code();
     }
     if let Some(error) = error.downcast_ref::<UndoError>() {

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     args::find_given,
+    failure::explained,
     given::Given,
     in_place_said::{agree, estimate, tell},
     journal_place::{journal_path, look_at_journal, shown_path},
@@ -30,7 +31,7 @@ use crate::{
     evidence::Evidence,
     member::{HostFile, Member, MemberName},
     repair::{
-        Earlier, InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, RepairError, evidence_of,
+        Answer, Earlier, InPlace, InPlaceWish, JournalPlace, PORTION_BYTES, Proposal, RepairError, evidence_of,
         journal::Identity,
         judge::{Judge, Way},
         refused_in_place,
@@ -40,8 +41,41 @@ use crate::{
     sys::{random::random_bytes, storage::Storage},
 };
 
-/// Opens and locks, puts back what was cut off, settles the question and the journal's place; then votes, plans, asks and rewrites.
+/// What knows more of the members than their command line says: their set.
+pub(super) trait Beside {
+    /// The members are open: completes the question, and returns what is to be said.
+    fn ask(&self, _members: &[&dyn Member], _question: &mut Question) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+    /// Looks at what is known beside the ballots.
+    fn weigh(&self, _evidence: &Evidence) -> Result<()> {
+        Ok(())
+    }
+    /// Journals that explain members' times, beside the one of this repair.
+    fn journals(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+    /// It was agreed to: the first byte is about to be written.
+    fn begin(&self) -> Result<()> {
+        Ok(())
+    }
+    /// All is done, or was refused; returns what leads on, where that isn't what it is for members alone.
+    fn ended(&self, _members: &[&dyn Member], _evidence: Option<&Evidence>, _report: &mut Report) -> Result<Option<Look>> {
+        Ok(None)
+    }
+}
+
+/// Members alone.
+struct Alone;
+
+impl Beside for Alone {}
+
 pub(super) fn run(args: &RepairArgs, given: &Given) -> Result<u8> {
+    run_beside(args, given, &Alone)
+}
+
+/// Opens and locks, puts back what was cut off, settles the question and the journal's place; then votes, plans, asks and rewrites.
+pub(super) fn run_beside(args: &RepairArgs, given: &Given, beside: &dyn Beside) -> Result<u8> {
     refuse_contradictions(args)?;
     if let Some(list) = &args.from {
         refuse_report_over(args.show.report.as_deref(), list)?;
@@ -50,15 +84,18 @@ pub(super) fn run(args: &RepairArgs, given: &Given) -> Result<u8> {
     let (voters, put_back) = open(args, &roles)?;
     let members = voters.listed();
     let mut question = args.question(&members)?;
-    let journals: Vec<PathBuf> = args.in_place.journal.iter().cloned().collect();
+    let said = beside.ask(&members, &mut question)?;
+    let journals: Vec<PathBuf> = args.in_place.journal.iter().cloned().chain(beside.journals()).collect();
     let evidence = evidence_of(&members, &question, &journals);
+    beside.weigh(&evidence)?;
     let poll = args.vote.poll(&members, &mut question, &evidence)?;
     let judge = Judge { way: Way::InPlace, forced: args.forced() };
     if let Err(refusal) = judge.admit(&members, &question, &poll) {
-        return refuse(args, given, &voters, &question, &poll, refusal);
+        return refuse(args, given, &voters, (&question, &poll), refusal, beside);
     }
     let place = place_of_journal(args, &members)?;
-    let warnings = warnings(args, &voters, &roles, &poll, place.as_ref())?;
+    let mut warnings = warnings(args, &voters, &roles, &poll, place.as_ref())?;
+    warnings.extend(said);
     let earlier = args.from.as_deref().map(|path| Earlier::read(path, &members, &poll)).transpose()?;
     let journal = place.as_ref().map(|(folder, name)| JournalPlace {
         folder,
@@ -89,18 +126,26 @@ pub(super) fn run(args: &RepairArgs, given: &Given) -> Result<u8> {
         tidy_beside(&folder.join(name), args.show.progress.is_quiet());
     }
     let presenter = Mutex::new(Presenter::new(&args.show, &members)?);
-    let mut report = repair(args, &members, (&question, &poll, &evidence), &wish, warnings, &presenter)?;
+    let mut report = repair(args, &members, (&question, &poll, &evidence), &wish, warnings, &presenter, beside)?;
     report.mark_guesses(&voters.guessed);
     let mut presenter = presenter.into_inner().expect("no panics");
     if let Some(done) = &report.in_place {
         tell(args, done, &report, &members, wish.journal.as_ref(), &mut |text| presenter.complain(text));
     }
-    let look = Look { next: next::after(&report, &args.members, given, Some(&evidence)), or: None };
+    let own = beside.ended(&members, Some(&evidence), &mut report)?;
+    let look = own.unwrap_or_else(|| Look { next: next::after(&report, &args.members, given, Some(&evidence)), or: None });
     presenter.finish(report, &look)
 }
 
 /// Says why nothing is done; where a person has to decide there is a report of it for programs, too.
-fn refuse(args: &RepairArgs, given: &Given, voters: &Voters, question: &Question, poll: &Poll, refusal: RepairError) -> Result<u8> {
+fn refuse(
+    args: &RepairArgs,
+    given: &Given,
+    voters: &Voters,
+    (question, poll): (&Question, &Poll),
+    refusal: RepairError,
+    beside: &dyn Beside,
+) -> Result<u8> {
     if refusal.exit_code() != 2 {
         return Err(refusal.into());
     }
@@ -110,7 +155,8 @@ fn refuse(args: &RepairArgs, given: &Given, voters: &Voters, question: &Question
     let warnings = voters.warnings.iter().chain(&poll.warnings).cloned().collect();
     let mut report = refused_in_place(&members, question, poll, dry_run, warnings, &refusal);
     report.mark_guesses(&voters.guessed);
-    let look = Look { next: next::after(&report, &args.members, given, None), or: None };
+    let own = beside.ended(&members, None, &mut report)?;
+    let look = own.unwrap_or_else(|| Look { next: next::after(&report, &args.members, given, None), or: None });
     Presenter::new(&args.show, &members)?.finish(report, &look)
 }
 
@@ -199,6 +245,7 @@ fn repair(
     wish: &InPlaceWish,
     warnings: Vec<String>,
     presenter: &Mutex<Presenter>,
+    beside: &dyn Beside,
 ) -> Result<Report> {
     let mut control = Control::reporting(&args.show)?;
     let stores: Vec<Option<&dyn Storage>> = members.iter().map(|member| member.store()).collect();
@@ -208,7 +255,10 @@ fn repair(
         let speed = poll.range.length() as f64 * members.len() as f64 / begun.elapsed().as_secs_f64().max(1e-3);
         control.aside(|| {
             presenter.lock().expect("no panics").warn_ahead(proposal.warnings);
-            agree(args, proposal, &estimate(proposal, members.len(), speed), &|| control.stopped())
+            match agree(args, proposal, &estimate(proposal, members.len(), speed), &|| control.stopped()) {
+                Answer::Yes => beside.begin().map_or_else(|error| Answer::Refused(explained(&error)), |()| Answer::Yes),
+                answer => answer,
+            }
         })
     };
     let repair = InPlace { members, stores: &stores, question, poll, evidence, wish, watch: &control, phases: &phases, confirm: &confirm };

@@ -33,6 +33,7 @@ mod repair_args;
 mod report;
 mod report_file;
 mod say;
+mod set;
 mod shard;
 mod show;
 mod show_args;
@@ -82,6 +83,8 @@ enum Commands {
     Show(Box<show::PlaceArgs>),
     Report(report::ReportArgs),
     Info(info::InfoArgs),
+    /// Sets of copies that belong together: marked, remembered, checked a part at a time
+    Set(set::SetArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -95,7 +98,8 @@ impl Commands {
             Self::Info(args) => args.members.timeout,
             Self::Show(args) => args.members.timeout,
             Self::Undo(args) => args.timeout,
-            Self::Completions(_) | Self::Report(_) => None,
+            // A set's policy says it.
+            Self::Completions(_) | Self::Report(_) | Self::Set(_) => None,
         }
     }
 }
@@ -197,8 +201,11 @@ fn no_such_command(error: &clap::Error) -> String {
 }
 
 fn run_command(command: Commands, given: Given) -> anyhow::Result<u8> {
-    lookout::start(command.timeout());
+    if !matches!(command, Commands::Set(_)) {
+        lookout::start(command.timeout());
+    }
     match command {
+        Commands::Set(args) => set::run(args),
         Commands::Check(mut args) => {
             let done = args
                 .members

@@ -10,7 +10,7 @@ use super::parse::parse_size;
 pub(super) const DIVERGENCES_MAX: u64 = 250_000;
 
 /// What is shown, and how.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Output")]
 pub(super) struct ShowArgs {
     /// How results are printed
@@ -71,7 +71,7 @@ impl Picture {
 }
 
 /// What is shown while it runs, and how fast it runs.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Output")]
 pub(super) struct ProgressArgs {
     /// Show progress, also where standard error is no terminal

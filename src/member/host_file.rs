@@ -13,6 +13,7 @@ use super::{
     open_error::{OpenError, failed_to_open},
 };
 use crate::sys::{
+    attributes::{Attribute, Fingerprint, attribute, set_attribute},
     device::{self, Sysfs},
     disk_file::DiskFile,
     locks::{self, Locked},
@@ -248,6 +249,30 @@ impl HostFile {
             return Some("the device is read-only".to_owned());
         }
         nix::unistd::eaccess(&self.path, nix::unistd::AccessFlags::W_OK).err().map(|error| io::Error::from(error).to_string())
+    }
+
+    /// An extended attribute of it.
+    ///
+    /// # Errors
+    /// What the system says, or why its server was given up.
+    pub fn attribute(&self, name: &'static str) -> io::Result<Attribute> {
+        self.file.ask("reading its mark", move |file| attribute(file, name))
+    }
+
+    /// Writes an extended attribute of it, or takes it away where `value` is none; false where there can't be any.
+    ///
+    /// # Errors
+    /// What the system says, or why its server was given up.
+    pub fn set_attribute(&self, name: &'static str, value: Option<Vec<u8>>) -> io::Result<bool> {
+        self.file.ask("marking it", move |file| set_attribute(file, name, value.as_deref()))
+    }
+
+    /// What its file system says of it now.
+    ///
+    /// # Errors
+    /// What the system says, or why its server was given up.
+    pub fn fingerprint(&self) -> io::Result<Fingerprint> {
+        self.file.ask("looking at it", Fingerprint::of)
     }
 
     /// What became different since it was opened, in words; none where all is as it was, or where that can't be told (see

@@ -200,6 +200,10 @@ pub(super) fn details(report: &Report) -> Vec<String> {
     if report.size_undecided {
         lines.push("The members don't agree on the virtual size: behind the shortest one's end nothing is decided.".into());
     }
+    if let Some(set) = &report.set {
+        let names: Vec<&str> = report.members.iter().map(|member| member.name.as_str()).collect();
+        lines.extend(set.lines(&names));
+    }
     if let Some(shard) = &report.shard {
         lines.push(format!(
             "This is part {}/{}: quorum-img report --merge makes one report of all parts, and weighs what stands in the way of a repair.",

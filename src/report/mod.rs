@@ -27,6 +27,7 @@ mod repair;
 mod rows;
 #[cfg(test)]
 mod schema;
+mod set;
 mod shard;
 mod size;
 mod span;
@@ -65,6 +66,7 @@ pub use places::{Content, OwnerReport, Place, Places, render_places};
 pub use problem::Problem;
 pub use read::read_report;
 pub use repair::{Picked, RepairReport};
+pub use set::{SetChange, SetMemberReport, SetPlace, SetReport, SetRun, SetStatus, StatusMember, render_history, render_status};
 pub use shard::ShardReport;
 pub use size::human_size;
 pub use span::{PartitionMap, PartitionSpan, Span};
@@ -137,6 +139,9 @@ pub struct Report {
     /// Set where it is of a part that `--shard` named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shard: Option<ShardReport>,
+    /// What the run made of a set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set: Option<SetReport>,
     /// One for each member.
     pub members: Vec<MemberReport>,
     /// The totals.

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, fs, path::Path};
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 
-use super::{InPlaceReport, Places, RepairReport, Report, UndoReport, Unfinished};
+use super::{InPlaceReport, Places, RepairReport, Report, SetRun, SetStatus, UndoReport, Unfinished};
 
 /// What a repair did, whichever kind it was.
 #[derive(JsonSchema)]
@@ -30,6 +30,10 @@ enum AnyReport {
     Undo(UndoReport),
     /// Why nothing was.
     Unfinished(Unfinished),
+    /// What sets are.
+    Sets(Vec<SetStatus>),
+    /// What was done to a set.
+    History(Vec<SetRun>),
 }
 
 fn schema() -> schemars::Schema {
@@ -52,7 +56,7 @@ fn the_schema_in_docs_is_current() {
 }
 
 /// The tables of keys in `docs/report.md`, in the order in which a reader meets them.
-const OBJECTS: [(&str, &str); 26] = [
+const OBJECTS: [(&str, &str); 33] = [
     ("Report", "The report"),
     ("Sectors", "`sectors`"),
     ("MemberReport", "`members[]`"),
@@ -79,6 +83,13 @@ const OBJECTS: [(&str, &str); 26] = [
     ("UndoReport", "What `undo` put back"),
     ("UndoneMember", "`members[]` of `undo`"),
     ("Unfinished", "Word of a run that came to no report"),
+    ("SetReport", "`set`, of `set check` and what writes to a set's members"),
+    ("SetMemberReport", "`set.members[]`"),
+    ("SetStatus", "What `set status` tells, an array of"),
+    ("StatusMember", "`members[]` of `set status`"),
+    ("SetRun", "What `set history` tells, an array of; and `last-run`, `last-completed` of `set status`"),
+    ("SetChange", "`changes[]` of `set history`"),
+    ("SetPlace", "`places[]` of `set history`"),
 ];
 
 fn tables() -> String {

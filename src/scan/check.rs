@@ -291,6 +291,7 @@ pub fn make_report(
         partial: !outcome.complete,
         scanned_bytes: (!outcome.complete).then_some(outcome.scanned_bytes),
         shard: None,
+        set: None,
         members: reports,
         sectors,
         lacking: outcome.tally.lacking,

@@ -233,6 +233,25 @@ impl Outcome {
     pub fn unscanned(members: usize) -> Self {
         Self { tally: Tally::new(members), failures: vec![None; members], hurried: vec![false; members], ..Self::default() }
     }
+
+    /// Takes what was found in another part, of the same members. Whoever failed there has failed.
+    pub fn join(&mut self, other: Self) {
+        self.tally.join(&other.tally);
+        self.scanned_bytes += other.scanned_bytes;
+        self.complete &= other.complete;
+        self.weighed |= other.weighed;
+        self.unfilled_sectors += other.unfilled_sectors;
+        self.heard.add(other.heard);
+        for (own, other) in self.failures.iter_mut().zip(other.failures) {
+            if own.is_none() {
+                *own = other;
+            }
+        }
+        self.hurried.iter_mut().zip(other.hurried).for_each(|(own, other)| *own |= other);
+        self.late.extend(other.late);
+        self.late.sort_unstable();
+        self.late.dedup();
+    }
 }
 
 /// Why a scan ended early.

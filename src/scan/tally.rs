@@ -26,6 +26,23 @@ pub struct MemberTally {
     pub lost: Lost,
 }
 
+impl MemberTally {
+    fn join(&mut self, other: &Self) {
+        self.dissenting += other.dissenting;
+        self.unreadable += other.unreadable;
+        self.absent += other.absent;
+        self.failed += other.failed;
+        self.dissents += other.dissents;
+        self.filler += other.filler;
+        self.unstable += other.unstable;
+        self.lost.add(&other.lost);
+        self.span = match (self.span, other.span) {
+            (Some((start, end)), Some((other_start, other_end))) => Some((start.min(other_start), end.max(other_end))),
+            (own, other) => own.or(other),
+        };
+    }
+}
+
 /// What was counted, in sectors; all the rest is unanimous.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -59,6 +76,15 @@ impl Tally {
         for (member, lost) in self.members.iter_mut().zip(lost) {
             member.lost.add(lost);
         }
+    }
+
+    /// Takes what was counted in another part, of the same members.
+    pub fn join(&mut self, other: &Self) {
+        self.decided += other.decided;
+        self.lacking += other.lacking;
+        self.undecided += other.undecided;
+        self.divergences += other.divergences;
+        self.members.iter_mut().zip(&other.members).for_each(|(own, other)| own.join(other));
     }
 
     /// Counts a divergence whose sectors are `sector` bytes long.

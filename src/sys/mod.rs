@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)] // the one place for it; each block says why it is sound
 
+pub mod attributes;
 pub mod beneath;
 pub mod btrfs;
 pub mod buffer;

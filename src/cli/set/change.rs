@@ -1,0 +1,348 @@
+//! What a person changes of a set: members come and go, are marked anew, are cleared; and its policy.
+
+use std::{
+    ffi::OsString,
+    io::{IsTerminal as _, Write as _},
+    path::PathBuf,
+};
+
+use anyhow::{Result, bail, ensure};
+use clap::Args;
+
+use super::{
+    create::{inode, mark_of, new_uuid, remembered, set_keys},
+    session::{PresentArgs, Session},
+    texts,
+};
+use crate::{
+    cli::{
+        args::Format,
+        ask::ask,
+        say::{Output, warn},
+        signals::stop_flag,
+    },
+    electorate::{Access, Locks, open_voters},
+    evidence::ATTRIBUTE,
+    member::Member,
+    scan::majority,
+    set::{self, KEYS, MemberRow, NewMember, Place, Record, RunEnd, State},
+    vote::{MEMBERS_MAX, MEMBERS_MIN},
+};
+
+/// Add a copy to a set: it is compared, and votes once a complete check has found no difference
+#[derive(Args, Debug)]
+#[command(after_long_help = texts::ADD)]
+pub(super) struct AddArgs {
+    /// The set
+    #[arg(value_name = "SET")]
+    set: PathBuf,
+    /// The copy
+    #[arg(value_name = "MEMBER")]
+    member: OsString,
+    /// Its format
+    #[arg(short, long, value_enum, default_value_t = Format::Auto)]
+    format: Format,
+    #[command(flatten)]
+    present: PresentArgs,
+}
+
+pub(super) fn add(args: &AddArgs) -> Result<u8> {
+    let session = Session::begin(&args.set, "add", &args.present)?;
+    session.through(|session| {
+        let row = add_member(session, &args.member, args.format, State::Returning, "it was added, and has to prove itself")?;
+        let outcome = format!("{} was added", row.shown());
+        done(&outcome, &format!("quorum-img set check {}", session.place.name.quoted_word()))?;
+        Ok((0, RunEnd { outcome, ..RunEnd::default() }))
+    })
+}
+
+/// Remembers a new member, and marks it.
+pub(super) fn add_member(session: &Session, name: &OsString, format: Format, state: State, why: &str) -> Result<MemberRow> {
+    let record = &session.record;
+    let rows = record.members()?;
+    ensure!(rows.len() < MEMBERS_MAX, "a set has {MEMBERS_MAX} members at most\nhint: remove one first");
+    let name = remembered(name, format)?;
+    // All of them are opened together, so that one storage isn't two members.
+    let names: Vec<OsString> = rows.iter().map(|row| row.plain().to_owned()).chain([name.clone()]).collect();
+    let voters = open_voters(&session.roll(&names), &Access::Look(Locks::Taken))?;
+    let listed = voters.listed();
+    let Some(member) = listed.last() else { bail!("nothing was opened") };
+    if let Some(why) = member.failure() {
+        bail!("{}: {why}\nhint: a new member has to be readable", member.name());
+    }
+    if let Some(mark) = mark_of(*member)? {
+        let whose = if mark.set == record.uuid { "this set".to_owned() } else { format!("another set ({})", mark.set) };
+        bail!(
+            "{}: carries a mark of {whose}\nhint: if it was copied with a member, setfattr -x {ATTRIBUTE} FILE takes it away",
+            member.name()
+        );
+    }
+    let at = session.at();
+    let new = NewMember { uuid: new_uuid()?, name, state, why: why.to_owned(), epoch: None, unmarked: None, inode: inode(*member) };
+    let id = record.in_one(|record| {
+        let id = record.add_member(&new, at)?;
+        set::raise(record)?;
+        Ok(id)
+    })?;
+    let after = record.members()?;
+    let row = after.iter().find(|row| row.id == id).cloned();
+    let Some(row) = row else { bail!("the new member isn't in the record") };
+    told(&row, set::mark(record, &row, *member, record.epoch()?)?);
+    for (row, member) in after.iter().zip(&listed) {
+        if row.id != id && row.state.votes() && member.failure().is_none() {
+            told(row, set::mark(record, row, *member, record.epoch()?)?);
+        }
+    }
+    Ok(row)
+}
+
+fn told(row: &MemberRow, unmarked: Option<String>) {
+    if let Some(why) = unmarked {
+        warn(&format!("{}: isn't marked: {why}", row.shown()));
+    }
+}
+
+/// Take a member out of a set: it isn't counted any more, and its mark is taken away
+#[derive(Args, Debug)]
+#[command(after_long_help = texts::REMOVE)]
+pub(super) struct RemoveArgs {
+    /// The set
+    #[arg(value_name = "SET")]
+    set: PathBuf,
+    /// The member
+    #[arg(value_name = "MEMBER")]
+    member: OsString,
+    #[command(flatten)]
+    present: PresentArgs,
+}
+
+pub(super) fn remove(args: &RemoveArgs) -> Result<u8> {
+    let session = Session::begin(&args.set, "remove", &args.present)?;
+    session.through(|session| {
+        let rows = session.record.members()?;
+        let index = session.find(&rows, &args.member)?;
+        ensure!(
+            rows.len() > MEMBERS_MIN,
+            "a set has {MEMBERS_MIN} members at least\nhint: add another one first, or quorum-img set replace {} OLD NEW",
+            session.place.name.quoted_word()
+        );
+        let votes = rows.iter().enumerate().filter(|(other, row)| *other != index && row.state.votes()).count();
+        ensure!(
+            votes > 0,
+            "{}: is the only member that votes\nhint: bring others back first: quorum-img set status {}",
+            rows[index].shown(),
+            session.place.name.quoted_word()
+        );
+        remove_member(session, &rows[index], "it was removed")?;
+        let outcome =
+            format!("{} was removed; {} members are left, {} decide", rows[index].shown(), rows.len() - 1, majority(rows.len() - 1).max(2));
+        done(&outcome, "")?;
+        Ok((0, RunEnd { outcome, ..RunEnd::default() }))
+    })
+}
+
+/// Takes a member out of the record, and its mark away where it can be reached; the others are marked anew at the next run.
+pub(super) fn remove_member(session: &Session, row: &MemberRow, why: &str) -> Result<()> {
+    let record = &session.record;
+    record.in_one(|record| {
+        record.set_state(row, State::Removed, why, Some(session.run), session.at())?;
+        set::raise(record)
+    })?;
+    let names = [row.plain().to_owned()];
+    if let Ok(single) = crate::electorate::open_single(&session.roll(&names), row.plain()) {
+        let ours = mark_of(&*single.member)?.is_some_and(|mark| mark.set == record.uuid && mark.member == row.uuid);
+        if let (true, Some(file)) = (ours, single.member.files().into_iter().next())
+            && let Err(error) = file.set_attribute(ATTRIBUTE, None)
+        {
+            warn(&format!("{}: its mark stays: {error}", row.shown()));
+        }
+    }
+    mark_reachable(session)
+}
+
+/// Marks those who vote, as far as they can be reached now.
+fn mark_reachable(session: &Session) -> Result<()> {
+    let rows = session.record.members()?;
+    for row in &rows {
+        let names = [row.plain().to_owned()];
+        let Ok(single) = crate::electorate::open_single(&session.roll(&names), row.plain()) else { continue };
+        // Whoever isn't who the record says isn't marked.
+        let is_it = mark_of(&*single.member)?.is_some_and(|mark| mark.set == session.record.uuid && mark.member == row.uuid);
+        if is_it && row.inode == inode(&*single.member) {
+            let members: [&dyn Member; 1] = [&*single.member];
+            for text in set::mark_all(&session.record, std::slice::from_ref(row), &members)? {
+                warn(&text);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Say that a file is that member: its mark is written anew, and it votes once a complete check has found no difference
+#[derive(Args, Debug)]
+#[command(after_long_help = texts::MARK)]
+pub(super) struct MarkArgs {
+    /// The set
+    #[arg(value_name = "SET")]
+    set: PathBuf,
+    /// The member
+    #[arg(value_name = "MEMBER")]
+    member: OsString,
+    #[command(flatten)]
+    present: PresentArgs,
+}
+
+pub(super) fn mark(args: &MarkArgs) -> Result<u8> {
+    let session = Session::begin(&args.set, "mark", &args.present)?;
+    session.through(|session| {
+        let record = &session.record;
+        let rows = record.members()?;
+        let index = session.find(&rows, &args.member)?;
+        let row = &rows[index];
+        let names = [row.plain().to_owned()];
+        let single = crate::electorate::open_single(&session.roll(&names), row.plain())?;
+        if let Some(other) = mark_of(&*single.member)?.filter(|mark| mark.set != record.uuid) {
+            bail!(
+                "{}: belongs to another set ({})\nhint: if that is no more, setfattr -x {ATTRIBUTE} FILE takes its mark away first",
+                row.shown(),
+                other.set
+            );
+        }
+        // What it holds is to be proven, whoever it is: half of a resync stays half of one.
+        let state = if row.state == State::Syncing { State::Syncing } else { State::Returning };
+        record.in_one(|record| {
+            if row.state != state {
+                record.set_state(
+                    row,
+                    state,
+                    "a person says that it is this member; it has to prove itself",
+                    Some(session.run),
+                    session.at(),
+                )?;
+                set::raise(record)?;
+            }
+            Ok(())
+        })?;
+        told(row, set::mark(record, row, &*single.member, record.epoch()?)?);
+        mark_reachable(session)?;
+        let outcome = format!("{} was marked", row.shown());
+        done(&outcome, &format!("quorum-img set check {}", session.place.name.quoted_word()))?;
+        Ok((0, RunEnd { outcome, ..RunEnd::default() }))
+    })
+}
+
+/// Forget what was counted, and that a set is disputed; of a member named: let it vote again
+#[derive(Args, Debug)]
+#[command(after_long_help = texts::CLEAR)]
+pub(super) struct ClearArgs {
+    /// The set
+    #[arg(value_name = "SET")]
+    set: PathBuf,
+    /// Members that are to vote again, whatever they are now
+    #[arg(value_name = "MEMBER")]
+    members: Vec<OsString>,
+    /// Forget what the set's digest knows, too: where it contradicts what all members hold, and they are right
+    #[arg(long)]
+    digest: bool,
+    /// Ask nothing
+    #[arg(short, long)]
+    yes: bool,
+    #[command(flatten)]
+    present: PresentArgs,
+}
+
+pub(super) fn clear(args: &ClearArgs) -> Result<u8> {
+    let session = Session::begin(&args.set, "clear", &args.present)?;
+    session.through(|session| {
+        let record = &session.record;
+        let rows = record.members()?;
+        let chosen = args.members.iter().map(|name| session.find(&rows, name)).collect::<Result<Vec<usize>>>()?;
+        let back: Vec<&MemberRow> = chosen.iter().map(|&index| &rows[index]).filter(|row| !row.state.votes()).collect();
+        if !back.is_empty() && !args.yes && std::io::stdin().is_terminal() {
+            let names: Vec<String> = back.iter().map(|row| format!("{} ({})", row.shown(), row.state)).collect();
+            let stop = stop_flag()?;
+            let stopped = || stop.load(std::sync::atomic::Ordering::Relaxed);
+            if !ask(&format!("Let {} vote again, unproven? [y/N] ", names.join(", ")), &stopped) {
+                return Ok((1, RunEnd { outcome: "nothing was cleared".to_owned(), ..RunEnd::default() }));
+            }
+        }
+        record.in_one(|record| {
+            for (index, row) in rows.iter().enumerate() {
+                if chosen.is_empty() || chosen.contains(&index) {
+                    record.clear_counters(row.id)?;
+                }
+            }
+            for row in &back {
+                record.set_state(row, State::Suspect, "a person lets it vote again", Some(session.run), session.at())?;
+            }
+            if chosen.is_empty() {
+                record.set_fact::<String>("disputed", None)?;
+            }
+            if args.digest {
+                record.parts()?.iter().try_for_each(|part| record.forget_digest(part.number))?;
+            }
+            if back.is_empty() { Ok(()) } else { set::raise(record) }
+        })?;
+        mark_reachable(session)?;
+        set::tidy(&session.place, &record.parts()?);
+        let mut outcome = if chosen.is_empty() {
+            "cleared".to_owned()
+        } else {
+            format!("cleared of {}", crate::report::counted(chosen.len() as u64, "member"))
+        };
+        if args.digest {
+            outcome += ", and the set's digest was forgotten";
+        }
+        done(&outcome, "")?;
+        Ok((0, RunEnd { outcome, ..RunEnd::default() }))
+    })
+}
+
+/// Show how a set is checked and repaired, or change it
+#[derive(Args, Debug)]
+#[command(after_long_help = texts::POLICY)]
+pub(super) struct PolicyArgs {
+    /// The set
+    #[arg(value_name = "SET")]
+    set: PathBuf,
+    /// What to change
+    #[arg(value_name = "KEY=VALUE")]
+    keys: Vec<String>,
+    #[command(flatten)]
+    present: PresentArgs,
+}
+
+pub(super) fn policy(args: &PolicyArgs) -> Result<u8> {
+    if args.keys.is_empty() {
+        let policy = Record::look(&Place::of(&args.set)?)?.policy()?;
+        let mut to = Output::new();
+        for (key, what) in KEYS {
+            writeln!(to, "{key}={}", crate::member::escaped(&policy.get(key).unwrap_or_default()))?;
+            writeln!(to, "    {what}")?;
+        }
+        return Ok(0);
+    }
+    let session = Session::begin(&args.set, "policy", &args.present)?;
+    session.through(|session| {
+        let mut policy = session.policy.clone();
+        set_keys(&mut policy, &args.keys)?;
+        let count = session.record.members()?.len();
+        if let Some(threshold) = policy.threshold {
+            ensure!(threshold <= count, "a threshold of {threshold} makes no sense for {count} members");
+        }
+        session.record.in_one(|record| record.set_policy(&policy))?;
+        let outcome = args.keys.join(", ");
+        done(&format!("policy: {}", crate::member::escaped(&outcome)), "")?;
+        Ok((0, RunEnd { outcome, ..RunEnd::default() }))
+    })
+}
+
+/// Says what was done, and what leads on.
+fn done(what: &str, next: &str) -> Result<()> {
+    let mut to = Output::new();
+    writeln!(to, "{what}")?;
+    if !next.is_empty() {
+        writeln!(to, "next: {next}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! `quorum-img set repair`, `resync` and `replace`: what writes to a set's members.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+
+use super::{
+    change::{add_member, remove_member},
+    session::Session,
+    texts,
+    writing::{WriteArgs, write},
+};
+use crate::{
+    cli::{args::Format, parse::parse_pick},
+    scan::majority,
+    set::{MemberRow, RunEnd, State},
+    vote::ByteRange,
+};
+
+/// Rewrite what is outvoted in members that vote
+///
+/// As `quorum-img repair --in-place`, with the set's states and its digest in the vote, and a journal in the set's folder. Members that have no vote
+/// (away, stale) aren't written to: `set resync` makes those whole.
+#[derive(Args, Debug)]
+#[command(after_long_help = texts::REPAIR)]
+pub(super) struct SetRepairArgs {
+    /// The set
+    #[arg(value_name = "SET")]
+    set: PathBuf,
+
+    /// That member (a name, or `#N`) is right in that range; may be repeated
+    #[arg(long, value_name = "OFFSET:LENGTH=MEMBER", value_parser = parse_pick)]
+    pick: Vec<(ByteRange, OsString)>,
+
+    /// Cut raw members that are longer than the voted size
+    #[arg(long)]
+    truncate: bool,
+
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+/// Make a member that has no vote like the others
+///
+/// It gets what those who vote agree on, wherever it differs, however much that is: naming it is the word for that. Where too few vote, `--trust`
+/// says who is right.
+#[derive(Args, Debug)]
+#[command(after_long_help = texts::RESYNC)]
+pub(super) struct ResyncArgs {
+    /// The set
+    #[arg(value_name = "SET")]
+    set: PathBuf,
+
+    /// The member
+    #[arg(value_name = "MEMBER")]
+    member: OsString,
+
+    /// No vote: this member is right, its size too
+    #[arg(long, value_name = "MEMBER")]
+    trust: Option<OsString>,
+
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+/// Put another copy in a member's place, and make it like the others
+#[derive(Args, Debug)]
+#[command(after_long_help = texts::REPLACE)]
+pub(super) struct ReplaceArgs {
+    /// The set
+    #[arg(value_name = "SET")]
+    set: PathBuf,
+
+    /// The member that goes
+    #[arg(value_name = "OLD")]
+    old: OsString,
+
+    /// The copy that comes: a file or device that is there, be it empty
+    #[arg(value_name = "NEW")]
+    new: OsString,
+
+    /// Format of the new one
+    #[arg(short, long, value_enum, default_value_t = Format::Auto)]
+    format: Format,
+
+    /// No vote: this member is right, its size too
+    #[arg(long, value_name = "MEMBER")]
+    trust: Option<OsString>,
+
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+pub(super) fn run(args: &SetRepairArgs) -> Result<u8> {
+    let session = Session::begin(&args.set, "repair", &args.write.present)?;
+    session.through(|session| {
+        let rows = session.record.members()?;
+        let mut picks = Vec::new();
+        for (range, name) in &args.pick {
+            let index = session.find(&rows, name)?;
+            picks.extend(["--pick".into(), format!("{:#x}:{}=#{index}", range.start, range.length()).into()]);
+        }
+        picks.extend(args.truncate.then(|| OsString::from("--truncate")));
+        write(session, &args.write, &rows, None, None, picks)
+    })
+}
+
+pub(super) fn resync(args: &ResyncArgs) -> Result<u8> {
+    let session = Session::begin(&args.set, "resync", &args.write.present)?;
+    session.through(|session| {
+        let rows = session.record.members()?;
+        let index = session.find(&rows, &args.member)?;
+        resync_one(session, &args.write, &rows, index, args.trust.as_ref())
+    })
+}
+
+fn resync_one(session: &Session, args: &WriteArgs, rows: &[MemberRow], index: usize, trust: Option<&OsString>) -> Result<(u8, RunEnd)> {
+    let trusted = trust.map(|name| session.find(rows, name)).transpose()?;
+    ensure!(trusted != Some(index), "{}: can't be made like itself\nhint: --trust names another member", rows[index].shown());
+    if trusted.is_none() {
+        let votes = rows.iter().enumerate().filter(|(other, row)| *other != index && row.state.votes()).count();
+        let needed = session.policy.threshold.unwrap_or_else(|| majority(rows.len()).max(2));
+        ensure!(
+            votes >= needed,
+            "too few votes: {votes} of the {needed} that a version needs, so nothing can be decided without {}\nhint: --trust MEMBER says who is right; \
+             or bring others back first",
+            rows[index].shown()
+        );
+    }
+    write(session, args, rows, Some(index), trusted, Vec::new())
+}
+
+pub(super) fn replace(args: &ReplaceArgs) -> Result<u8> {
+    ensure!(
+        !args.write.dry_run,
+        "--dry-run: there is no plan before the new one is a member\nhint: quorum-img set add, and set resync --dry-run"
+    );
+    let session = Session::begin(&args.set, "replace", &args.write.present)?;
+    session.through(|session| {
+        let rows = session.record.members()?;
+        let old = session.find(&rows, &args.old)?;
+        if let Some(trusted) = &args.trust {
+            ensure!(session.find(&rows, trusted)? != old, "--trust: {} is the one that goes\nhint: name another", rows[old].shown());
+        }
+        let why = format!("it takes the place of {}", rows[old].shown());
+        let new = add_member(session, &args.new, args.format, State::Syncing, &why)?;
+        remove_member(session, &rows[old], &format!("{} took its place", new.shown()))?;
+        let rows = session.record.members()?;
+        let index = rows.iter().position(|row| row.id == new.id).context("the new member isn't in the record")?;
+        resync_one(session, &args.write, &rows, index, args.trust.as_ref())
+    })
+}

@@ -1,0 +1,332 @@
+//! A repair in place of a set's members: with their states, the set's digest, and a journal in its folder.
+
+use std::{
+    cell::RefCell,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Result, bail};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
+
+use super::{
+    journals::{journal_of, prune},
+    members::seat,
+    session::{PresentArgs, Session},
+    settled::{Settling, state_of},
+};
+use crate::{
+    cli::{
+        given::Given,
+        in_place::{Beside, run_beside},
+        repair_args::{RepairArgs, Word},
+        show_args::ShowArgs,
+    },
+    digest::Hearing,
+    evidence::Evidence,
+    member::Member,
+    report::{Look, Report},
+    scan::Question,
+    set::{Counters, MemberRow, Memory, Met, Now, PlaceRow, Roster, RunEnd, Seen, State, raise},
+};
+
+/// What every way of writing to a set's members takes.
+#[derive(Args, Debug)]
+pub(super) struct WriteArgs {
+    /// Show the plan and write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+
+    /// Ask nothing before the first write
+    #[arg(short, long)]
+    yes: bool,
+
+    /// Override a refusal by its name, as the refusal's message says
+    #[arg(long, value_enum, value_name = "WORD", value_delimiter = ',')]
+    force: Vec<Word>,
+
+    /// Nobody wrote to the members since they were hashed, though that can't be told (after a power cut, on devices): the set's digest has a word
+    #[arg(long)]
+    assume_unwritten: bool,
+
+    /// Threads [default: as many as cores]
+    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
+    threads: Option<u64>,
+
+    #[command(flatten)]
+    show: ShowArgs,
+    #[command(flatten)]
+    pub(super) present: PresentArgs,
+}
+
+/// The repair that it is, as a command line.
+#[derive(Debug, Parser)]
+struct RepairLine {
+    #[command(flatten)]
+    repair: RepairArgs,
+}
+
+/// Writes to members: to those who vote, or to `target` alone.
+pub(super) fn write(
+    session: &Session,
+    args: &WriteArgs,
+    rows: &[MemberRow],
+    target: Option<usize>,
+    trusted: Option<usize>,
+    more: Vec<OsString>,
+) -> Result<(u8, RunEnd)> {
+    let journal = journal_of(session)?;
+    let words = command_line(session, args, rows, target, trusted, &journal, more);
+    let matches = RepairLine::command().try_get_matches_from(&words)?;
+    let RepairLine { mut repair } = RepairLine::from_arg_matches(&matches)?;
+    // What leads on is the set's own.
+    let given = Given::of(RepairLine::command(), &matches);
+    repair.show = args.show.clone();
+    repair.force.clone_from(&args.force);
+    // Naming a member is the word for that, and only that one is written to.
+    if target.is_some() {
+        repair.force.push(Word::Stale);
+    }
+    let boot = args.present.boot();
+    let writing = Writing {
+        session,
+        args,
+        repair: &repair,
+        rows,
+        target,
+        trusted,
+        journal: &journal,
+        boot,
+        roster: RefCell::default(),
+        end: RefCell::default(),
+    };
+    let code = run_beside(&repair, &given, &writing)?;
+    prune(session)?;
+    Ok((code, writing.end.into_inner()))
+}
+
+/// The repair of members that it is, as a command line.
+fn command_line(
+    session: &Session,
+    args: &WriteArgs,
+    rows: &[MemberRow],
+    target: Option<usize>,
+    trusted: Option<usize>,
+    journal: &Path,
+    more: Vec<OsString>,
+) -> Vec<OsString> {
+    let policy = &session.policy;
+    let mut words: Vec<OsString> = ["quorum-img", "--in-place", "--missing-ok", "--format=raw"].map(OsString::from).to_vec();
+    let mut option = |name: &str, value: OsString| words.extend([OsString::from(name), value]);
+    if let Some(threshold) = policy.threshold {
+        option("--threshold", threshold.to_string().into());
+    }
+    option("--sector-size", policy.sector.to_string().into());
+    option("--max-damage", policy.max_damage.to_string().into());
+    option("--cache", if policy.direct { "none" } else { "writeback" }.into());
+    option("--journal", journal.into());
+    if let Some(threads) = args.threads {
+        option("--threads", threads.to_string().into());
+    }
+    if let Some(trusted) = trusted {
+        option("--trust", format!("#{trusted}").into());
+    }
+    for (index, row) in rows.iter().enumerate() {
+        let written = target.map_or_else(|| row.state.votes(), |target| target == index);
+        if !written && trusted != Some(index) {
+            option("--no-write", format!("#{index}").into());
+        }
+    }
+    words.extend(args.dry_run.then(|| OsString::from("--dry-run")));
+    words.extend(args.yes.then(|| OsString::from("--yes")));
+    words.extend(more);
+    words.push("--".into());
+    words.extend(rows.iter().map(|row| row.plain().to_owned()));
+    words
+}
+
+/// A repair of a set's members.
+struct Writing<'a> {
+    session: &'a Session,
+    args: &'a WriteArgs,
+    repair: &'a RepairArgs,
+    rows: &'a [MemberRow],
+    target: Option<usize>,
+    trusted: Option<usize>,
+    journal: &'a Path,
+    boot: String,
+    roster: RefCell<Roster>,
+    end: RefCell<RunEnd>,
+}
+
+impl Writing<'_> {
+    /// Refuses to go by the votes of members that lost theirs since the last check.
+    fn refuse_older(&self, roster: &Roster) -> Result<()> {
+        let older = roster.seats.iter().enumerate().find_map(|(index, seat)| Some((index, seat.older.as_ref()?)));
+        if let Some((index, why)) = older.filter(|(index, _)| self.target != Some(*index)) {
+            bail!(
+                "{}: {why}\nhint: quorum-img set check {} takes its vote away first",
+                self.rows[index].shown(),
+                self.session.place.name.quoted_word()
+            );
+        }
+        Ok(())
+    }
+
+    /// What is to be thought of each member now.
+    fn seen(&self, roster: &Roster, report: &Report) -> Vec<Seen> {
+        let done = report.in_place.as_ref().filter(|done| !done.dry_run && done.refused.is_none() && done.completed);
+        let compared = !report.partial && report.error.is_none() && !report.unvoted;
+        let one = |index: usize| {
+            let (seat, member) = (&roster.seats[index], &report.members[index]);
+            let lost = member.error.is_some() && seat.met == Met::Read;
+            let written = !self.repair.in_place.no_write.iter().any(|name| *name == *format!("#{index}")) && self.trusted != Some(index);
+            let flaws = member.dissenting_sectors
+                + member.unreadable_sectors
+                + member.absent_sectors
+                + member.filler_sectors
+                + member.unstable_sectors;
+            let not_healed = done.is_some_and(|done| done.not_healed.iter().any(|span| span.member == index));
+            let failed = done.is_some_and(|done| done.members.iter().any(|it| it.index == index && it.error.is_some()));
+            let left = done.is_some_and(|done| done.members.iter().any(|it| it.index == index && (it.left_bytes > 0 || it.no_write)));
+            let undecided = report.sectors.undecided > 0 || report.size_undecided;
+            Seen {
+                met: if lost { Met::Away } else { seat.met },
+                complete: compared,
+                differs: flaws > 0 || undecided,
+                beyond_damage: false,
+                made_whole: done.is_some() && written && !undecided && !not_healed && !failed && !left,
+            }
+        };
+        (0..roster.seats.len()).map(one).collect()
+    }
+
+    fn counters(&self, report: &Report) -> Vec<Counters> {
+        let mut counters = vec![Counters::default(); self.rows.len()];
+        if let Some(done) = report.in_place.as_ref().filter(|done| !done.dry_run) {
+            for member in &done.members {
+                counters[member.index].repaired = member.bytes_written.div_ceil(u64::from(report.sector_size));
+            }
+        }
+        counters
+    }
+
+    /// Where members were rewritten, as far as it is listed.
+    fn places(&self, report: &Report) -> Vec<PlaceRow> {
+        let Some(done) = report.in_place.as_ref().filter(|done| !done.dry_run && done.bytes_written > 0) else { return Vec::new() };
+        let place = |member: usize, planned: &crate::report::Planned| PlaceRow {
+            run: self.session.run,
+            member: Some(self.rows[member].id),
+            start: planned.span.offset,
+            length: planned.span.length,
+            kind: "repaired".to_owned(),
+        };
+        done.plan.iter().flat_map(|planned| planned.to.iter().map(move |&member| place(member, planned))).collect()
+    }
+}
+
+impl Beside for Writing<'_> {
+    fn ask(&self, members: &[&dyn Member], question: &mut Question) -> Result<Vec<String>> {
+        let session = self.session;
+        let roster = seat(session, self.rows, members, 0)?;
+        self.refuse_older(&roster)?;
+        for index in self.target.into_iter().chain(self.trusted) {
+            if let Some(why) = members[index].failure() {
+                bail!("{}: {why}\nhint: bring it back first", members[index].name());
+            }
+        }
+        question.voters = Some(roster.voters() & !self.target.map_or(0, |target| 1 << target));
+        question.members_min = 1;
+        let mut said: Vec<String> = (0..self.rows.len())
+            .filter_map(|index| Some(format!("{}: has no vote: {}", self.rows[index].shown(), roster.why_not(index)?)))
+            .collect();
+        let size = session.record.fact::<i64>("size")?.map(i64::cast_unsigned);
+        if let (Some(size), None) = (size, self.trusted) {
+            let now = Now { boot: &self.boot, assume_unwritten: self.args.assume_unwritten };
+            let mut memory = Memory::gather(&session.place, &session.record.parts()?, &roster, size, &now)?;
+            said.append(&mut memory.silent);
+            if let Some(witness) = memory.witness {
+                question.hearing = Some(Arc::new(Hearing { witnesses: vec![witness], warnings: Vec::new() }));
+            }
+        }
+        self.roster.replace(roster);
+        Ok(said)
+    }
+
+    fn weigh(&self, evidence: &Evidence) -> Result<()> {
+        let mut roster = self.roster.borrow_mut();
+        roster.look_at_ages(evidence);
+        self.refuse_older(&roster)
+    }
+
+    fn journals(&self) -> Vec<PathBuf> {
+        self.session.journals().unwrap_or_default()
+    }
+
+    fn begin(&self) -> Result<()> {
+        let (session, record) = (self.session, &self.session.record);
+        record.in_one(|record| {
+            record.set_journal(session.run, self.journal.file_name().and_then(|name| name.to_str()))?;
+            if let Some(row) = self.target.map(|target| &self.rows[target]).filter(|row| row.state != State::Syncing) {
+                record.set_state(row, State::Syncing, "its resync has begun", Some(session.run), session.at())?;
+                raise(record)?;
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn ended(&self, members: &[&dyn Member], evidence: Option<&Evidence>, report: &mut Report) -> Result<Option<Look>> {
+        let (session, record) = (self.session, &self.session.record);
+        let mut roster = self.roster.borrow_mut();
+        // A resync that has begun has changed a state already.
+        for (seat, row) in roster.seats.iter_mut().zip(record.members()?) {
+            seat.row = row;
+        }
+        let seen = self.seen(&roster, report);
+        for (seat, _) in roster.seats.iter().zip(&seen).filter(|(_, seen)| seen.made_whole) {
+            record.is_whole(seat.row.id)?;
+        }
+        record.add_places(&self.places(report))?;
+        let settling = Settling {
+            session,
+            members,
+            roster: &roster,
+            evidence: evidence.filter(|_| !self.args.dry_run),
+            completed: !report.partial && report.error.is_none() && !report.unvoted,
+            seen: &seen,
+            counters: &self.counters(report),
+            threshold: if self.trusted.is_some() { 0 } else { report.threshold },
+            void: 0,
+            digest_parts: 0,
+        };
+        if self.args.dry_run {
+            return Ok(Some(Look::default()));
+        }
+        let set = settling.settle(report)?;
+        let written = report.in_place.as_ref().map_or(0, |done| done.bytes_written);
+        let state = state_of(&set.state);
+        let outcome = match report.in_place.as_ref() {
+            Some(done) if done.refused.is_some() => format!("refused{state}"),
+            Some(done) if done.error.is_some() => format!("broken off{state}"),
+            Some(done) if done.completed && written == 0 => format!("nothing to do{state}"),
+            Some(done) if done.completed => format!("{} written{state}", crate::report::human_size(written)),
+            _ => format!("not completed{state}"),
+        };
+        let end = RunEnd {
+            exit_code: report.exit_code,
+            outcome,
+            looked: report.sectors.total.saturating_mul(report.sector_size.into()),
+            decided: report.sectors.decided,
+            undecided: report.sectors.undecided,
+            written,
+            completed: false,
+        };
+        record.end_run(session.run, &end, session.at())?;
+        self.end.replace(end);
+        let look = settling.look(report, &set);
+        report.set = Some(set);
+        Ok(Some(look))
+    }
+}

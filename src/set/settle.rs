@@ -1,0 +1,166 @@
+//! What a run makes of its members: states, epoch, marks.
+
+use super::{
+    error::SetError,
+    record::{MemberRow, PartRow, Record},
+    roster::Roster,
+    state::{Met, Seen, Standing, State, Why, after},
+};
+use crate::{
+    evidence::{ATTRIBUTE, Evidence, Mark},
+    member::Member,
+    vote::members_of,
+};
+
+/// Words of guards that make a set disputed where they stand: the vote itself may be wrong there.
+const DISPUTING: [&str; 4] = ["newer", "stranger", "zeros", "empty"];
+
+/// Whether a guard of that word makes a set disputed.
+#[must_use]
+pub fn disputes(word: &str) -> bool {
+    DISPUTING.contains(&word)
+}
+
+/// A state that became another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The member's place in the roster.
+    pub index: usize,
+    /// What it was.
+    pub was: State,
+    /// What it is now.
+    pub now: State,
+    /// Why.
+    pub why: Why,
+}
+
+/// Decides what becomes of the members' states, and remembers it. Where any changes the epoch is raised in the same step.
+///
+/// # Errors
+/// What SQLite says; nothing is changed then.
+pub fn settle(record: &Record, run: i64, roster: &Roster, seen: &[Seen], standing: Standing, at: i64) -> Result<Vec<Moved>, SetError> {
+    let decided = roster.seats.iter().zip(seen).enumerate().filter_map(|(index, (seat, seen))| {
+        let (now, why) = after(seat.row.state, seen, standing)?;
+        Some(Moved { index, was: seat.row.state, now, why })
+    });
+    let moved: Vec<Moved> = decided.collect();
+    record.in_one(|record| {
+        for it in &moved {
+            let seat = &roster.seats[it.index];
+            let why = seat.older.clone().filter(|_| it.now == State::Stale).unwrap_or_else(|| it.why.in_words().to_owned());
+            record.set_state(&seat.row, it.now, &why, Some(run), at)?;
+        }
+        if moved.is_empty() { Ok(()) } else { raise(record) }
+    })?;
+    Ok(moved)
+}
+
+/// Raises the epoch: those who vote are to be marked with it.
+///
+/// # Errors
+/// What SQLite says.
+pub fn raise(record: &Record) -> Result<(), SetError> {
+    let epoch = record.epoch()? + 1;
+    record.set_fact("epoch", Some(&epoch.cast_signed()))?;
+    for member in record.members()?.iter().filter(|member| member.state.votes()) {
+        record.mark_wanted(member.id, epoch)?;
+    }
+    Ok(())
+}
+
+/// Marks those who vote with the set's epoch, where they aren't marked so. What can't be is remembered, and returned in words.
+///
+/// # Errors
+/// What SQLite says.
+pub fn mark_all(record: &Record, rows: &[MemberRow], members: &[&dyn Member]) -> Result<Vec<String>, SetError> {
+    let epoch = record.epoch()?;
+    let mut told = Vec::new();
+    for (row, member) in rows.iter().zip(members) {
+        let due = row.state.votes() && row.epoch != Some(epoch) && member.failure().is_none();
+        if let (true, Some(why)) = (due, mark(record, row, *member, epoch)?) {
+            told.push(format!("{}: isn't marked: {why}", row.shown()));
+        }
+    }
+    Ok(told)
+}
+
+/// Marks one member; returns why that can't be, in words.
+///
+/// # Errors
+/// What SQLite says.
+pub fn mark(record: &Record, row: &MemberRow, member: &dyn Member, epoch: u64) -> Result<Option<String>, SetError> {
+    let Some(file) = member.files().into_iter().next() else {
+        let why = "an export carries no mark";
+        record.marked(row.id, None, Some(why), None)?;
+        return Ok(None);
+    };
+    let inode = (!file.is_device()).then(|| std::os::unix::fs::MetadataExt::ino(file.metadata()));
+    let before = file.fingerprint().ok();
+    record.mark_wanted(row.id, epoch)?;
+    let bytes = Mark { set: record.uuid, member: row.uuid, epoch }.encode();
+    match file.set_attribute(ATTRIBUTE, Some(bytes)) {
+        Ok(true) => {
+            let now = file.fingerprint().ok();
+            record.in_one(|record| {
+                record.marked(row.id, Some(epoch), None, inode)?;
+                // The mark moved the file's change time, and nothing else did.
+                if let (Some(before), Some(now)) = (&before, &now)
+                    && (before.size, before.modified, before.inode) == (now.size, now.modified, now.inode)
+                {
+                    record.looks_now(row.id, before, now)?;
+                }
+                Ok(())
+            })?;
+            Ok(None)
+        }
+        Ok(false) => {
+            let why = if file.is_device() { "a device carries no mark" } else { "its file system has no room for marks" };
+            record.marked(row.id, None, Some(why), inode)?;
+            Ok(None)
+        }
+        Err(error) => {
+            // One that carries a mark of before keeps that: it isn't lost.
+            if row.epoch.is_none() {
+                record.marked(row.id, None, Some(&error.to_string()), inode)?;
+            }
+            Ok(Some(error.to_string()))
+        }
+    }
+}
+
+/// What was seen of each member over the pass that ended with this run, or over this run alone where it isn't over.
+#[must_use]
+pub fn seen_of(roster: &Roster, parts: &[PartRow], pass: i64, completed: bool, this_run: &[(Met, bool)], beyond: u64) -> Vec<Seen> {
+    let of_pass: Vec<&PartRow> = parts.iter().filter(|part| part.pass == pass).collect();
+    let one = |index: usize| {
+        let seat = &roster.seats[index];
+        let (met, differs) = this_run[index];
+        let there = of_pass.iter().map(|part| part.members.iter().find(|there| there.member == seat.row.id));
+        let all = completed && there.clone().all(|there| there.is_some());
+        // What differed in the first part of the pass isn't forgotten in the last.
+        let differed = there.flatten().any(|there| there.differs);
+        Seen {
+            met,
+            complete: all && met == Met::Read,
+            differs: differs || (differed && met == Met::Read),
+            beyond_damage: beyond >> index & 1 == 1 || seat.older.is_some(),
+            made_whole: false,
+        }
+    };
+    (0..roster.seats.len()).map(one).collect()
+}
+
+/// Remembers how old the contents of those who vote are, where nothing speaks against them.
+///
+/// # Errors
+/// What SQLite says.
+pub fn remember_ages(record: &Record, roster: &Roster, evidence: &Evidence) -> Result<(), SetError> {
+    for index in members_of(roster.voters()) {
+        if let Some(known) = evidence.members.get(index)
+            && known.ages != roster.seats[index].row.ages
+        {
+            record.set_ages(roster.seats[index].row.id, &known.ages)?;
+        }
+    }
+    Ok(())
+}
