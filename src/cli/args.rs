@@ -34,6 +34,10 @@ pub(super) struct MemberArgs {
     #[arg(skip)]
     pub witnesses: Vec<OsString>,
 
+    /// Whether they are a set's.
+    #[arg(skip)]
+    pub of_set: bool,
+
     /// Format of all members
     #[arg(short, long, value_enum, default_value_t = Format::Auto)]
     pub format: Format,
@@ -114,6 +118,7 @@ impl MemberArgs {
             references: self.references(),
             snapshot: self.snapshot.as_deref(),
             missing_ok: self.missing_ok,
+            of_set: self.of_set,
             members_min: if self.witnesses.is_empty() { MEMBERS_MIN } else { 1 },
             stop: &stop_flag,
             ..Roll::of(&self.members)

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     io::{self, IsTerminal},
+    path::Path,
 };
 
 use anyhow::{Result, bail};
@@ -20,13 +21,14 @@ use super::{
 };
 use crate::{
     electorate::{ElectorateError, Single, begins_as_digest, digest_path, looks_like_journal, open_digest, open_single},
-    evidence::{FileSystem, find_file_system, read_partitions},
+    evidence::{FileSystem, find_file_system, mark_of, read_partitions},
     member::{Extent, Facts, Member, MemberName, escaped, qcow2::References},
     repair::journal::{Journal, VERSION},
     report::{
-        self, DigestInfo, FailedInfo, FileSystemInfo, Info, InfoSections, JournalFacts, JournalInfo, JournalMember, Map, Part,
+        self, DigestInfo, FailedInfo, FileSystemInfo, Info, InfoSections, JournalFacts, JournalInfo, JournalMember, Map, MarkInfo, Part,
         PartitionInfo, Problem, ProcessInfo, TableInfo, Told, render_infos, rfc3339,
     },
+    set::{Place, is_database, status_of},
     sys::locks::{holders, in_use},
     vote::ByteRange,
 };
@@ -83,7 +85,8 @@ pub(super) fn run(args: &InfoArgs) -> Result<u8> {
         FailedInfo { name, error: Problem { member: None, ..error } }
     };
     let given = &args.members.members;
-    let given: Vec<OsString> = given.iter().map(|name| digest_path(name).as_os_str().to_owned()).collect();
+    let given = given.iter().map(|name| digest_path(name).as_os_str().to_owned());
+    let (sets, given): (Vec<OsString>, Vec<OsString>) = given.partition(|name| is_set(Path::new(name)));
     let opened: Vec<Result<Single, FailedInfo>> =
         given.iter().map(|given| open_single(&roll, given).map_err(|error| failed(given, error.into()))).collect();
     if let Some(snapshot) = &args.members.snapshot {
@@ -104,7 +107,8 @@ pub(super) fn run(args: &InfoArgs) -> Result<u8> {
         };
         told(&single, drawn).unwrap_or_else(|error| Told::Failed(failed(given, error)))
     };
-    let infos: Vec<Told> = given.iter().zip(opened).map(tell).collect();
+    let mut infos: Vec<Told> = given.iter().zip(opened).map(tell).collect();
+    infos.extend(sets.iter().map(|path| Told::Set(Box::new(status_of(Path::new(path))))));
     match args.output {
         InfoFormat::Human => {
             let wanted = args.picture.is_wanted(io::stdout().is_terminal());
@@ -113,6 +117,11 @@ pub(super) fn run(args: &InfoArgs) -> Result<u8> {
         InfoFormat::Json => report::write(&infos, Output::new())?,
     }
     Ok(code)
+}
+
+/// Whether a file is called as a set is, and begins as a database.
+fn is_set(path: &Path) -> bool {
+    Place::of(path).is_ok() && is_database(path)
 }
 
 fn told(single: &Single, drawn: bool) -> Result<Told> {
@@ -192,7 +201,9 @@ fn info(member: &dyn Member, guessed: bool, facts: Vec<Facts>, drawn: bool) -> I
     let in_use_by: Vec<ProcessInfo> = file.map_or_else(Vec::new, |file| {
         holders(file.file()).into_iter().map(|holder| ProcessInfo { pid: holder.pid, command: escaped(&holder.command) }).collect()
     });
+    let mark = mark_of(member).map(|mark| MarkInfo { set: mark.set.to_string(), member: mark.member.to_string(), epoch: mark.epoch });
     Info {
+        mark,
         name: member.name().to_string(),
         map: if drawn { map_of(member) } else { Map::default() },
         name_hex: member.name().hex(),

@@ -14,6 +14,7 @@ use crate::{
     electorate::file_system_conflict,
     member::{HostFile, Member, MemberName},
     repair::{JOURNAL_SUFFIX, journal_beside},
+    set::database_beside,
     sys::{
         device::Sysfs,
         storage::{place_of, untrusted},
@@ -88,6 +89,12 @@ pub(super) fn shown_path(args: &RepairArgs, files: &[&HostFile], folder: &Path, 
 pub(super) fn look_at_journal(folder: &Path, name: &OsString, members: &[&dyn Member]) -> Result<Vec<String>> {
     let path = folder.join(name);
     let shown = MemberName::from(path.as_path());
+    if let Some(database) = database_beside(&path) {
+        bail!(
+            "--journal {shown}: {} is an SQLite database, which would take that for its own and delete it\nhint: choose another name",
+            MemberName::from(database.as_path())
+        );
+    }
     if path.exists() {
         refuse_member_at(&path, members).with_context(|| format!("--journal {shown}"))?;
     }

@@ -79,7 +79,7 @@ impl Candidates {
         for ((source, format), &guessed) in all.into_iter().zip(formats).zip(&guessed) {
             members.push(source.into_member(roll, format, guessed, &caches, &mut warnings)?);
         }
-        Voters::settle(members, guessed, warnings, access, roll.pads)
+        Voters::settle(members, guessed, warnings, access, roll)
     }
 
     /// The format of each: as stated, or as all whose format isn't stated look alike.

@@ -11,6 +11,7 @@ mod foreign;
 mod given;
 mod independence;
 mod locking;
+mod marks;
 mod open;
 mod probe;
 mod roll;

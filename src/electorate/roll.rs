@@ -35,6 +35,8 @@ pub struct Roll<'a> {
     pub members_min: usize,
     /// Whether a member that can't be opened counts as failed, instead of ending it all.
     pub missing_ok: bool,
+    /// Whether they are members of a set that is looked at: their marks are held against its record, and not only against each other.
+    pub of_set: bool,
     /// Gives the flag that ends waiting for a server; asked for only where there is one.
     pub stop: &'a dyn Fn() -> io::Result<Stop>,
 }
@@ -52,6 +54,7 @@ impl<'a> Roll<'a> {
             pads: true,
             members_min: MEMBERS_MIN,
             missing_ok: false,
+            of_set: false,
             stop: &never,
         }
     }

@@ -6,7 +6,8 @@ use super::{
     error::ElectorateError,
     independence::{DependenceError, shared_storage},
     locking::lock_all_for_reading,
-    roll::Access,
+    marks::compare,
+    roll::{Access, Roll},
 };
 use crate::{
     member::{HostFile, Member},
@@ -39,9 +40,9 @@ impl Voters {
         guessed: Vec<bool>,
         mut warnings: Vec<String>,
         access: &Access,
-        pads: bool,
+        roll: &Roll,
     ) -> Result<Self, ElectorateError> {
-        if pads {
+        if roll.pads {
             warnings.extend(pad(&mut members));
         }
         let listed: Vec<&dyn Member> = members.iter().map(AsRef::as_ref).collect();
@@ -50,7 +51,12 @@ impl Voters {
         }
         let beneath: Vec<&HostFile> = listed.iter().flat_map(|member| member.files().into_iter().skip(1)).collect();
         let locked = if access.shares() { Vec::new() } else { lock_all_for_reading(&beneath)? };
-        let dependent = shared_storage(&listed, &Sysfs::default());
+        let mut dependent = shared_storage(&listed, &Sysfs::default());
+        if !roll.of_set {
+            let marks = compare(&listed);
+            warnings.extend(marks.warnings);
+            dependent.extend(marks.dependent);
+        }
         refuse_nothing(&listed)?;
         warnings.extend(listed.iter().filter_map(|member| Some(format!("{}: {}", member.name(), member.unvoted()?))));
         warnings.extend(locked);

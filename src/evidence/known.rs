@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Ages, FreeSpace, Id, PartitionTable, ReadAt,
+    Ages, FreeSpace, Id, PartitionTable, ReadAt, Uuid,
     age::AgeOf,
+    mark_of,
     pieces::Pieces,
     read_partitions,
     systems::{DeviceMetadata, ask, device_metadata},
@@ -28,6 +29,8 @@ pub struct Known {
     pub device_metadata: Vec<DeviceMetadata>,
     /// Its partition table.
     pub table: Option<PartitionTable>,
+    /// The set that its mark says it belongs to.
+    pub set: Option<Uuid>,
 }
 
 /// When a file was modified, and by whose clock: times of one file system alone can be compared.
@@ -103,8 +106,11 @@ impl<'a> Evidence<'a> {
     pub fn of(members: &'a [&'a dyn Member], modified: &[Option<SystemTime>]) -> Self {
         let pieces: Vec<Pieces> = members.iter().map(|member| Pieces::of(*member)).collect();
         let readable = |index: usize| members[index].failure().is_none();
-        let known: Vec<Known> =
-            pieces.iter().enumerate().map(|(index, pieces)| if readable(index) { Known::of(pieces) } else { Known::default() }).collect();
+        let of = |(index, pieces): (usize, &Pieces)| {
+            let set = mark_of(members[index]).map(|mark| mark.set);
+            if readable(index) { Known { set, ..Known::of(pieces) } } else { Known::default() }
+        };
+        let known: Vec<Known> = pieces.iter().enumerate().map(of).collect();
         let stamp = |(index, member): (usize, &&dyn Member)| Some(Stamp { time: (*modified.get(index)?)?, clock: member.clock()? });
         let parts = |known: &'_ Known| known.table.iter().flat_map(|table| &table.partitions).map(|it| it.range.start).collect::<Vec<_>>();
         let mut starts: Vec<u64> = known.iter().flat_map(parts).collect();

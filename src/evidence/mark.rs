@@ -1,8 +1,10 @@
-//! The mark of a set's member: a claim that its file carries along. Pure.
+//! The mark of a set's member: a claim that its file carries along.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+
+use crate::{member::Member, sys::attributes::Attribute};
 
 /// The extended attribute that holds it; `user.` is what files of ordinary users may carry (xattr(7)).
 pub const ATTRIBUTE: &str = "user.quorum-img";
@@ -119,6 +121,16 @@ impl Mark {
         let version = words.next()?;
         let mark = Self { set: words.next()?.parse().ok()?, member: words.next()?.parse().ok()?, epoch: words.next()?.parse().ok()? };
         (version == VERSION && words.next().is_none()).then_some(mark)
+    }
+}
+
+/// The mark that a member carries; none where it carries none, or that can't be read.
+#[must_use]
+pub fn mark_of(member: &dyn Member) -> Option<Mark> {
+    let file = member.files().into_iter().next().filter(|file| !file.is_device() && !file.silent())?;
+    match file.attribute(ATTRIBUTE) {
+        Ok(Attribute::Value(bytes)) => Mark::decode(&bytes),
+        _ => None,
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     human_size,
     journal::{JournalInfo, render_journal},
     picture::{Drawing, Scene},
+    set::{SetStatus, render_status},
 };
 use crate::member::{Facts, Words};
 
@@ -24,6 +25,8 @@ pub enum Told {
     Journal(JournalInfo),
     /// A digest.
     Digest(DigestInfo),
+    /// A set.
+    Set(Box<SetStatus>),
     /// What can't be looked at.
     Failed(FailedInfo),
 }
@@ -62,6 +65,9 @@ pub struct Info {
     /// When it was last modified (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modified: Option<String>,
+    /// Whose member it says that it is: the mark of a set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark: Option<MarkInfo>,
     /// What only its kind has to tell, under the sections' keys.
     #[serde(flatten)]
     pub sections: Sections,
@@ -77,6 +83,18 @@ pub struct Info {
     /// Its partition table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partition_table: Option<TableInfo>,
+}
+
+/// The mark of a set's member.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct MarkInfo {
+    /// The set's UUID.
+    pub set: String,
+    /// The member's own.
+    pub member: String,
+    /// The set's epoch when it was written.
+    pub epoch: u64,
 }
 
 /// What only a kind has to tell, in sections.
@@ -171,6 +189,7 @@ pub fn render_infos(infos: &[Told], drawing: Option<Drawing>, to: &mut dyn Write
             }
             Told::Journal(info) => render_journal(info, to)?,
             Told::Digest(info) => render_digest(info, to)?,
+            Told::Set(status) => render_status(status, to)?,
             Told::Failed(_) => {} // that was said when it failed
         }
     }
@@ -195,6 +214,9 @@ fn render_info(info: &Info, to: &mut dyn Write) -> io::Result<()> {
     line("size:", &format!("{} ({} bytes)", human_size(info.virtual_size), info.virtual_size))?;
     if let Some(bytes) = info.actual_size {
         line("on disk:", &human_size(bytes))?;
+    }
+    if let Some(mark) = &info.mark {
+        line("mark:", &format!("member {} of set {}, epoch {}", mark.member, mark.set, mark.epoch))?;
     }
     if let Some(time) = &info.modified {
         line("modified:", time)?;

@@ -54,7 +54,9 @@ pub use hex::{hex_lines, telling};
 pub use html::{LISTED_MAX, PAGE_START, PageParts, page};
 pub use human::{Look, Order, lead_on, render, render_brief};
 pub use in_place::{InPlaceMember, InPlaceReport, MemberSpan, Planned};
-pub use info::{FailedInfo, FileSystemInfo, Info, PartitionInfo, ProcessInfo, Sections as InfoSections, TableInfo, Told, render_infos};
+pub use info::{
+    FailedInfo, FileSystemInfo, Info, MarkInfo, PartitionInfo, ProcessInfo, Sections as InfoSections, TableInfo, Told, render_infos,
+};
 pub use journal::{JournalFacts, JournalInfo, JournalMember, TORN};
 pub use json::{Reported, ReportedMember, read_reported};
 pub use listed::{Divergence, Listed, Spool, Spooled, Version};

@@ -169,8 +169,14 @@ pub fn database_beside(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?.as_bytes();
     let stem = SQLITE_OWN.iter().find_map(|suffix| name.strip_suffix(suffix.as_bytes())).filter(|stem| !stem.is_empty())?;
     let database = path.with_file_name(OsStr::from_bytes(stem));
+    is_database(&database).then_some(database)
+}
+
+/// Whether a file begins as an SQLite database does.
+#[must_use]
+pub fn is_database(path: &Path) -> bool {
     let mut start = [0; SQLITE_MAGIC.len()];
-    let regular = fs::metadata(&database).is_ok_and(|there| there.is_file());
-    let read = regular && File::open(&database).and_then(|mut file| file.read_exact(&mut start)).is_ok();
-    (read && start == *SQLITE_MAGIC).then_some(database)
+    let regular = fs::metadata(path).is_ok_and(|there| there.is_file());
+    let read = regular && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok();
+    read && start == *SQLITE_MAGIC
 }

@@ -8,12 +8,12 @@ use std::{
 use anyhow::Result;
 use clap::Args;
 
-use super::{status::shown, texts};
+use super::texts;
 use crate::{
     cli::{info::InfoFormat, say::Output},
     member::MemberName,
     report::{self, SetChange, SetPlace, SetRun, render_history},
-    set::{MemberRow, Place, Record, RunRow},
+    set::{MemberRow, Place, Record, RunRow, shown_run},
 };
 
 /// Tell what was done to a set, and what it made of its members
@@ -75,6 +75,6 @@ fn told(place: &Place, record: &Record, members: &[MemberRow], run: &RunRow, pla
         changes: changes.collect(),
         places: there.collect(),
         journal: journal.map(|path| MemberName::from(path.as_path()).to_string()),
-        ..shown(run)
+        ..shown_run(run)
     })
 }

@@ -110,6 +110,7 @@ impl Session {
             cache: if self.policy.direct { Cache::None } else { Cache::Writeback },
             format: Some(Format::Raw),
             missing_ok: true,
+            of_set: true,
             members_min: 1,
             stop: &stop_flag,
             ..Roll::of(names)

@@ -92,7 +92,7 @@ impl Settling<'_> {
             uuid: record.uuid.to_string(),
             run: self.session.run,
             epoch: record.epoch()?,
-            state: super::status::state(record)?.to_owned(),
+            state: set::set_state(record)?.to_owned(),
             parts: size.div_ceil(self.session.policy.part_bytes_of(size)),
             parts_done: parts.iter().filter(|part| part.pass == pass).count() as u64,
             parts_void: self.void,

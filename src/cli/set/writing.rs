@@ -83,6 +83,7 @@ pub(super) fn write(
     // What leads on is the set's own.
     let given = Given::of(RepairLine::command(), &matches);
     repair.show = args.show.clone();
+    repair.members.of_set = true;
     repair.force.clone_from(&args.force);
     // Naming a member is the word for that, and only that one is written to.
     if target.is_some() {

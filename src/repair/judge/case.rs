@@ -220,6 +220,9 @@ impl Case<'_> {
 
     fn stranger(&self, member: usize) -> Option<Stand> {
         let outvoting = self.lost[member].outvoted_by;
+        if let Some(stand) = self.of_another_set(member, outvoting) {
+            return Some(stand);
+        }
         let ids = |who: usize| self.evidence.members.get(who).map_or(&[][..], |known| &known.ids);
         // Who says nothing may have lost what said it.
         let others: Vec<&[Id]> = members_of(outvoting).map(ids).filter(|ids| !ids.is_empty()).collect();
@@ -243,6 +246,18 @@ impl Case<'_> {
             &what,
             &["leave out what belongs to another set of copies: it, or those that outvote it"],
         ))
+    }
+
+    /// Its mark says that it belongs to another set than those who outvote it.
+    fn of_another_set(&self, member: usize, outvoting: u64) -> Option<Stand> {
+        let set = |who: usize| self.evidence.members.get(who)?.set;
+        let own = set(member)?;
+        let others: Vec<_> = members_of(outvoting).filter_map(set).collect();
+        let other = *others.first().filter(|_| !others.contains(&own))?;
+        let evidence = Record::default().with("set", own.to_string()).with("others-set", other.to_string());
+        let what = format!("it belongs to another set: its mark says {own}, and those that outvote it say {other}");
+        let ways = &["leave out what belongs to another set of copies: it, or those that outvote it"];
+        Some(self.stand(Guard::Stranger, member, evidence, &what, ways))
     }
 
     fn device_metadata(&self, member: usize) -> Option<Stand> {
