@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     electorate::{ElectorateError, LockForce, Roll, check_independence, lock_all_for_writing, reopen_to_rewrite},
+    evidence::mark_of,
     member::{HostFile, Member, NbdOpenError, OpenError},
     repair::{
         journal::{Identity, Journal, State, file_system_of},
@@ -148,6 +149,7 @@ fn put_back(args: &UndoArgs) -> Result<u8> {
             inode: file.map_or(0, |file| file.metadata().ino()),
             file_system: file.map_or([0; 16], file_system_of),
             mapped: mapped(&journal.header().members[index]),
+            marked: mark_of(&**member).is_some(),
         });
     }
     if !args.show.is_quiet() {

@@ -96,6 +96,16 @@ pub enum SetError {
         /// The way out.
         way: String,
     },
+    /// Fewer members vote than a version needs.
+    #[error("too few votes: {votes} of the {needed} that a version needs, so nothing is written\nhint: {way}")]
+    TooFew {
+        /// How many do.
+        votes: usize,
+        /// How many are needed.
+        needed: usize,
+        /// The way out.
+        way: String,
+    },
     /// No such member.
     #[error("{name}: is no member of {set}\nhint: name it as quorum-img set status does, or by its number, #0 being the first")]
     NoMember {
@@ -115,7 +125,7 @@ impl SetError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Busy { .. } => 4,
-            Self::Mark { .. } => 2,
+            Self::Mark { .. } | Self::TooFew { .. } => 2,
             _ => 3,
         }
     }

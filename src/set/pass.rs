@@ -45,7 +45,8 @@ impl Pass {
         // A pass of which nothing was done yet isn't begun anew.
         let begun = known.iter().any(|row| row.pass == number);
         if due.is_empty() || (restart && begun) {
-            return Self { number: number + 1, due: of_pass(number + 1), parts };
+            let next = number.wrapping_add(1);
+            return Self { number: next, due: of_pass(next), parts };
         }
         Self { number, due, parts }
     }

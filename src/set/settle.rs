@@ -60,7 +60,7 @@ pub fn settle(record: &Record, run: i64, roster: &Roster, seen: &[Seen], standin
 /// # Errors
 /// What SQLite says.
 pub fn raise(record: &Record) -> Result<(), SetError> {
-    let epoch = record.epoch()? + 1;
+    let epoch = record.epoch()?.wrapping_add(1);
     record.set_fact("epoch", Some(&epoch.cast_signed()))?;
     for member in record.members()?.iter().filter(|member| member.state.votes()) {
         record.mark_wanted(member.id, epoch)?;

@@ -34,7 +34,7 @@ fn looked(path: &Path) -> Result<SetStatus, SetError> {
     let place = Place::of(path)?;
     let record = Record::look(&place)?;
     let (rows, parts, policy) = (record.members()?, record.parts()?, record.policy()?);
-    let size = record.fact::<i64>("size")?.map(i64::cast_unsigned);
+    let size = record.fact::<i64>("size")?.map(|size| size.max(0).cast_unsigned());
     let pass = record.fact::<i64>("pass")?.unwrap_or(1);
     let count = size.map_or(0, |size| size.div_ceil(policy.part_bytes_of(size)));
     let state = set_state(&record)?;
@@ -52,7 +52,7 @@ fn looked(path: &Path) -> Result<SetStatus, SetError> {
         parts: count,
         parts_done: parts.iter().filter(|part| part.pass == pass).count() as u64,
         parts_hashed: parts.iter().filter(|part| part.digest.is_some()).count() as u64,
-        undecided_sectors: parts.iter().map(|part| part.undecided).sum(),
+        undecided_sectors: record.undecided()?,
         running: place.is_taken(),
         members: rows.iter().enumerate().map(|(index, row)| member(index, row)).collect(),
         last_completed: record.last_completed()?.map(|run| shown_run(&run)),
@@ -75,7 +75,7 @@ pub fn set_state(record: &Record) -> Result<&'static str, SetError> {
     let is = |state: State| rows.iter().any(|row| row.state == state);
     Ok(if record.fact::<String>("disputed")?.is_some() {
         "disputed"
-    } else if votes < threshold(record, &rows)? {
+    } else if votes < threshold(record, &rows)? || record.fact::<String>("too-few")?.is_some() {
         "inquorate"
     } else if undecided {
         "undecided"
@@ -98,16 +98,10 @@ fn told(record: &Record, rows: &[MemberRow], state: &str, set: &str) -> Result<(
         "disputed" => {
             let why = record.fact::<String>("disputed")?.unwrap_or_default();
             let why = escaped(&why);
-            (
-                format!("the vote itself may be wrong ({why}): nobody's state changes until a person decides"),
-                format!(
-                    "find out who is right; then quorum-img set resync {set} MEMBER --trust MEMBER, or quorum-img set repair {set} --force WORD; \
-                     quorum-img set clear {set} says that it is settled"
-                ),
-            )
+            (format!("the vote itself may be wrong ({why}): nobody's state changes until a person decides"), settling(record, rows, set)?)
         }
         "inquorate" => text(
-            "fewer members vote than a version needs, so nothing that differs can be decided",
+            "fewer members vote, or could be reached, than a version needs: nothing that differs can be decided",
             match find(State::Stale).or_else(|| find(State::Syncing)) {
                 Some(index) => {
                     format!("quorum-img set resync {set} '#{index}' --trust MEMBER copies who is right; quorum-img set check {set}")
@@ -139,6 +133,22 @@ fn told(record: &Record, rows: &[MemberRow], state: &str, set: &str) -> Result<(
     })
 }
 
+/// What settles a dispute.
+fn settling(record: &Record, rows: &[MemberRow], set: &str) -> Result<String, SetError> {
+    let member = record.fact::<i64>("disputed-member")?.and_then(|id| rows.iter().position(|row| row.id == id));
+    let word = record.fact::<String>("disputed-word")?.unwrap_or_else(|| "WORD".to_owned());
+    let word = escaped(&word);
+    let done = format!("quorum-img set clear {set} says that it is settled otherwise");
+    let Some(index) = member else {
+        return Ok(format!("find out who is right; quorum-img set resync {set} MEMBER --trust MEMBER copies that one; {done}"));
+    };
+    let write =
+        if rows[index].state.votes() { format!("repair {set} --force {word}") } else { format!("resync {set} '#{index}' --force {word}") };
+    Ok(format!(
+        "if #{index} is right: quorum-img set resync {set} MEMBER --trust '#{index}', for each other member; if the others are: quorum-img set {write}; {done}"
+    ))
+}
+
 fn member(index: usize, row: &MemberRow) -> StatusMember {
     StatusMember {
         index,
@@ -168,7 +178,7 @@ pub fn shown_run(run: &RunRow) -> SetRun {
         kind: run.kind.clone(),
         begun: time(run.begun),
         ended: run.ended.map(time),
-        duration: run.ended.map(|ended| (ended - run.begun).max(0).cast_unsigned()),
+        duration: run.ended.map(|ended| ended.saturating_sub(run.begun).max(0).cast_unsigned()),
         exit_code: run.exit_code,
         outcome: run.outcome.clone(),
         looked_bytes: run.looked,

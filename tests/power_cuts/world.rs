@@ -123,6 +123,7 @@ impl World {
                 inode: file as u64,
                 file_system: [0; 16],
                 mapped: false,
+                marked: false,
             })
         };
         let targets: Vec<Option<UndoTarget>> = (0..members).map(target).collect();

@@ -169,7 +169,10 @@ pub(super) fn check(args: &SetCheckArgs, session: &Session) -> Result<(u8, RunEn
     let all = Weighing::all(&members, &question, &poll, &evidence, &stopped);
     let weighing = Weighing { ranges: &ranges, max_damage: session.policy.max_damage, dependent: &voters.dependent, ..all };
     let weighed = weighing.stands(&done.checked.outcome, &done.checked.findings).reported(Forced::NOTHING);
-    let weighed = Weighed { structures: structures(&members, &stopped), ..weighed };
+    let beyond = mask_of(weighed.guards.iter().filter(|guard| guard.word == "stale").filter_map(|guard| guard.member));
+    let mut weighed = Weighed { structures: structures(&members, &stopped), ..weighed };
+    // That who has no vote differs by more than damage is no news: a resync is the word for it.
+    weighed.guards.retain(|guard| guard.word != "stale" || guard.member.is_none_or(|index| roster.seats[index].votes));
     control.end();
     said.extend((0..rows.len()).filter_map(|index| Some(format!("{}: has no vote: {}", rows[index].shown(), roster.why_not(index)?))));
     let unfinished = unfinished_beside(&members);
@@ -196,7 +199,6 @@ pub(super) fn check(args: &SetCheckArgs, session: &Session) -> Result<(u8, RunEn
             (if lost { Met::Away } else { seat.met }, differs[index])
         })
         .collect();
-    let beyond = mask_of(report.guards.iter().filter(|guard| guard.word == "stale").filter_map(|guard| guard.member));
     let settling = Settling {
         session,
         members: &members,
@@ -293,7 +295,7 @@ fn again(session: &Session, rows: &[crate::set::MemberRow], places: &[PlaceRow])
         let mut count = 0;
         let mut first = None;
         for place in places.iter().filter(|place| place.member == Some(row.id) && place.kind != "undecided") {
-            let earlier = session.record.places_in(row.id, place.start, place.start + place.length, session.run)?;
+            let earlier = session.record.places_in(row.id, place.start, place.start.saturating_add(place.length), session.run)?;
             if earlier.iter().any(|then| then.kind == "repaired") {
                 count += 1;
                 first.get_or_insert(place.start);

@@ -58,7 +58,7 @@ impl<'a> Around<'a> {
     /// error: standard output is the report's.
     fn run(&self, what: &'static str, command: &str, heeds_signals: bool) -> Result<()> {
         let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", command, "quorum-img", what]).arg(&self.session.place.record);
+        shell.args(["-c", command, "quorum-img"]).arg(&self.session.place.record);
         shell.env("QUORUM_IMG_SET", &self.session.place.record).env("QUORUM_IMG_RUN", self.session.run.to_string());
         shell.env("QUORUM_IMG_COMMAND", self.kind).env("QUORUM_IMG_WHEN", what);
         shell.stdin(Stdio::null()).stdout(std::io::stderr()).process_group(0);

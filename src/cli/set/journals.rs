@@ -75,7 +75,7 @@ pub(super) fn prune(session: &Session) -> Result<()> {
             session.record.set_journal(run.id, None)?;
             continue;
         };
-        let age = (session.at() - run.begun).max(0) / 86400;
+        let age = session.at().saturating_sub(run.begun).max(0) / 86400;
         kept += 1;
         bytes = bytes.saturating_add(meta.len());
         let over = kept > policy.keep_journals || age > i64::from(policy.keep_days) || bytes > policy.keep_bytes;

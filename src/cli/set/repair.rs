@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     cli::{args::Format, parse::parse_pick},
-    scan::majority,
     set::{MemberRow, RunEnd, State},
     vote::ByteRange,
 };
@@ -32,6 +31,10 @@ pub(super) struct SetRepairArgs {
     /// That member (a name, or `#N`) is right in that range; may be repeated
     #[arg(long, value_name = "OFFSET:LENGTH=MEMBER", value_parser = parse_pick)]
     pick: Vec<(ByteRange, OsString)>,
+
+    /// That member (a name, or `#N`) votes, but isn't rewritten; may be repeated
+    #[arg(long, value_name = "MEMBER")]
+    no_write: Vec<OsString>,
 
     /// Cut raw members that are longer than the voted size
     #[arg(long)]
@@ -101,6 +104,9 @@ pub(super) fn run(args: &SetRepairArgs) -> Result<u8> {
             let index = session.find(&rows, name)?;
             picks.extend(["--pick".into(), format!("{:#x}:{}=#{index}", range.start, range.length()).into()]);
         }
+        for name in &args.no_write {
+            picks.extend(["--no-write".into(), format!("#{}", session.find(&rows, name)?).into()]);
+        }
         picks.extend(args.truncate.then(|| OsString::from("--truncate")));
         write(session, &args.write, &rows, None, None, picks)
     })
@@ -118,16 +124,6 @@ pub(super) fn resync(args: &ResyncArgs) -> Result<u8> {
 fn resync_one(session: &Session, args: &WriteArgs, rows: &[MemberRow], index: usize, trust: Option<&OsString>) -> Result<(u8, RunEnd)> {
     let trusted = trust.map(|name| session.find(rows, name)).transpose()?;
     ensure!(trusted != Some(index), "{}: can't be made like itself\nhint: --trust names another member", rows[index].shown());
-    if trusted.is_none() {
-        let votes = rows.iter().enumerate().filter(|(other, row)| *other != index && row.state.votes()).count();
-        let needed = session.policy.threshold.unwrap_or_else(|| majority(rows.len()).max(2));
-        ensure!(
-            votes >= needed,
-            "too few votes: {votes} of the {needed} that a version needs, so nothing can be decided without {}\nhint: --trust MEMBER says who is right; \
-             or bring others back first",
-            rows[index].shown()
-        );
-    }
     write(session, args, rows, Some(index), trusted, Vec::new())
 }
 

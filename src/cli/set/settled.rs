@@ -49,11 +49,15 @@ impl Settling<'_> {
             Some(guard) => {
                 let why = format!("{}: {}", guard.word, guard.message.lines().next().unwrap_or_default().trim_end_matches(':'));
                 record.set_fact("disputed", Some(&why))?;
+                record.set_fact("disputed-word", Some(&guard.word))?;
+                record.set_fact("disputed-member", guard.member.map(|index| roster.seats[index].row.id).as_ref())?;
             }
             // A part alone doesn't settle it.
             None if self.completed => record.set_fact::<String>("disputed", None)?,
             None => {}
         }
+        let few = format!("{met} of {} voted", self.threshold);
+        record.set_fact("too-few", Some(&few).filter(|_| standing == Standing::TooFew))?;
         let moved = set::settle(record, session.run, roster, self.seen, standing, session.at())?;
         if let (Some(evidence), Standing::Quorate) = (self.evidence, standing) {
             set::remember_ages(record, roster, evidence)?;
@@ -86,7 +90,7 @@ impl Settling<'_> {
             }
         };
         let (parts, pass) = (record.parts()?, record.fact::<i64>("pass")?.unwrap_or(1));
-        let size = record.fact::<i64>("size")?.unwrap_or(0).cast_unsigned();
+        let size = record.fact::<i64>("size")?.unwrap_or(0).max(0).cast_unsigned();
         Ok(SetReport {
             name: self.session.place.name.to_string(),
             uuid: record.uuid.to_string(),

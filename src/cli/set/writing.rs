@@ -27,8 +27,8 @@ use crate::{
     evidence::Evidence,
     member::Member,
     report::{Look, Report},
-    scan::Question,
-    set::{Counters, MemberRow, Memory, Met, Now, PlaceRow, Roster, RunEnd, Seen, State, raise},
+    scan::{Question, majority},
+    set::{Counters, MemberRow, Memory, Met, Now, PlaceRow, Roster, RunEnd, Seen, SetError, State, raise},
 };
 
 /// What every way of writing to a set's members takes.
@@ -175,6 +175,22 @@ impl Writing<'_> {
         Ok(())
     }
 
+    /// Where too few vote nothing is decided, whatever the set's digest says.
+    fn refuse_too_few(&self, votes: usize) -> Result<(), SetError> {
+        let needed = self.session.policy.threshold.unwrap_or_else(|| majority(self.rows.len()).max(2));
+        if self.trusted.is_some() || votes >= needed {
+            return Ok(());
+        }
+        let set = self.session.place.name.quoted_word();
+        let way = match self.target {
+            Some(_) => "--trust MEMBER says who is right; or bring others back first".to_owned(),
+            None => format!(
+                "quorum-img set status {set} tells who has no vote; bring others back, or quorum-img set resync {set} MEMBER --trust MEMBER"
+            ),
+        };
+        Err(SetError::TooFew { votes, needed, way })
+    }
+
     /// What is to be thought of each member now.
     fn seen(&self, roster: &Roster, report: &Report) -> Vec<Seen> {
         let done = report.in_place.as_ref().filter(|done| !done.dry_run && done.refused.is_none() && done.completed);
@@ -239,10 +255,11 @@ impl Beside for Writing<'_> {
         }
         question.voters = Some(roster.voters() & !self.target.map_or(0, |target| 1 << target));
         question.members_min = 1;
+        self.refuse_too_few(question.voters.unwrap_or(0).count_ones() as usize)?;
         let mut said: Vec<String> = (0..self.rows.len())
             .filter_map(|index| Some(format!("{}: has no vote: {}", self.rows[index].shown(), roster.why_not(index)?)))
             .collect();
-        let size = session.record.fact::<i64>("size")?.map(i64::cast_unsigned);
+        let size = session.record.fact::<i64>("size")?.map(|size| size.max(0).cast_unsigned());
         if let (Some(size), None) = (size, self.trusted) {
             let now = Now { boot: &self.boot, assume_unwritten: self.args.assume_unwritten };
             let mut memory = Memory::gather(&session.place, &session.record.parts()?, &roster, size, &now)?;

@@ -6,6 +6,7 @@ use std::io;
 use super::wish::JournalPlace;
 use crate::{
     electorate::{Candidates, Format},
+    evidence::mark_of,
     member::{HostFile, Member, MemberName, RawMember, Rewritable},
     repair::{
         Phases, RepairError,
@@ -106,8 +107,8 @@ impl PutBack<'_> {
                 return Err(RepairError::CutOff { member: name, journal: self.place.shown.clone() });
             }
             let Some(storage) = file.store() else { return Err(RepairError::CutOffUnwritten { member: name }) };
-            let (inode, file_system) = (now.inode, now.file_system);
-            targets.push(Some(UndoTarget { name, storage, inode, file_system, mapped: false }));
+            let (inode, file_system, marked) = (now.inode, now.file_system, mark_of(file).is_some());
+            targets.push(Some(UndoTarget { name, storage, inode, file_system, mapped: false, marked }));
         }
         Ok(targets.iter().any(Option::is_some).then_some(targets))
     }

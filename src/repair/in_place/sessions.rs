@@ -6,6 +6,7 @@ use super::{
     wish::{InPlace, JournalPlace},
 };
 use crate::{
+    evidence::mark_of,
     member::escaped,
     repair::{
         RepairError,
@@ -82,7 +83,8 @@ impl InPlace<'_> {
         let target = |index: usize| {
             let storage = self.stores[index].filter(|_| touched >> index & 1 == 1)?;
             let Identity { inode, file_system, .. } = self.wish.identities[index];
-            Some(UndoTarget { name: self.members[index].name().clone(), storage, inode, file_system, mapped: false })
+            let marked = mark_of(self.members[index]).is_some();
+            Some(UndoTarget { name: self.members[index].name().clone(), storage, inode, file_system, mapped: false, marked })
         };
         let targets: Vec<Option<UndoTarget>> = (0..self.members.len()).map(target).collect();
         let undo = Undo { targets: &targets, force_changed: false, watch: self.watch, phases: self.phases };

@@ -64,7 +64,7 @@ impl Undo<'_> {
             if let (Some(target), Some(left), 1) = (self.target(index), left, synced >> index & 1) {
                 let failed = |error| UndoError::Member { member: target.name.clone(), doing: "can't be looked at".into(), error };
                 let Some(now) = target.storage.stamp().map_err(failed)? else { continue };
-                let moved = target.mapped; // moving a file changes its change time
+                let moved = target.mapped || target.marked; // either changes its change time
                 let what = match (now.length != left.length, now.modified != left.modified, now.changed != left.changed && !moved) {
                     (true, ..) => format!("its size went from {} to {} bytes: somebody wrote to it", left.length, now.length),
                     (_, true, _) => "its modification time moved: somebody wrote to it".into(),

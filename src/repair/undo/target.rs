@@ -26,6 +26,8 @@ pub struct UndoTarget<'a> {
     pub file_system: [u8; 16],
     /// Whether the user says that it is the one, though it moved.
     pub mapped: bool,
+    /// Whether it carries a set's mark, which is written anew as the set goes on.
+    pub marked: bool,
 }
 
 /// Why nothing, or not all, was put back.

@@ -7,7 +7,7 @@ use std::{
 
 use rusqlite::Row;
 
-use super::{Record, SetError, damaged};
+use super::{Record, SetError, amount, damaged};
 use crate::{
     evidence::{AgeOf, Uuid},
     member::{MemberName, escaped},
@@ -95,7 +95,7 @@ const COLUMNS: &str =
 type Raw = (MemberRow, String, String, String);
 
 fn raw(row: &Row) -> rusqlite::Result<Raw> {
-    let number = |at: usize| row.get::<_, i64>(at).map(i64::cast_unsigned);
+    let number = |at: usize| amount(row, at);
     let (uuid, state): (String, String) = (row.get(1)?, row.get(3)?);
     let member = MemberRow {
         id: row.get(0)?,
@@ -202,7 +202,8 @@ impl Record {
         let Counters { dissenting, unreadable, silent, repaired } = *more;
         let [dissenting, unreadable, silent, repaired] = [dissenting, unreadable, silent, repaired].map(u64::cast_signed);
         self.run_sql(
-            "UPDATE member SET dissenting = dissenting + ?2, unreadable = unreadable + ?3, silent = silent + ?4, repaired = repaired + ?5 WHERE id = ?1",
+            "UPDATE member SET dissenting = min(dissenting, 1 << 60) + ?2, unreadable = min(unreadable, 1 << 60) + ?3, silent = min(silent, 1 << 60) + ?4, \
+             repaired = min(repaired, 1 << 60) + ?5 WHERE id = ?1",
             (member, dissenting, unreadable, silent, repaired),
         )
         .map(drop)

@@ -170,7 +170,7 @@ impl Record {
     /// # Errors
     /// What SQLite says.
     pub fn epoch(&self) -> Result<u64, SetError> {
-        Ok(self.fact::<i64>("epoch")?.unwrap_or(1).cast_unsigned())
+        Ok(self.fact::<i64>("epoch")?.unwrap_or(1).max(0).cast_unsigned())
     }
 
     fn run_sql(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize, SetError> {
@@ -218,6 +218,11 @@ fn connect(place: &Place, writes: bool) -> Result<Connection, SetError> {
         connection.pragma_update(None, "journal_mode", "DELETE").map_err(failed)?;
     }
     Ok(connection)
+}
+
+/// A number that counts: what isn't above zero is nothing, whoever wrote it.
+fn amount(row: &rusqlite::Row, at: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(at).map(|number| number.max(0).cast_unsigned())
 }
 
 fn damaged(place: &Place, what: &str) -> SetError {

@@ -1,6 +1,6 @@
 //! The parts of a set's image: when each was checked, what was found, and what its members' files looked like then.
 
-use super::{Record, SetError};
+use super::{Record, SetError, amount};
 use crate::{sys::attributes::Fingerprint, vote::ByteRange};
 
 /// A part, as it was checked last.
@@ -64,7 +64,7 @@ impl Record {
                    FROM part LEFT JOIN part_member ON part_member.part = part.number \
                    LEFT JOIN fingerprint ON fingerprint.id = part_member.fingerprint ORDER BY part.number, part_member.member";
         let rows: Vec<Raw> = self.rows(sql, [], |row| {
-            let number = |at: usize| row.get::<_, i64>(at).map(i64::cast_unsigned);
+            let number = |at: usize| amount(row, at);
             let start = number(1)?;
             let part = PartRow {
                 number: number(0)?,
@@ -182,9 +182,9 @@ impl Record {
     /// What SQLite says.
     pub fn undecided(&self) -> Result<u64, SetError> {
         Ok(self
-            .rows("SELECT coalesce(sum(undecided), 0) FROM part", [], |row| row.get::<_, i64>(0))?
+            .rows("SELECT coalesce(cast(total(max(undecided, 0)) AS INTEGER), 0) FROM part", [], |row| row.get::<_, i64>(0))?
             .first()
-            .map_or(0, |sum| sum.cast_unsigned()))
+            .map_or(0, |sum| sum.max(&0).cast_unsigned()))
     }
 
     /// Forgets parts that lie elsewhere than in parts of `bytes` bytes of an image of `size`.

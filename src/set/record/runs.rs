@@ -2,7 +2,7 @@
 
 use rusqlite::Row;
 
-use super::{Record, SetError};
+use super::{Record, SetError, amount};
 use crate::member::escaped;
 
 /// Places that are remembered of one run.
@@ -93,7 +93,7 @@ pub struct PlaceRow {
 const COLUMNS: &str = "id, kind, begun, ended, exit_code, outcome, looked, decided, undecided, written, completed, journal";
 
 fn run_of(row: &Row) -> rusqlite::Result<RunRow> {
-    let number = |at: usize| row.get::<_, i64>(at).map(i64::cast_unsigned);
+    let number = |at: usize| amount(row, at);
     Ok(RunRow {
         id: row.get(0)?,
         kind: escaped(&row.get::<_, String>(1)?),
@@ -207,7 +207,7 @@ impl Record {
             )?;
         }
         if let Some(last) = places.last() {
-            self.run_sql("DELETE FROM place WHERE run < ?1", [last.run - RUNS_WITH_PLACES])?;
+            self.run_sql("DELETE FROM place WHERE run < ?1", [last.run.saturating_sub(RUNS_WITH_PLACES)])?;
         }
         Ok(())
     }
@@ -239,8 +239,8 @@ fn place_of(row: &Row) -> rusqlite::Result<PlaceRow> {
     Ok(PlaceRow {
         run: row.get(0)?,
         member: row.get(1)?,
-        start: row.get::<_, i64>(2)?.cast_unsigned(),
-        length: row.get::<_, i64>(3)?.cast_unsigned(),
+        start: amount(row, 2)?,
+        length: amount(row, 3)?,
         kind: escaped(&row.get::<_, String>(4)?),
     })
 }
