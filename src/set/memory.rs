@@ -12,6 +12,7 @@ use super::{
     place::Place,
     record::{MemberPart, PartRow},
     roster::Roster,
+    state::Met,
 };
 use crate::{
     digest::{DigestFile, Geometry, HashKind, Header, Maker, Witness, merge},
@@ -65,6 +66,14 @@ pub fn touched(roster: &Roster, index: usize, part: &[MemberPart], now: &Now) ->
     }
 }
 
+/// Why a member of a part takes the digest's word away there. Of one that has no vote only what is known of it does: that it was written to since.
+fn silences(roster: &Roster, index: usize, part: &[MemberPart], now: &Now) -> Option<&'static str> {
+    let seat = &roster.seats[index];
+    let known = || part.iter().any(|there| there.member == seat.row.id && there.fingerprint.is_some());
+    let heard = seat.votes || (seat.met == Met::Read && seat.fingerprint.is_some() && known());
+    touched(roster, index, part, now).filter(|_| heard)
+}
+
 impl Memory {
     /// Gathers what may be said of the parts of an image of `size` bytes.
     ///
@@ -76,9 +85,7 @@ impl Memory {
         let mut lost = 0u64;
         for part in parts {
             let Some(name) = &part.digest else { continue };
-            let why = (0..roster.seats.len())
-                .filter(|&index| roster.seats[index].votes)
-                .find_map(|index| Some((index, touched(roster, index, &part.members, now)?)));
+            let why = (0..roster.seats.len()).find_map(|index| Some((index, silences(roster, index, &part.members, now)?)));
             if let Some((index, why)) = why {
                 match reasons.iter_mut().find(|(other, said, _)| *other == index && *said == why) {
                     Some((.., count)) => *count += 1,

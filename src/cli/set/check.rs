@@ -38,7 +38,7 @@ use crate::{
     },
     report::Report,
     scan::{Limits, Poll, Watch as _, Weighed, make_report, sizes, structures},
-    set::{Memory, Met, Now, Pass, PlaceRow, RunEnd, SetCheck, SetChecked, seen_of},
+    set::{Memory, Met, Now, Pass, PlaceRow, Roster, RunEnd, SetCheck, SetChecked, seen_of},
     vote::{ByteRange, mask_of},
 };
 
@@ -215,7 +215,7 @@ pub(super) fn check(args: &SetCheckArgs, session: &Session) -> Result<(u8, RunEn
         session.record.set_fact("completed", Some(&session.run))?;
     }
     let set = settling.settle(&mut report)?;
-    report.warnings.extend(again(session, &rows, &places)?);
+    report.warnings.extend(again(session, &roster, &places)?);
     session.record.add_places(&places)?;
     if late {
         report.warnings.push(format!(
@@ -288,24 +288,25 @@ fn outcome(report: &Report, set: &crate::report::SetReport, late: bool) -> Strin
     format!("{found}{far}{state}")
 }
 
-/// Places that were repaired, or differed, before: a medium that doesn't hold what is written to it.
-fn again(session: &Session, rows: &[crate::set::MemberRow], places: &[PlaceRow]) -> Result<Vec<String>> {
+/// Places of members that vote which were repaired before: a medium that doesn't hold what is written to it.
+fn again(session: &Session, roster: &Roster, places: &[PlaceRow]) -> Result<Vec<String>> {
     let mut told: Vec<String> = Vec::new();
-    for (index, row) in rows.iter().enumerate() {
-        let mut count = 0;
-        let mut first = None;
-        for place in places.iter().filter(|place| place.member == Some(row.id) && place.kind != "undecided") {
-            let earlier = session.record.places_in(row.id, place.start, place.start.saturating_add(place.length), session.run)?;
-            if earlier.iter().any(|then| then.kind == "repaired") {
-                count += 1;
-                first.get_or_insert(place.start);
-            }
+    for (index, seat) in roster.seats.iter().enumerate().filter(|(_, seat)| seat.votes) {
+        let mut found: Vec<u64> = Vec::new();
+        for place in places.iter().filter(|place| place.member == Some(seat.row.id)) {
+            let end = place.start.saturating_add(place.length);
+            let earlier = session.record.places_in(seat.row.id, place.start, end, session.run)?;
+            found.extend(earlier.iter().any(|then| then.kind == "repaired").then_some(place.start));
         }
-        if let Some(first) = first {
+        if let Some(first) = found.first() {
+            let what = if found.len() == 1 {
+                "a place that was repaired before differs again,"
+            } else {
+                "places that were repaired before differ again, the first"
+            };
             told.push(format!(
-                "#{index} {}: {} that was repaired before differs again, the first at {first:#x}: a stuck medium? replace it rather than repair it once more",
-                row.shown(),
-                crate::report::counted(count, "place")
+                "#{index} {}: {what} at {first:#x}: a stuck medium? replace it rather than repair it once more",
+                seat.row.shown()
             ));
         }
     }

@@ -117,7 +117,7 @@ impl Settling<'_> {
         let done = report.in_place.as_ref().is_some_and(|done| done.completed && !done.dry_run);
         let next = if report.partial || report.exit_code == 3 || done {
             None
-        } else if set.state == "disputed" {
+        } else if set.state == "disputed" || set.state == "inquorate" {
             Some(command("status", Vec::new(), "a person must decide"))
         } else if let Some(place) = report.first_undecided.as_ref().filter(|_| report.sectors.undecided > 0) {
             let names = self.roster.seats.iter().map(|seat| seat.row.plain().to_owned());
