@@ -15,6 +15,17 @@ mod check {
         read_pattern, report, sector_size, shard, size, snapshot, sums, threads, threshold, timeout, trust);
 }
 
+mod set_create {
+    use super::battery::Subject;
+
+    const CREATE: Subject = Subject {
+        foreign: &["--in-place", "--dry-run", "--shard=0/2", "--range=0:512", "--from=missing", "-onew.img"],
+        ..Subject::voting(&["set", "create", "new.qset"])
+    };
+    battery!(CREATE: command_line, operands, voters, reports; options:
+        color, diagnose, format, import, max_divergences, output, picture, policy, rate_limit, report);
+}
+
 mod check_of_the_medium {
     use super::battery::Subject;
 

@@ -10,7 +10,7 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use super::{
-    create::{inode, mark_of, new_uuid, remembered, set_keys},
+    create::{inode, mark_of, new_uuid, remembered, set_keys, stated},
     session::{PresentArgs, Session},
     texts,
 };
@@ -21,7 +21,7 @@ use crate::{
         say::{Output, warn},
         signals::stop_flag,
     },
-    electorate::{Access, Locks, open_voters},
+    electorate::{Access, Locks, Roll, open_voters},
     evidence::ATTRIBUTE,
     member::Member,
     scan::majority,
@@ -61,7 +61,12 @@ pub(super) fn add_member(session: &Session, name: &OsString, format: Format, sta
     let record = &session.record;
     let rows = record.members()?;
     ensure!(rows.len() < MEMBERS_MAX, "a set has {MEMBERS_MAX} members at most\nhint: remove one first");
-    let name = remembered(name, format)?;
+    // By itself first: what it is has to be plain, as of a member of a new set.
+    let own = [name.clone()];
+    let roll = Roll { format: stated(format), missing_ok: false, of_set: false, ..session.roll(&own) };
+    let alone = open_voters(&roll, &Access::Read(Locks::Taken))?;
+    let name = remembered(name, alone.listed()[0])?;
+    drop(alone);
     // All of them are opened together, so that one storage isn't two members.
     let names: Vec<OsString> = rows.iter().map(|row| row.plain().to_owned()).chain([name.clone()]).collect();
     let voters = open_voters(&session.roll(&names), &Access::Look(Locks::Taken))?;

@@ -3,7 +3,6 @@
 use std::{
     ffi::{OsStr, OsString},
     fs,
-    os::unix::ffi::OsStrExt as _,
     path::PathBuf,
 };
 
@@ -19,13 +18,14 @@ use super::{
 use crate::{
     cli::{
         args::{Format, LockArgs},
+        present::Presenter,
         say::warn,
         show_args::ShowArgs,
         signals::stop_flag,
     },
     electorate::{self, Access, Given, Roll, Voters, open_voters},
     evidence::{ATTRIBUTE, Mark, Uuid},
-    member::Member,
+    member::{Member, MemberName},
     set::{NewMember, Place, Policy, Record, RunEnd, State, mark},
     sys::{attributes::Attribute, random::random_bytes},
     vote::MEMBERS_MIN,
@@ -89,19 +89,26 @@ pub(super) fn run(args: &CreateArgs) -> Result<u8> {
     if let Some(imported) = imported {
         return import(args, place, &policy, &imported);
     }
-    ensure!(args.members.len() >= MEMBERS_MIN, "a set has two members at least\nhint: name {MEMBERS_MIN} copies or more");
-    let names = named(args)?;
+    ensure!(
+        args.members.len() >= MEMBERS_MIN,
+        "{}: a set has two members at least\nhint: name {MEMBERS_MIN} copies or more",
+        args.members.first().map_or_else(String::new, |name| MemberName::new(name).to_string())
+    );
     if let Some(threshold) = policy.threshold {
-        ensure!(threshold <= names.len(), "a threshold of {threshold} makes no sense for {} members", names.len());
+        ensure!(threshold <= args.members.len(), "a threshold of {threshold} makes no sense for {} members", args.members.len());
     }
     // Whoever can't be opened now is a typing error.
-    let roll = Roll { stop: &stop_flag, ..Roll::of(&names) };
+    let format = stated(args.format);
+    let roll = Roll { format, stop: &stop_flag, ..Roll::of(&args.members) };
     let voters = open_voters(&roll, &Access::Read(args.locks.locks()))?;
     voters.warnings.iter().for_each(|warning| warn(warning));
     let members = voters.listed();
     if let Some(failed) = members.iter().find(|member| member.failure().is_some()) {
         bail!("{}: {}\nhint: a set begins with members that can all be read", failed.name(), failed.failure().unwrap_or_default());
     }
+    let names = args.members.iter().zip(&members).map(|(name, member)| remembered(name, *member)).collect::<Result<Vec<_>>>()?;
+    // A report that can't be written is refused before anything is.
+    drop(Presenter::new(&args.show, &members)?);
     let marks = members.iter().map(|member| mark_of(*member)).collect::<Result<Vec<_>>>()?;
     let plan = if args.adopt { adopted(&names, &marks, &members)? } else { founded(&names, &marks, &members)? };
     let at = args.present.at();
@@ -223,39 +230,24 @@ fn import(args: &CreateArgs, place: Place, policy: &Policy, from: &Exported) -> 
     session.through(|_| Ok((0, RunEnd { outcome: format!("{} members", from.members.len()), ..RunEnd::default() })))
 }
 
-/// Names as they are remembered: whole paths, that say their format.
-fn named(args: &CreateArgs) -> Result<Vec<OsString>> {
-    args.members.iter().map(|name| remembered(name, args.format)).collect()
-}
-
-/// A name as it is remembered.
-pub(super) fn remembered(name: &OsStr, format: Format) -> Result<OsString> {
+/// A name as it is remembered: the whole path, with the format that its member turned out to have.
+pub(super) fn remembered(name: &OsStr, member: &dyn Member) -> Result<OsString> {
     let given = Given::of(name);
     let Some(path) = given.path() else { return Ok(name.to_owned()) };
-    let shown = crate::member::MemberName::new(name);
-    let whole = fs::canonicalize(path).with_context(|| format!("{shown}: can't be found\nhint: look at the name"))?;
-    let stated = given.format().or(match format {
-        Format::Auto => None,
-        Format::Raw => Some(electorate::Format::Raw),
-        Format::Qcow2 => Some(electorate::Format::Qcow2),
-    });
-    let format = stated.map_or_else(|| guessed(name), Ok)?;
-    let mut text = OsString::from(format.name());
+    let whole = fs::canonicalize(path).with_context(|| format!("{}: can't be found\nhint: look at the name", member.name()))?;
+    let mut text = OsString::from(member.format());
     text.push(":");
-    text.push(OsStr::from_bytes(whole.as_os_str().as_bytes()));
+    text.push(whole);
     Ok(text)
 }
 
-/// What a file is by its first bytes: raw, or somebody has to say so.
-fn guessed(name: &OsStr) -> Result<electorate::Format> {
-    let own = [name.to_owned()];
-    let single = electorate::open_single(&Roll { stop: &stop_flag, ..Roll::of(&own) }, name)?;
-    ensure!(
-        single.member.format() != "qcow2",
-        "{}: looks like a qcow2 image, and that is a guess\nhint: say qcow2:PATH, or -f qcow2; raw:PATH takes it byte for byte",
-        single.member.name()
-    );
-    Ok(electorate::Format::Raw)
+/// The format that was stated for all.
+pub(super) fn stated(format: Format) -> Option<electorate::Format> {
+    match format {
+        Format::Auto => None,
+        Format::Raw => Some(electorate::Format::Raw),
+        Format::Qcow2 => Some(electorate::Format::Qcow2),
+    }
 }
 
 /// The mark that a member carries.

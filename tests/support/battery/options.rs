@@ -46,6 +46,10 @@ fn absurd(option: &str) -> &'static [&'static str] {
             "deep.json",
             "newer.json",
         ],
+        "import" => &["", "missing.json", "text", "disk-0.img", ".", "folder", "/dev/null"],
+        "policy" => {
+            &["", "x", "=", "part-size", "part-size=5", "threshold=1", "threshold=9", "force=stale", "sector-size=7", "cache=maybe"]
+        }
         "map" => &["", "x", "=", "x=", "=x", "x=y", "disk-0.img=/new"],
         "max-damage" => &["", "x", "-5", "101", "nan", "inf", "1e9"],
         "max-divergences" | "threads" => &["", "x", "-1", "1.5", TOO_BIG],
@@ -164,7 +168,9 @@ pub fn absurd_values(subject: &Subject, option: &str) {
 /// An option that is new has its absurd values, too, or is said to have none.
 pub fn none_is_left_out(subject: &Subject, tried: &[&str]) {
     let scene = Scene::new(subject);
-    let help = scene.lab.quorum_img([subject.words[0], "--help"]).exits(0).stdout();
+    // `set` has commands of its own.
+    let depth = if subject.words[0] == "set" { 2 } else { 1 };
+    let help = scene.lab.quorum_img(subject.words[..depth].iter().chain(&["--help"])).exits(0).stdout();
     let tried: Vec<String> = tried.iter().map(|option| option.replace('_', "-")).collect();
     let foreign = |option: &str| {
         let dashes = if option.len() == 1 { "-" } else { "--" };
