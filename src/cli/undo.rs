@@ -87,7 +87,7 @@ pub(super) struct UndoArgs {
 
 /// Refusals that can be overridden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Word {
+pub(super) enum Word {
     /// Put back the old bytes although a member isn't as the repair left it
     Changed,
     /// Write to members on a file system without locks

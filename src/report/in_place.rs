@@ -18,6 +18,9 @@ use super::{
 pub struct InPlaceReport {
     /// Always set: tells it from a repair that makes a new image.
     pub in_place: bool,
+    /// The command that takes it back, where that isn't `undo`: of a set's repair.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undone_by: Option<String>,
     /// Nothing was to be written.
     pub dry_run: bool,
     /// All was done that the plan says.
@@ -241,7 +244,8 @@ pub(super) fn rewritten(repair: &InPlaceReport) -> String {
     }
     if let Some(journal) = &repair.journal {
         let size = human_size(repair.journal_bytes);
-        let _ = write!(text, "\nJournal: {journal} ({size}); quorum-img undo takes back what was written, as long as it is kept.");
+        let undo = repair.undone_by.as_deref().unwrap_or("quorum-img undo");
+        let _ = write!(text, "\nJournal: {journal} ({size}); {undo} takes back what was written, as long as it is kept.");
     }
     if let Some(error) = &repair.error {
         let _ = write!(text, "\nEnded early: {}.", error.split('\n').next().unwrap_or_default());

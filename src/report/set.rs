@@ -105,7 +105,7 @@ pub struct SetStatus {
     /// The set's UUID.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub uuid: String,
-    /// `ok`, `unchecked`, `suspect`, `undecided`, `degraded`, `inquorate`, `disputed`, `unreadable`.
+    /// `ok`, `unchecked`, `suspect`, `undecided`, `degraded`, `contradicted`, `inquorate`, `disputed`, `unreadable`.
     pub state: &'static str,
     /// What that means.
     pub meaning: String,

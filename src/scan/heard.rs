@@ -5,7 +5,7 @@ use super::{
     extents::State,
     gift::donor_of,
     hashed::{Hashed, Word, hears},
-    hearing::{COMBINING_MAX, Heard},
+    hearing::{COMBINING_MAX, Heard, WitnessTally},
     worker::Worker,
 };
 use crate::{
@@ -41,7 +41,7 @@ impl Worker<'_> {
                     }
                     continue;
                 }
-                let known: Vec<(usize, Entry)> = self.say(&geometry, chunk);
+                let known: Vec<(usize, Entry)> = self.say(&geometry, chunk, true);
                 if known.is_empty() && !is_hashed {
                     continue;
                 }
@@ -77,8 +77,8 @@ impl Worker<'_> {
         }
     }
 
-    /// What witnesses that cut the image so know of a chunk.
-    pub(super) fn say(&mut self, geometry: &Geometry, chunk: u64) -> Vec<(usize, Entry)> {
+    /// What witnesses that cut the image so know of a chunk; that one doesn't know is counted where the chunk `counts`.
+    pub(super) fn say(&mut self, geometry: &Geometry, chunk: u64, counts: bool) -> Vec<(usize, Entry)> {
         let job = self.shared.job;
         let mut known = Vec::new();
         if !hears(job.size, job.sector, geometry.range(chunk)) {
@@ -86,7 +86,7 @@ impl Worker<'_> {
         }
         for (index, cursor) in self.cursors.iter_mut().enumerate().filter(|(_, cursor)| cursor.digest().geometry() == *geometry) {
             match cursor.at(chunk).entry {
-                Entry::Unknown => self.heard.of(index).unknown += 1,
+                Entry::Unknown => self.heard.of(index).unknown += u64::from(counts),
                 entry => known.push((index, entry)),
             }
         }
@@ -103,13 +103,19 @@ impl Worker<'_> {
         let shared = self.shared;
         for &geometry in &shared.geometries {
             for number in chunks(&geometry, chunk.range) {
-                let known = self.say(&geometry, number);
+                let known = self.say(&geometry, number, self.is_counted(chunk, geometry.range(number)));
                 if !known.is_empty() {
                     self.hear_chunk(chunk, &geometry, number, &known)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether a digest's chunk is counted where it is heard now: once, however many parts it is voted on in.
+    fn is_counted(&self, chunk: &Chunk, whole: ByteRange) -> bool {
+        let begins = |range: &ByteRange| range.start == chunk.range.start;
+        whole.start >= chunk.range.start || self.shared.job.ranges.iter().any(begins)
     }
 
     fn hear_chunk(&mut self, chunk: &Chunk, geometry: &Geometry, number: u64, known: &[(usize, Entry)]) -> Result<(), Interruption> {
@@ -163,6 +169,8 @@ impl Worker<'_> {
         }
         let voted_on = whole.and(chunk.range).unwrap_or(whole);
         let first = sectors.iter().position(|(sector, _)| sector.start >= voted_on.start).unwrap_or(0);
+        let counts = self.is_counted(chunk, whole);
+        let mut uncounted = WitnessTally::default();
         let mut against = 0;
         // What was decided in all of its sectors was held against the value first of all.
         let settled = sectors.iter().all(|(_, vote)| vote.verdict != Verdict::Undecided);
@@ -171,7 +179,7 @@ impl Worker<'_> {
             let combined = results.iter().find(|(other, _)| *other == entry).map_or(&Combined::Nothing, |(_, combined)| combined);
             let versions = match combined {
                 _ if let Some((_, numbers)) = gift => {
-                    let tally = self.heard.of(witness);
+                    let tally = if counts { self.heard.of(witness) } else { &mut uncounted };
                     tally.donated += 1;
                     // It proves other bytes where the members have decided: a donor decides nothing there.
                     let overruled =
@@ -184,7 +192,7 @@ impl Worker<'_> {
                 }
                 Combined::Match(choice) => {
                     let members = |(list, &which): (&Vec<usize>, &u8)| list[usize::from(which)] as u8;
-                    let tally = self.heard.of(witness);
+                    let tally = if counts { self.heard.of(witness) } else { &mut uncounted };
                     if unanimous {
                         tally.agreed += 1;
                     } else if held.contains(choice) {
@@ -195,7 +203,7 @@ impl Worker<'_> {
                     Some(lists.iter().zip(choice).skip(first).map(members).collect())
                 }
                 Combined::Nothing | Combined::GaveUp => {
-                    let tally = self.heard.of(witness);
+                    let tally = if counts { self.heard.of(witness) } else { &mut uncounted };
                     match combined {
                         _ if unanimous || settled => tally.contradicted += 1,
                         Combined::GaveUp => tally.given_up += 1,

@@ -29,7 +29,7 @@ impl Worker<'_> {
         let mut said: Vec<(ByteRange, usize, bool)> = Vec::new();
         for &geometry in &shared.geometries {
             for number in chunks(&geometry, range).filter(|&number| hears(job.size, job.sector, geometry.range(number))) {
-                let known = self.say(&geometry, number);
+                let known = self.say(&geometry, number, true);
                 if known.is_empty() {
                     continue;
                 }

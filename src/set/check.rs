@@ -26,6 +26,8 @@ const HELD_MAX: usize = 100_000;
 /// A file whose change time is so close to the present that a write might leave it as it is is waited for, in nanoseconds: a tick of the
 /// kernel's coarse clock, several times over.
 const SETTLED_NANOSECONDS: i128 = 50_000_000;
+/// The same where times are in whole seconds.
+const WHOLE_SECONDS_NANOSECONDS: i128 = 1_100_000_000;
 
 /// What is needed to check a set.
 pub struct SetCheck<'a> {
@@ -51,7 +53,9 @@ pub struct SetCheck<'a> {
     pub memory: &'a Memory,
     /// What tells whether members were written to.
     pub now: &'a Now<'a>,
-    /// Whether members are read as snapshots of theirs: then their files' times say nothing of what is read.
+    /// Whether so many vote as a version needs.
+    pub quorate: bool,
+    /// Members, as a mask, that are read as snapshots of theirs: their files' times say nothing of what is read.
     pub snapshots: u64,
     /// Divergences that are listed.
     pub limits: Limits,
@@ -184,9 +188,8 @@ impl SetCheck<'_> {
             },
             gone: (0..count).map(|_| None).collect(),
         };
-        self.settle();
         for &(number, range) in &self.pass.due {
-            if !sofar.done.looked.is_empty() && (self.late)() {
+            if !(sofar.done.looked.is_empty() && sofar.done.void.is_empty()) && (self.late)() {
                 sofar.done.late = true;
                 break;
             }
@@ -211,6 +214,7 @@ impl SetCheck<'_> {
         let members: Vec<&dyn Member> =
             self.members.iter().zip(&sofar.gone).map(|(member, gone)| gone.as_ref().map_or(*member, |gone| gone as &dyn Member)).collect();
         let count = members.len();
+        self.settle();
         let before = self.prints();
         let known = self.known.iter().find(|part| part.number == number && part.range == range);
         let look = PartLook { roster: self.roster, known, now: self.now, sector: self.poll.sector, run: self.run };
@@ -230,7 +234,14 @@ impl SetCheck<'_> {
                 held.take(run)
             },
             &|| Ending { started: moment(self.clock), finished: moment(self.clock) },
-        )?;
+        );
+        let made = match made {
+            Err(ScanError::Sink(error)) if error.kind() == io::ErrorKind::StorageFull => {
+                self.drop_digest(&file.0);
+                return Err(self.failed(&file.0, error).into());
+            }
+            made => made?,
+        };
         let part = made.checked.outcome;
         for ((why, gone), member) in part.failures.iter().zip(&mut sofar.gone).zip(self.members) {
             if let (Some(why), None) = (why, &gone) {
@@ -253,13 +264,30 @@ impl SetCheck<'_> {
             return Ok(Ended::Void);
         }
         held.release().map_err(ScanError::Sink)?;
+        if !self.quorate && seen.undecided > 0 {
+            // What too few said is no memory.
+            self.drop_digest(&file.0);
+            sofar.done.take(seen);
+            sofar.done.checked.outcome.join(part);
+            return Ok(Ended::Done);
+        }
         let contradicted = part.heard.witnesses.iter().any(|tally| tally.contradicted > 0);
         let unknown = made.unknown.map_or(0, |(_, chunks)| chunks);
         let digest = self.keep_digest(&file, known, contradicted, unknown)?;
+        // A digest of before that isn't heard now goes by what files looked like then.
+        let of_before = known.filter(|part| digest.is_some() && part.digest == digest && !self.memory.speaks.contains(&number));
+        let print = |index: usize| match of_before {
+            Some(part) => {
+                let id = self.roster.seats[index].row.id;
+                part.members.iter().find(|then| then.member == id).and_then(|then| then.fingerprint.clone())
+            }
+            None => self.print_of_part(index, after[index].as_ref()),
+        };
         let rows = (0..count).filter(|&index| part.failures[index].is_none()).map(|index| MemberPart {
             member: self.roster.seats[index].row.id,
             differs: seen.differs >> index & 1 == 1,
-            fingerprint: self.print_of_part(index, after[index].as_ref()),
+            counts: true,
+            fingerprint: print(index),
         });
         let rows: Vec<MemberPart> = rows.collect();
         let (pass, undecided) = (self.pass.number, seen.undecided);
@@ -275,8 +303,12 @@ impl SetCheck<'_> {
 
     /// Waits until a write would move times that are as young as the present.
     fn settle(&self) {
-        let youngest = self.prints().iter().flatten().map(|print| print.changed).max().unwrap_or(0);
-        while !self.watch.stopped() && (0..SETTLED_NANOSECONDS).contains(&((self.clock)() - youngest)) {
+        let young = |print: &Fingerprint| {
+            // Old file systems count whole seconds.
+            let tick = if print.changed % 1_000_000_000 == 0 { WHOLE_SECONDS_NANOSECONDS } else { SETTLED_NANOSECONDS };
+            (0..tick).contains(&((self.clock)() - print.changed))
+        };
+        while !self.watch.stopped() && self.prints().iter().flatten().any(young) {
             self.watch.pause();
         }
     }
@@ -293,8 +325,8 @@ impl SetCheck<'_> {
 
     /// What is remembered of a member's file for a part: what tells whether it was written to since, where that can be told.
     fn print_of_part(&self, index: usize, print: Option<&Fingerprint>) -> Option<(Fingerprint, String)> {
-        if self.snapshots >> index & 1 == 1 {
-            return None; // another file was read
+        if self.snapshots >> index & 1 == 1 || self.now.boot.is_empty() {
+            return None; // another file was read, or nobody can tell one boot from another
         }
         let print = print.filter(|print| print.untrusted.is_none())?;
         // A file whose times stand in the future doesn't tell.
@@ -313,6 +345,9 @@ impl SetCheck<'_> {
     }
 
     fn drop_digest(&self, name: &str) {
+        if !memory::is_plain(name) {
+            return;
+        }
         let _ = std::fs::remove_file(self.record.place().folder().join(name)); // it is in nobody's way
     }
 
@@ -325,10 +360,16 @@ impl SetCheck<'_> {
         unknown: u64,
     ) -> Result<Option<String>, SetError> {
         let speaks = known.is_some_and(|part| self.memory.speaks.contains(&part.number));
-        if let Some(old) = known.and_then(|part| part.digest.clone()).filter(|_| speaks) {
-            // What it says against all members is for a person to look at, and what it knows is worth more than what is known less of.
-            let knows_more = memory::unknown_chunks(self.record.place(), &old).is_some_and(|there| there <= unknown);
-            if contradicted || knows_more {
+        if let Some(old) = known.and_then(|part| part.digest.clone()) {
+            // What it says against all members is for a person to look at, and what it knows is worth more than what is known less of: a person
+            // may say later that nobody wrote.
+            let there = memory::unknown_chunks(self.record.place(), &old);
+            let keeps = if speaks {
+                contradicted || there.is_some_and(|there| there <= unknown)
+            } else {
+                unknown > 0 && there.is_some_and(|there| there < unknown)
+            };
+            if keeps {
                 self.drop_digest(&made.0);
                 return Ok(Some(old));
             }
@@ -350,7 +391,8 @@ fn moment(clock: &(dyn Fn() -> i128 + Sync)) -> (i64, u32) {
 
 fn was_written_to(before: &[Option<Fingerprint>], after: &[Option<Fingerprint>]) -> bool {
     before.iter().zip(after).any(|pair| match pair {
-        (Some(before), Some(after)) => (before.size, before.modified) != (after.size, after.modified),
+        // A write that gave the file its modification time back moved its change time.
+        (Some(before), Some(after)) => !before.is_same(after),
         _ => false,
     })
 }

@@ -32,6 +32,18 @@ pub enum SetError {
         /// Why.
         why: &'static str,
     },
+    /// Others may write to its folder.
+    #[error(
+        "{set}: lies in {folder}, which isn't to be trusted: {why}, and what is put there SQLite may roll back into it\nhint: keep it in a folder of your own"
+    )]
+    Folder {
+        /// Which.
+        set: MemberName,
+        /// Where.
+        folder: MemberName,
+        /// Why.
+        why: &'static str,
+    },
     /// On a server, whose locks can't be relied on.
     #[error("{set}: lies on a network file system ({kind}), whose locks a record can't rely on\nhint: keep it on a disk of this machine")]
     Network {
@@ -96,6 +108,16 @@ pub enum SetError {
         /// The way out.
         way: String,
     },
+    /// The vote itself may be wrong.
+    #[error("{set}: is disputed ({why}), so nothing is written\nhint: {way}")]
+    Disputed {
+        /// Which.
+        set: MemberName,
+        /// Why.
+        why: String,
+        /// The way out.
+        way: String,
+    },
     /// Fewer members vote than a version needs.
     #[error("too few votes: {votes} of the {needed} that a version needs, so nothing is written\nhint: {way}")]
     TooFew {
@@ -125,7 +147,7 @@ impl SetError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Busy { .. } => 4,
-            Self::Mark { .. } | Self::TooFew { .. } => 2,
+            Self::Mark { .. } | Self::TooFew { .. } | Self::Disputed { .. } => 2,
             _ => 3,
         }
     }

@@ -54,14 +54,16 @@ pub fn touched(roster: &Roster, index: usize, part: &[MemberPart], now: &Now) ->
     let then = part.iter().find(|there| there.member == seat.row.id).and_then(|there| there.fingerprint.as_ref());
     let print = seat.fingerprint.as_ref();
     match (then, print) {
+        (Some((then, _)), Some(print)) if now.assume_unwritten && then.may_be(print) => None,
         (Some((then, _)), Some(print)) if !then.is_same(print) => Some("was written to since"),
         _ if now.assume_unwritten => None,
         (_, None) => Some("is no file: nobody can tell whether it was written to"),
         (_, Some(print)) if print.untrusted.is_some() => Some("lies where times don't tell whether it was written to"),
         (None, _) => Some("wasn't there, or wasn't known well enough, when it was hashed"),
-        (Some((_, boot)), _) if boot != now.boot => {
-            Some("may have been written to before this machine was started again: after a power cut times don't tell")
-        }
+        (Some((_, boot)), _) if boot != now.boot || boot.is_empty() => Some(
+            "may have been written to before this machine was started again: after a power cut times don't tell (--assume-unwritten says that \
+                 nobody wrote)",
+        ),
         _ => None,
     }
 }
@@ -75,14 +77,21 @@ fn silences(roster: &Roster, index: usize, part: &[MemberPart], now: &Now) -> Op
 }
 
 impl Memory {
-    /// Gathers what may be said of the parts of an image of `size` bytes.
+    /// Gathers what may be said of the parts of an image of `size` bytes, where a version needs so many ballots.
     ///
     /// # Errors
     /// Where the set's folder can't be written to.
-    pub fn gather(place: &Place, parts: &[PartRow], roster: &Roster, size: u64, now: &Now) -> Result<Self, SetError> {
+    pub fn gather(place: &Place, parts: &[PartRow], roster: &Roster, size: u64, now: &Now, needed: usize) -> Result<Self, SetError> {
         let (mut files, mut memory) = (Vec::new(), Self::default());
+        // It is a witness among those who vote, and takes nobody's place.
+        if (roster.voters().count_ones() as usize) < needed {
+            memory.silent.extend(
+                parts.iter().any(|part| part.digest.is_some()).then(|| "the set's digest is silent: too few members vote".to_owned()),
+            );
+            return Ok(memory);
+        }
         let mut reasons: Vec<(usize, &'static str, u64)> = Vec::new();
-        let mut lost = 0u64;
+        let (mut lost, mut lost_then) = (0u64, 0u64);
         for part in parts {
             let Some(name) = &part.digest else { continue };
             let why = (0..roster.seats.len()).find_map(|index| Some((index, silences(roster, index, &part.members, now)?)));
@@ -97,6 +106,12 @@ impl Memory {
                 Some(digest) => {
                     files.push(digest);
                     memory.speaks.push(part.number);
+                    // Who lost there when it was hashed may be newer than what was hashed.
+                    let lost = |index: &usize| {
+                        let own = part.members.iter().find(|there| there.member == roster.seats[*index].row.id);
+                        own.is_none_or(|there| there.differs)
+                    };
+                    lost_then |= crate::vote::mask_of((0..roster.seats.len()).filter(lost));
                 }
                 None => lost += 1,
             }
@@ -120,7 +135,8 @@ impl Memory {
                     let voters = roster.voters();
                     // Who doesn't vote may hold what was written since.
                     let all = crate::vote::mask_of(0..roster.seats.len());
-                    memory.witness = Some(Witness { digest, group: 0, memory_of: 0, old_for: all & !voters, old: None, known: true });
+                    memory.witness =
+                        Some(Witness { digest, group: 0, memory_of: 0, old_for: (all & !voters) | lost_then, old: None, known: true });
                 }
             }
             Err(error) => memory.silent.push(format!("the set's digest is silent: {error}")),
@@ -154,11 +170,15 @@ pub fn header(set: Uuid, size: u64, part: ByteRange, sector: u32) -> Header {
     }
 }
 
+/// Whether a name can be a part's digest's, in the set's folder: a record that was made up leads nowhere else.
+#[must_use]
+pub fn is_plain(name: &str) -> bool {
+    name.starts_with(PREFIX) && !name.contains('/')
+}
+
 /// Opens a part's digest, if it is one.
 fn open(place: &Place, name: &str) -> Option<DigestFile> {
-    // A record that others wrote leads nowhere else.
-    let plain = name.starts_with(PREFIX) && !name.contains('/');
-    let path = plain.then(|| place.folder().join(name))?;
+    let path = is_plain(name).then(|| place.folder().join(name))?;
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path).ok()?;
     file.metadata().ok()?.is_file().then_some(())?;
     DigestFile::open(MemberName::from(path.as_path()), file).ok()

@@ -6,9 +6,11 @@ use std::{
     io::{self, Read as _, Seek as _, Write as _},
     os::unix::{
         ffi::OsStrExt as _,
-        fs::{DirBuilderExt as _, OpenOptionsExt as _},
+        fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use super::error::SetError;
@@ -19,17 +21,24 @@ use crate::{
 
 /// What a set's name ends with.
 pub const SUFFIX: &str = ".qset";
+/// What the journals of a set's repairs end with: nothing that SQLite would take for its own.
+const JOURNAL_SUFFIX: &str = ".quorum-undo";
 /// What SQLite keeps beside a database (sqlite.org/tempfiles.html).
 pub const SQLITE_OWN: [&str; 3] = ["-journal", "-wal", "-shm"];
+/// How often the lock is tried for, and how long it is waited in between.
+const LOCK_TRIES: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// What an SQLite database begins with (sqlite.org/fileformat.html, "The Database Header").
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// Where a set lies.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// Its record.
+    /// Its record, whatever link led there.
     pub record: PathBuf,
     /// As the user named it.
+    pub given: PathBuf,
+    /// The same for messages.
     pub name: MemberName,
 }
 
@@ -40,11 +49,14 @@ impl Place {
     /// Where a set can't be called so.
     pub fn of(path: &Path) -> Result<Self, SetError> {
         let name = MemberName::from(path);
-        let own = path.file_name().is_some_and(|file| file.as_bytes().ends_with(SUFFIX.as_bytes()) && file.len() > SUFFIX.len());
-        if !own {
+        // One record has one lock and one folder, by whatever name.
+        let record = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let own =
+            |path: &Path| path.file_name().is_some_and(|file| file.as_bytes().ends_with(SUFFIX.as_bytes()) && file.len() > SUFFIX.len());
+        if !own(path) || !own(&record) {
             return Err(SetError::Name(name));
         }
-        Ok(Self { record: path.to_owned(), name })
+        Ok(Self { record, given: path.to_owned(), name })
     }
 
     /// The folder of its digest and journals.
@@ -120,10 +132,45 @@ impl Place {
         }
     }
 
-    /// The journal of a run's repair.
+    /// The journal of a run's repair: a name that nothing stands under.
     #[must_use]
     pub fn journal(&self, run: i64) -> PathBuf {
-        self.folder().join(format!("run-{run}.quorum-undo"))
+        let folder = self.folder();
+        let names = std::iter::once(String::new()).chain((2..).map(|number| format!("-{number}")));
+        let mut paths = names.map(|more| folder.join(format!("run-{run}{more}{JOURNAL_SUFFIX}")));
+        paths.find(|path| fs::symlink_metadata(path).is_err()).unwrap_or(folder)
+    }
+
+    /// A journal that the record names; none where it can't be one of this set's.
+    #[must_use]
+    pub fn journal_named(&self, name: &str) -> Option<PathBuf> {
+        let plain = name.starts_with("run-") && name.ends_with(JOURNAL_SUFFIX) && !name.contains('/');
+        plain.then(|| self.folder().join(name))
+    }
+
+    /// Refuses a record that others could change: by its own mode, its folder's, another name, or a journal that SQLite would roll back into it.
+    ///
+    /// # Errors
+    /// Why.
+    pub fn refuse_foreign_hands(&self) -> Result<(), SetError> {
+        self.refuse_untrusted(&self.record)?;
+        let parent = self.record.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let meta = fs::metadata(parent).map_err(|error| SetError::Io { path: MemberName::from(parent), error })?;
+        if let Some(why) = untrusted(&meta) {
+            return Err(SetError::Folder { set: self.name.clone(), folder: MemberName::from(parent), why });
+        }
+        let links = fs::metadata(&self.record).map_or(1, |meta| meta.nlink());
+        if links > 1 {
+            return Err(SetError::Untrusted { set: self.name.clone(), why: "it has another name as well (a hard link)" });
+        }
+        for path in SQLITE_OWN.iter().map(|suffix| self.beside(suffix)) {
+            if let Ok(meta) = fs::symlink_metadata(&path)
+                && let Some(why) = if meta.is_file() { untrusted(&meta) } else { Some("it is no file") }
+            {
+                return Err(SetError::Untrusted { set: MemberName::from(path.as_path()), why });
+            }
+        }
+        Ok(())
     }
 
     /// Takes the set for one run, for as long as what is returned is kept.
@@ -135,7 +182,16 @@ impl Place {
         let path = self.folder().join("lock");
         let failed = |error| SetError::Io { path: MemberName::from(path.as_path()), error };
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
-        match file.try_lock() {
+        // Whoever asks only whether it is taken holds it for a moment.
+        let mut locked = file.try_lock();
+        for _ in 0..LOCK_TRIES {
+            if !matches!(locked, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            thread::sleep(LOCK_PAUSE);
+            locked = file.try_lock();
+        }
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();

@@ -8,6 +8,8 @@ use crate::vote::{SECTOR_MAX, SECTOR_MIN};
 pub const PARTS_MAX: u64 = 4096;
 /// The smallest part in bytes; parts are whole multiples of it.
 pub const PART_BYTES_MIN: u64 = 1 << 20;
+/// The longest time that is waited: a year.
+const SECONDS_MAX: u64 = 31_536_000;
 /// The usual part in bytes.
 pub const PART_BYTES: u64 = 1 << 30;
 
@@ -103,6 +105,10 @@ impl Policy {
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         let number = || value.parse::<u64>().map_err(|_| format!("{key}: a number is wanted"));
         let command = || (!value.is_empty()).then(|| value.to_owned());
+        let seconds = || match number()? {
+            seconds @ 1..=SECONDS_MAX => Ok(Duration::from_secs(seconds)),
+            _ => Err(format!("{key}: from 1 to {SECONDS_MAX} seconds")),
+        };
         match key {
             "threshold" if value == "majority" => self.threshold = None,
             "threshold" => {
@@ -139,10 +145,10 @@ impl Policy {
                 _ => return Err("cache: none or writeback".to_owned()),
             },
             "timeout" if value == "never" => self.timeout = None,
-            "timeout" => self.timeout = Some(Duration::from_secs(number()?.max(1))),
+            "timeout" => self.timeout = Some(seconds()?),
             "before" => self.before = command(),
             "after" => self.after = command(),
-            "command-timeout" => self.command_timeout = Duration::from_secs(number()?.max(1)),
+            "command-timeout" => self.command_timeout = seconds()?,
             "keep-journals" => self.keep_journals = number()? as usize,
             "keep-days" => self.keep_days = u32::try_from(number()?).map_err(|_| "keep-days: fewer".to_owned())?,
             "keep-bytes" => self.keep_bytes = number()?,
@@ -200,6 +206,7 @@ mod tests {
             ("cache", "x"),
             ("force", "stale"),
             ("timeout", "-1"),
+            ("command-timeout", "18446744073709551615"),
         ] {
             assert!(Policy::default().set(key, value).is_err(), "{key} {value}");
         }

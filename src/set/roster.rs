@@ -2,7 +2,7 @@
 
 use crate::{
     evidence::{ATTRIBUTE, AgeOf, Evidence, Mark, Uuid},
-    member::{HostFile, Member},
+    member::{HostFile, Member, MemberName},
     set::{
         error::SetError,
         record::MemberRow,
@@ -56,6 +56,8 @@ pub struct Seat {
     pub older: Option<String>,
     /// What its file looked like when it was opened, where it is one.
     pub fingerprint: Option<Fingerprint>,
+    /// Whether something else is read in its place.
+    pub is_snapshot: bool,
 }
 
 /// All members that are counted, in the order in which they were opened.
@@ -71,7 +73,13 @@ impl Roster {
     ///
     /// # Errors
     /// Where one isn't who the record says.
-    pub fn new(rows: &[MemberRow], set: Uuid, members: &[&dyn Member], own: &[Option<HostFile>], snapshots: u64) -> Result<Self, SetError> {
+    pub fn new(
+        rows: &[MemberRow],
+        (set, name): (Uuid, &MemberName),
+        members: &[&dyn Member],
+        own: &[Option<HostFile>],
+        snapshots: u64,
+    ) -> Result<Self, SetError> {
         let mut seats = Vec::new();
         for (index, (row, member)) in rows.iter().zip(members).enumerate() {
             let is_snapshot = snapshots >> index & 1 == 1;
@@ -93,7 +101,7 @@ impl Roster {
                                 older = Some("its mark is of an earlier state of the set: an older copy was put back".to_owned());
                             }
                             Claim::Refused(what, way) => {
-                                return Err(SetError::Mark { member: row.shown(), what, way: way_out(way, row) });
+                                return Err(SetError::Mark { member: row.shown(), what, way: way_out(way, row, rows, name) });
                             }
                         }
                         fingerprint = Some(print).filter(|_| !is_snapshot);
@@ -103,10 +111,10 @@ impl Roster {
                 }
             } else if opened && !is_snapshot && row.epoch.is_some() {
                 let what = "its mark is lost: it was a file, and isn't any more".to_owned();
-                return Err(SetError::Mark { member: row.shown(), what, way: way_out(Way::MarkIt, row) });
+                return Err(SetError::Mark { member: row.shown(), what, way: way_out(Way::MarkIt, row, rows, name) });
             }
             let votes = met == Met::Read && row.state.votes() && older.is_none();
-            seats.push(Seat { row: row.clone(), votes, met, older, fingerprint });
+            seats.push(Seat { row: row.clone(), votes, met, older, fingerprint, is_snapshot });
         }
         Ok(Self { seats })
     }
@@ -177,14 +185,18 @@ fn found(attribute: &Attribute) -> Found {
     }
 }
 
-fn way_out(way: Way, row: &MemberRow) -> String {
-    let name = row.shown().quoted_word();
+fn way_out(way: Way, row: &MemberRow, rows: &[MemberRow], set: &MemberName) -> String {
+    let mark = format!("quorum-img set mark {} {}", set.quoted_word(), row.shown().quoted_word());
     match way {
-        Way::MarkIt => {
-            format!("if it is this member all the same, say so: quorum-img set mark SET {name}; else bring that back, or replace it")
+        Way::MarkIt => format!("if it is this member all the same, say so: {mark}; else bring that back, or replace it"),
+        Way::PutRight => format!("put the files, or their names, in their places; or, if it is this member all the same, say so: {mark}"),
+        Way::Adopt => {
+            let names: Vec<String> = rows.iter().map(|row| row.shown().quoted_word()).collect();
+            format!(
+                "use the record that goes on with it; or make one anew of the members: quorum-img set create --adopt NEW.qset {}",
+                names.join(" ")
+            )
         }
-        Way::PutRight => "put the files, or their names, in their places; or say who is who: quorum-img set mark SET MEMBER".to_owned(),
-        Way::Adopt => "use the record that goes on with it; or make this one anew of the members: quorum-img set create --adopt".to_owned(),
     }
 }
 

@@ -49,11 +49,9 @@ impl PartLook<'_> {
         let unreadable = grouping.unreadable() | grouping.unstable();
         let lost = if vote.verdict == Verdict::Undecided {
             seen.undecided += sectors;
-            // Who has no vote is held against all who have one; of those who have one nobody is to blame.
-            let holders = |version| grouping.holders(version);
-            let all = grouping.versions().fold(0, |mask, version| mask | holders(version));
-            let same = grouping.versions().map(holders).filter(|holders| holders & voters != 0).fold(0, |mask, holders| mask | holders);
-            (all & !same | grouping.absent() | grouping.fillers()) & !voters
+            // Who has no vote can't be said to agree with what nobody won; of those who have one nobody is to blame.
+            let all = grouping.versions().fold(0, |mask, version| mask | grouping.holders(version));
+            (all | grouping.absent() | grouping.fillers()) & !voters
         } else {
             vote.dissenters() | grouping.absent() | grouping.fillers()
         };
@@ -77,7 +75,9 @@ impl PartLook<'_> {
     /// Whether a member's bytes became others by themselves: it was right when the part was checked, and nobody wrote to its file since.
     fn is_silent(&self, index: usize) -> bool {
         let id = self.roster.seats[index].row.id;
-        let was_right = |part: &&PartRow| part.members.iter().any(|then| then.member == id && !then.differs && then.fingerprint.is_some());
+        let was_right = |part: &&PartRow| {
+            part.undecided == 0 && part.members.iter().any(|then| then.member == id && !then.differs && then.fingerprint.is_some())
+        };
         self.known.filter(was_right).is_some_and(|part| touched(self.roster, index, &part.members, self.now).is_none())
     }
 

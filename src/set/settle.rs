@@ -2,12 +2,12 @@
 
 use super::{
     error::SetError,
-    record::{MemberRow, PartRow, Record},
+    record::{MemberPart, MemberRow, PartRow, Record},
     roster::Roster,
     state::{Met, Seen, Standing, State, Why, after},
 };
 use crate::{
-    evidence::{ATTRIBUTE, Evidence, Mark},
+    evidence::{ATTRIBUTE, EPOCH_MAX, Evidence, Mark},
     member::Member,
     vote::members_of,
 };
@@ -60,7 +60,7 @@ pub fn settle(record: &Record, run: i64, roster: &Roster, seen: &[Seen], standin
 /// # Errors
 /// What SQLite says.
 pub fn raise(record: &Record) -> Result<(), SetError> {
-    let epoch = record.epoch()?.wrapping_add(1);
+    let epoch = record.epoch()?.saturating_add(1).min(EPOCH_MAX);
     record.set_fact("epoch", Some(&epoch.cast_signed()))?;
     for member in record.members()?.iter().filter(|member| member.state.votes()) {
         record.mark_wanted(member.id, epoch)?;
@@ -68,16 +68,22 @@ pub fn raise(record: &Record) -> Result<(), SetError> {
     Ok(())
 }
 
-/// Marks those who vote with the set's epoch, where they aren't marked so. What can't be is remembered, and returned in words.
+/// Marks those who vote with the set's epoch, where they aren't marked so: those who were met, are who the record says, aren't older than they
+/// were, and are read themselves. What can't be marked is remembered, and returned in words.
 ///
 /// # Errors
 /// What SQLite says.
-pub fn mark_all(record: &Record, rows: &[MemberRow], members: &[&dyn Member]) -> Result<Vec<String>, SetError> {
-    let epoch = record.epoch()?;
+pub fn mark_all(record: &Record, roster: &Roster, members: &[&dyn Member]) -> Result<Vec<String>, SetError> {
+    let (epoch, rows) = (record.epoch()?, record.members()?);
     let mut told = Vec::new();
-    for (row, member) in rows.iter().zip(members) {
-        let due = row.state.votes() && row.epoch != Some(epoch) && member.failure().is_none();
-        if let (true, Some(why)) = (due, mark(record, row, *member, epoch)?) {
+    for (seat, member) in roster.seats.iter().zip(members) {
+        let Some(row) = rows.iter().find(|row| row.id == seat.row.id) else { continue };
+        let is_it = seat.met == Met::Read && seat.older.is_none() && !seat.is_snapshot;
+        if is_it
+            && row.state.votes()
+            && row.epoch != Some(epoch)
+            && let Some(why) = mark(record, row, *member, epoch)?
+        {
             told.push(format!("{}: isn't marked: {why}", row.shown()));
         }
     }
@@ -89,6 +95,9 @@ pub fn mark_all(record: &Record, rows: &[MemberRow], members: &[&dyn Member]) ->
 /// # Errors
 /// What SQLite says.
 pub fn mark(record: &Record, row: &MemberRow, member: &dyn Member, epoch: u64) -> Result<Option<String>, SetError> {
+    if member.failure().is_some() {
+        return Ok(Some("it can't be read".to_owned()));
+    }
     let Some(file) = member.files().into_iter().next() else {
         let why = "an export carries no mark";
         record.marked(row.id, None, Some(why), None)?;
@@ -132,18 +141,22 @@ pub fn mark(record: &Record, row: &MemberRow, member: &dyn Member, epoch: u64) -
 #[must_use]
 pub fn seen_of(roster: &Roster, parts: &[PartRow], pass: i64, completed: bool, this_run: &[(Met, bool)], beyond: u64) -> Vec<Seen> {
     let of_pass: Vec<&PartRow> = parts.iter().filter(|part| part.pass == pass).collect();
+    // Where nobody won nobody can be said to be right.
+    let decided = of_pass.iter().all(|part| part.undecided == 0);
     let one = |index: usize| {
         let seat = &roster.seats[index];
         let (met, differs) = this_run[index];
-        let there = of_pass.iter().map(|part| part.members.iter().find(|there| there.member == seat.row.id));
-        let all = completed && there.clone().all(|there| there.is_some());
+        let own: Vec<Option<&MemberPart>> =
+            of_pass.iter().map(|part| part.members.iter().find(|there| there.member == seat.row.id && there.counts)).collect();
+        let all = completed && decided && own.iter().all(Option::is_some);
         // What differed in the first part of the pass isn't forgotten in the last.
-        let differed = there.flatten().any(|there| there.differs);
+        let differed = own.iter().flatten().any(|there| there.differs);
         Seen {
             met,
             complete: all && met == Met::Read,
             differs: differs || (differed && met == Met::Read),
-            beyond_damage: beyond >> index & 1 == 1 || seat.older.is_some(),
+            beyond_damage: beyond >> index & 1 == 1,
+            older: seat.older.is_some(),
             made_whole: false,
         }
     };

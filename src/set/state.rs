@@ -78,8 +78,10 @@ pub struct Seen {
     pub complete: bool,
     /// Whether it differs from what was decided anywhere; of one that has no vote, from all who have one.
     pub differs: bool,
-    /// Whether it differs by more than damage does, or became older than it was.
+    /// Whether it differs by more than damage does.
     pub beyond_damage: bool,
+    /// Whether it became older than it was, whatever the vote says.
+    pub older: bool,
     /// Whether it was made to agree with all that was decided, and read back.
     pub made_whole: bool,
 }
@@ -108,6 +110,8 @@ pub enum Why {
     DiffersSinceAway,
     /// It differs by more than damage does.
     BeyondDamage,
+    /// An older state of it was put back.
+    Older,
     /// A complete check found no difference.
     Clean,
     /// It was repaired, and read back.
@@ -123,7 +127,8 @@ impl Why {
             Self::Away => "it couldn't be reached",
             Self::Unreadable => "it can't be read as what it is",
             Self::DiffersSinceAway => "it differs since it was away",
-            Self::BeyondDamage => "it differs by more than damage does, or is older than it was",
+            Self::BeyondDamage => "it differs by more than damage does",
+            Self::Older => "it is older than it was",
             Self::Clean => "a complete check found no difference",
             Self::Repaired => "it was made to agree, and read back",
         }
@@ -133,11 +138,22 @@ impl Why {
 /// What becomes of a member's state; none where it stays what it is.
 #[must_use]
 pub fn after(state: State, seen: &Seen, standing: Standing) -> Option<(State, Why)> {
-    if state == State::Removed || standing == Standing::Disputed {
+    // A resync that a person asked for ends as one, whoever is right elsewhere.
+    let resynced = state == State::Syncing && seen.met == Met::Read && seen.made_whole;
+    if state == State::Removed || (standing == Standing::Disputed && !resynced) {
+        return None;
+    }
+    // Too few votes blame nobody; who is the same everywhere is so all the same.
+    let clean = seen.met == Met::Read && (seen.made_whole || (seen.complete && !seen.differs && !seen.beyond_damage && !seen.older));
+    // That one is older than it was nobody has to vote on.
+    let aged = seen.met == Met::Read && seen.older && !seen.made_whole && state.votes();
+    if aged {
+        return Some((State::Stale, Why::Older));
+    }
+    if standing == Standing::TooFew && !clean {
         return None;
     }
     let next = match seen.met {
-        Met::Away if standing == Standing::TooFew => return None,
         Met::Away => match state {
             State::Ok | State::Suspect | State::Returning => (State::Returning, Why::Away),
             other => (other, Why::Away),
@@ -147,7 +163,7 @@ pub fn after(state: State, seen: &Seen, standing: Standing) -> Option<(State, Wh
             _ => (State::Failed, Why::Unreadable),
         },
         Met::Read if seen.made_whole => (State::Ok, Why::Repaired),
-        Met::Read => match (state, seen.differs || seen.beyond_damage) {
+        Met::Read => match (state, seen.differs || seen.beyond_damage || seen.older) {
             (_, false) if seen.complete => (State::Ok, Why::Clean),
             (State::Ok | State::Suspect, true) if seen.beyond_damage => (State::Stale, Why::BeyondDamage),
             (State::Ok | State::Suspect, true) => (State::Suspect, Why::Dissents),
@@ -166,14 +182,14 @@ mod tests {
         Why, after,
     };
 
-    const READ: Seen = Seen { met: Met::Read, complete: true, differs: false, beyond_damage: false, made_whole: false };
+    const READ: Seen = Seen { met: Met::Read, complete: true, differs: false, beyond_damage: false, older: false, made_whole: false };
 
     fn all_seen() -> impl Iterator<Item = Seen> {
-        let flags = |bits: u32| [0, 1, 2, 3].map(|bit| bits >> bit & 1 == 1);
+        let flags = |bits: u32| [0, 1, 2, 3, 4].map(|bit| bits >> bit & 1 == 1);
         [Met::Read, Met::Unreadable, Met::Away].into_iter().flat_map(move |met| {
-            (0..16).map(move |bits| {
-                let [complete, differs, beyond_damage, made_whole] = flags(bits);
-                Seen { met, complete, differs, beyond_damage, made_whole }
+            (0..32).map(move |bits| {
+                let [complete, differs, beyond_damage, made_whole, older] = flags(bits);
+                Seen { met, complete, differs, beyond_damage, older, made_whole }
             })
         })
     }
@@ -190,6 +206,7 @@ mod tests {
             (Ok, differs, Some((Suspect, Why::Dissents)), "it dissents and votes on"),
             (Ok, Seen { complete: false, ..differs }, Some((Suspect, Why::Dissents)), "that needs no complete check"),
             (Ok, beyond, Some((Stale, Why::BeyondDamage)), "that is no damage"),
+            (Ok, Seen { older: true, ..READ }, Some((Stale, Why::Older)), "a snapshot was rolled back"),
             (Ok, away, Some((Returning, Why::Away)), "away"),
             (Ok, unreadable, Some((Failed, Why::Unreadable)), "a bad header"),
             (Suspect, READ, Some((Ok, Why::Clean)), "it healed"),
@@ -226,12 +243,16 @@ mod tests {
                     let told = format!("{state:?} {seen:?} {standing:?}: {next:?}");
                     assert!(state != State::Removed || next == state, "who left doesn't come back by itself: {told}");
                     assert!(next != State::Removed || state == next, "and nobody is thrown out: {told}");
-                    assert!(standing != Standing::Disputed || next == state, "{told}");
+                    assert!(standing != Standing::Disputed || next == state || (state == Syncing && seen.made_whole), "{told}");
                     assert!(next != Syncing || state == next, "only a person begins a resync: {told}");
                     let gains = next.votes() && !state.votes();
-                    let proven = seen.met == Met::Read && (seen.made_whole || (seen.complete && !seen.differs && !seen.beyond_damage));
+                    let proven = seen.met == Met::Read
+                        && (seen.made_whole || (seen.complete && !seen.differs && !seen.beyond_damage && !seen.older));
                     assert!(!gains || proven, "a vote is given to what is the same everywhere: {told}");
-                    assert!(!(standing == Standing::TooFew && seen.met == Met::Away) || next == state, "{told}");
+                    assert!(
+                        standing != Standing::TooFew || next == state || next == Ok || (seen.older && next == Stale),
+                        "too few blame nobody: {told}"
+                    );
                     assert_eq!(after(state, &seen, standing).is_some(), next != state, "{told}");
                 }
             }

@@ -77,6 +77,8 @@ pub fn set_state(record: &Record) -> Result<&'static str, SetError> {
         "disputed"
     } else if votes < threshold(record, &rows)? || record.fact::<String>("too-few")?.is_some() {
         "inquorate"
+    } else if record.fact::<i64>("contradicted")?.is_some() {
+        "contradicted"
     } else if undecided {
         "undecided"
     } else if [State::Returning, State::Stale, State::Syncing, State::Failed].into_iter().any(is) {
@@ -104,7 +106,9 @@ fn told(record: &Record, rows: &[MemberRow], state: &str, set: &str) -> Result<(
             "fewer members vote, or could be reached, than a version needs: nothing that differs can be decided",
             match find(State::Stale).or_else(|| find(State::Syncing)) {
                 Some(index) => {
-                    format!("quorum-img set resync {set} '#{index}' --trust MEMBER copies who is right; quorum-img set check {set}")
+                    let voters: Vec<usize> = (0..rows.len()).filter(|&index| rows[index].state.votes()).collect();
+                    let right = if let [only] = voters[..] { format!("'#{only}'") } else { "MEMBER".to_owned() };
+                    format!("quorum-img set resync {set} '#{index}' --trust {right}, if that one is right; else quorum-img set check {set}")
                 }
                 None => format!("bring members back, and quorum-img set check {set}"),
             },
@@ -112,8 +116,12 @@ fn told(record: &Record, rows: &[MemberRow], state: &str, set: &str) -> Result<(
         "undecided" => text(
             "there are places that no version won",
             format!(
-                "quorum-img set check {set} --restart, and look at what it shows; a person decides with quorum-img repair --in-place --pick"
+                "quorum-img set check {set} --restart, and look at what it shows; a person decides: quorum-img set repair {set} --pick OFFSET:LENGTH=MEMBER"
             ),
+        ),
+        "contradicted" => text(
+            "all members hold the same where the set's digest knows something else: it became another in all of them, or was written unseen",
+            format!("look at what is there; if the members are right: quorum-img set clear --digest {set}, and quorum-img set check {set}"),
         ),
         "degraded" => match (find(State::Stale).or_else(|| find(State::Syncing)), find(State::Failed)) {
             (Some(index), _) => {

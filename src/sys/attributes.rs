@@ -104,6 +104,12 @@ impl Fingerprint {
         })
     }
 
+    /// Whether it is of the same file, and that was perhaps not written to: its change time moves with its mode and its marks, too.
+    #[must_use]
+    pub fn may_be(&self, other: &Self) -> bool {
+        (self.size, self.modified, self.inode) == (other.size, other.modified, other.inode)
+    }
+
     /// Whether it is of the same file, and that wasn't written to in between.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {

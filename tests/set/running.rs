@@ -40,7 +40,7 @@ fn commands_are_run_around_it() {
     run.says_nothing_of("told");
     let log = fs::read_to_string(lab.path("log")).expect("they were run");
     assert_eq!(log.lines().count(), 2, "{log}");
-    assert!(log.starts_with("before vm.qset ") && log.contains(" check\nafter"), "{log}");
+    assert!(log.starts_with("before /") && log.contains("/vm.qset ") && log.contains(" check\nafter"), "{log}");
 
     fs::remove_file(lab.path("log")).expect("our own");
     policy("exit 7", "echo after >> log");

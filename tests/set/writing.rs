@@ -64,7 +64,8 @@ fn a_guard_makes_a_set_disputed_and_nobody_suspect() {
     // A person decides for the one that has it.
     lab.quorum_img(["set", "resync", "-y", "--trust", "#0", "vm.qset", "#1"]).exits(1);
     lab.assert_same_bytes(&a, &b);
-    lab.quorum_img(["set", "repair", "-y", "vm.qset"]).exits(0);
+    lab.quorum_img(["set", "repair", "-y", "vm.qset"]).exits(2).complains("is disputed");
+    lab.quorum_img(["set", "resync", "-y", "--trust", "#0", "vm.qset", "#2"]).exits(0);
     lab.assert_same_bytes(&a, &c);
     check(&lab).expect_code(0);
     assert_eq!(status(&lab)["state"], "ok");

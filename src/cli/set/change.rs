@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::{
     create::{inode, mark_of, new_uuid, remembered, set_keys, stated},
+    members::seat,
     session::{PresentArgs, Session},
     texts,
 };
@@ -21,7 +22,7 @@ use crate::{
         say::{Output, warn},
         signals::stop_flag,
     },
-    electorate::{Access, Locks, Roll, open_voters},
+    electorate::{self, Access, ElectorateError, Locks, Roll, open_single, open_voters},
     evidence::ATTRIBUTE,
     member::Member,
     scan::majority,
@@ -64,9 +65,14 @@ pub(super) fn add_member(session: &Session, name: &OsString, format: Format, sta
     // By itself first: what it is has to be plain, as of a member of a new set.
     let own = [name.clone()];
     let roll = Roll { format: stated(format), missing_ok: false, of_set: false, ..session.roll(&own) };
-    let alone = open_voters(&roll, &Access::Read(Locks::Taken))?;
-    let name = remembered(name, alone.listed()[0])?;
-    drop(alone);
+    let name = match open_voters(&roll, &Access::Read(Locks::Taken)) {
+        Ok(alone) => remembered(name, alone.listed()[0])?,
+        // An empty file is going to be filled.
+        Err(ElectorateError::AllEmpty { .. }) => {
+            remembered(name, &*open_single(&Roll { format: Some(electorate::Format::Raw), ..roll }, name)?.member)?
+        }
+        Err(error) => return Err(error.into()),
+    };
     // All of them are opened together, so that one storage isn't two members.
     let names: Vec<OsString> = rows.iter().map(|row| row.plain().to_owned()).chain([name.clone()]).collect();
     let voters = open_voters(&session.roll(&names), &Access::Look(Locks::Taken))?;
@@ -82,6 +88,8 @@ pub(super) fn add_member(session: &Session, name: &OsString, format: Format, sta
             member.name()
         );
     }
+    // Whoever isn't who the record says isn't marked, nor joined.
+    let roster = seat(session, &rows, &listed[..rows.len()], 0)?;
     let at = session.at();
     let new = NewMember { uuid: new_uuid()?, name, state, why: why.to_owned(), epoch: None, unmarked: None, inode: inode(*member) };
     let id = record.in_one(|record| {
@@ -89,17 +97,15 @@ pub(super) fn add_member(session: &Session, name: &OsString, format: Format, sta
         set::raise(record)?;
         Ok(id)
     })?;
-    let after = record.members()?;
-    let row = after.iter().find(|row| row.id == id).cloned();
+    let row = record.members()?.into_iter().find(|row| row.id == id);
     let Some(row) = row else { bail!("the new member isn't in the record") };
-    told(&row, set::mark(record, &row, *member, record.epoch()?)?);
-    for (row, member) in after.iter().zip(&listed) {
-        if row.id != id && row.state.votes() && member.failure().is_none() {
-            told(row, set::mark(record, row, *member, record.epoch()?)?);
-        }
-    }
+    told(&row, set::mark(record, &row, *member, UNPROVEN)?);
+    set::mark_all(record, &roster, &listed[..rows.len()])?.iter().for_each(|text| warn(text));
     Ok(row)
 }
+
+/// The epoch of members that have yet to prove themselves: lower than that of any who vote, whoever asks.
+const UNPROVEN: u64 = 0;
 
 fn told(row: &MemberRow, unmarked: Option<String>) {
     if let Some(why) = unmarked {
@@ -131,6 +137,13 @@ pub(super) fn remove(args: &RemoveArgs) -> Result<u8> {
             "a set has {MEMBERS_MIN} members at least\nhint: add another one first, or quorum-img set replace {} OLD NEW",
             session.place.name.quoted_word()
         );
+        if let Some(threshold) = session.policy.threshold.filter(|&threshold| threshold > rows.len() - 1) {
+            bail!(
+                "the policy wants {threshold} ballots, and {} members would be left\nhint: quorum-img set policy {} threshold=majority first",
+                rows.len() - 1,
+                session.quoted()
+            );
+        }
         let votes = rows.iter().enumerate().filter(|(other, row)| *other != index && row.state.votes()).count();
         ensure!(
             votes > 0,
@@ -154,7 +167,7 @@ pub(super) fn remove_member(session: &Session, row: &MemberRow, why: &str) -> Re
         set::raise(record)
     })?;
     let names = [row.plain().to_owned()];
-    if let Ok(single) = crate::electorate::open_single(&session.roll(&names), row.plain()) {
+    if let Ok(single) = open_single(&session.roll(&names), row.plain()) {
         let ours = mark_of(&*single.member)?.is_some_and(|mark| mark.set == record.uuid && mark.member == row.uuid);
         if let (true, Some(file)) = (ours, single.member.files().into_iter().next())
             && let Err(error) = file.set_attribute(ATTRIBUTE, None)
@@ -165,19 +178,15 @@ pub(super) fn remove_member(session: &Session, row: &MemberRow, why: &str) -> Re
     mark_reachable(session)
 }
 
-/// Marks those who vote, as far as they can be reached now.
+/// Marks those who vote, as far as they can be reached now and are who the record says.
 fn mark_reachable(session: &Session) -> Result<()> {
     let rows = session.record.members()?;
-    for row in &rows {
+    for row in rows.iter().filter(|row| row.state.votes()) {
         let names = [row.plain().to_owned()];
-        let Ok(single) = crate::electorate::open_single(&session.roll(&names), row.plain()) else { continue };
-        // Whoever isn't who the record says isn't marked.
-        let is_it = mark_of(&*single.member)?.is_some_and(|mark| mark.set == session.record.uuid && mark.member == row.uuid);
-        if is_it && row.inode == inode(&*single.member) {
-            let members: [&dyn Member; 1] = [&*single.member];
-            for text in set::mark_all(&session.record, std::slice::from_ref(row), &members)? {
-                warn(&text);
-            }
+        let Ok(single) = open_single(&session.roll(&names), row.plain()) else { continue };
+        let members: [&dyn Member; 1] = [&*single.member];
+        if let Ok(roster) = seat(session, std::slice::from_ref(row), &members, 0) {
+            set::mark_all(&session.record, &roster, &members)?.iter().for_each(|text| warn(text));
         }
     }
     Ok(())
@@ -205,7 +214,7 @@ pub(super) fn mark(args: &MarkArgs) -> Result<u8> {
         let index = session.find(&rows, &args.member)?;
         let row = &rows[index];
         let names = [row.plain().to_owned()];
-        let single = crate::electorate::open_single(&session.roll(&names), row.plain())?;
+        let single = open_single(&session.roll(&names), row.plain())?;
         if let Some(other) = mark_of(&*single.member)?.filter(|mark| mark.set != record.uuid) {
             bail!(
                 "{}: belongs to another set ({})\nhint: if that is no more, setfattr -x {ATTRIBUTE} FILE takes its mark away first",
@@ -228,7 +237,8 @@ pub(super) fn mark(args: &MarkArgs) -> Result<u8> {
             }
             Ok(())
         })?;
-        told(row, set::mark(record, row, &*single.member, record.epoch()?)?);
+        told(row, set::mark(record, row, &*single.member, UNPROVEN)?);
+        record.in_one(|record| record.counts_no_more(row.id))?;
         mark_reachable(session)?;
         let outcome = format!("{} was marked", row.shown());
         done(&outcome, &format!("quorum-img set check {}", session.place.name.quoted_word()))?;
@@ -282,8 +292,10 @@ pub(super) fn clear(args: &ClearArgs) -> Result<u8> {
             }
             if chosen.is_empty() {
                 record.set_fact::<String>("disputed", None)?;
+                record.set_fact::<String>("too-few", None)?;
             }
             if args.digest {
+                record.set_fact::<i64>("contradicted", None)?;
                 record.parts()?.iter().try_for_each(|part| record.forget_digest(part.number))?;
             }
             if back.is_empty() { Ok(()) } else { set::raise(record) }

@@ -18,7 +18,7 @@ use super::{
     commands::Around,
     members::{names, question, seat},
     session::{PresentArgs, Session, nanoseconds},
-    settled::{Settling, state_of},
+    settled::{Settling, code_of, state_of},
     texts,
 };
 use crate::{
@@ -28,6 +28,7 @@ use crate::{
         parse::parse_duration,
         present::Presenter,
         progress::Control,
+        say::complain,
         show_args::{Diagnose, ShowArgs},
     },
     digest::Hearing,
@@ -36,7 +37,7 @@ use crate::{
         evidence_of,
         judge::{Forced, Weighing},
     },
-    report::Report,
+    report::{Report, Status},
     scan::{Limits, Poll, Watch as _, Weighed, make_report, sizes, structures},
     set::{Memory, Met, Now, Pass, PlaceRow, Roster, RunEnd, SetCheck, SetChecked, seen_of},
     vote::{ByteRange, mask_of},
@@ -106,12 +107,24 @@ pub(super) fn run(args: &SetCheckArgs) -> Result<u8> {
     session.through(|session| check(args, session))
 }
 
-/// Checks, and remembers.
-#[allow(clippy::too_many_lines)] // one run, step by step
+/// Checks, and remembers, with the policy's commands around it.
 pub(super) fn check(args: &SetCheckArgs, session: &Session) -> Result<(u8, RunEnd)> {
+    let around = Around::begin(session, "check")?;
+    let (code, end) = compare(args, session)?;
+    // By now the members are closed: what was read may be taken away.
+    match around.end() {
+        None => Ok((code, end)),
+        Some(failed) => {
+            complain(&failed);
+            Ok((code.max(3), end))
+        }
+    }
+}
+
+#[allow(clippy::too_many_lines)] // one run, step by step
+fn compare(args: &SetCheckArgs, session: &Session) -> Result<(u8, RunEnd)> {
     let rows = session.record.members()?;
     let (names, snapshots) = names(session, &rows, &args.via)?;
-    let around = Around::begin(session, "check")?;
     let voters = open_voters(&session.roll(&names), &Access::Look(args.locks.locks()))?;
     let members = voters.listed();
     let mut roster = seat(session, &rows, &members, snapshots)?;
@@ -119,22 +132,33 @@ pub(super) fn check(args: &SetCheckArgs, session: &Session) -> Result<(u8, RunEn
     let evidence = evidence_of(&members, &question, &session.journals()?);
     roster.look_at_ages(&evidence);
     question.voters = Some(roster.voters());
-    let size = Poll::new(&sizes(&members), &question)?.size;
+    let needed = session.needed(rows.len());
+    let quorate = roster.voters().count_ones() as usize >= needed;
+    let recorded = session.record.fact::<i64>("size")?.filter(|size| *size > 0).map(i64::cast_unsigned);
+    let mut first = Poll::new(&sizes(&members), &question)?;
+    if let (false, Some(size)) = (quorate && first.size_vote.is_decided(), recorded) {
+        // Who can't be met has no size: what is known of the image isn't thrown away for that.
+        question.size = Some(size);
+        first = Poll::new(&sizes(&members), &question)?;
+    }
+    let size = first.size;
     let boot = args.present.boot();
     let now = Now { boot: &boot, assume_unwritten: args.assume_unwritten };
     let known = session.record.parts()?;
-    let mut memory = Memory::gather(&session.place, &known, &roster, size, &now)?;
+    let mut memory = Memory::gather(&session.place, &known, &roster, size, &now, needed)?;
     let mut said = memory.silent.clone();
     if let Some(witness) = memory.witness.take() {
         question.hearing = Some(Arc::new(Hearing { witnesses: vec![witness], warnings: Vec::new() }));
     }
     let poll = Poll::new(&sizes(&members), &question)?;
     let part_bytes = session.policy.part_bytes_of(poll.size);
-    session.record.forget_other_parts(poll.size, part_bytes)?;
+    if quorate || recorded.is_none() {
+        session.record.forget_other_parts(poll.size, part_bytes)?;
+        session.record.set_fact("size", Some(&poll.size.cast_signed()))?;
+    }
     let number = session.record.fact::<i64>("pass")?.unwrap_or(1);
     let pass = Pass::plan(&known, poll.size, part_bytes, number, args.restart);
     session.record.set_fact("pass", Some(&pass.number))?;
-    session.record.set_fact("size", Some(&poll.size.cast_signed()))?;
     crate::set::tidy(&session.place, &session.record.parts()?);
 
     let presenter = Mutex::new(Presenter::new(&args.show, &members)?);
@@ -153,6 +177,7 @@ pub(super) fn check(args: &SetCheckArgs, session: &Session) -> Result<(u8, RunEn
         known: &known,
         memory: &memory,
         now: &now,
+        quorate,
         snapshots,
         limits: Limits { divergences: args.show.max_divergences as usize, ..Limits::default() },
         watch: &control,
@@ -196,7 +221,9 @@ pub(super) fn check(args: &SetCheckArgs, session: &Session) -> Result<(u8, RunEn
         .map(|(index, seat)| {
             // One that failed on the way is as good as away.
             let lost = report.members[index].error.is_some() && seat.met == Met::Read;
-            (if lost { Met::Away } else { seat.met }, differs[index])
+            // What lies behind the voted end is a difference, too.
+            let longer = report.members[index].surplus_bytes > 0 && report.members[index].status == Status::Divergent;
+            (if lost { Met::Away } else { seat.met }, differs[index] || longer)
         })
         .collect();
     let settling = Settling {
@@ -207,7 +234,7 @@ pub(super) fn check(args: &SetCheckArgs, session: &Session) -> Result<(u8, RunEn
         completed,
         seen: &seen_of(&roster, &session.record.parts()?, pass.number, completed, &this_run, beyond),
         counters: &counters,
-        threshold: poll.threshold,
+        threshold: needed,
         void: void.len() as u64,
         digest_parts: memory.speaks.len() as u64,
     };
@@ -233,15 +260,11 @@ pub(super) fn check(args: &SetCheckArgs, session: &Session) -> Result<(u8, RunEn
         completed,
         exit_code: 0,
     };
+    report.exit_code = report.exit_code.max(code_of(&set.state));
     let look = settling.look(&report, &set);
     report.set = Some(set);
-    if let Some(failed) = around.end() {
-        report.warnings.push(failed);
-        report.exit_code = report.exit_code.max(3);
-    }
     // What is known stands in the record before anything is printed.
-    let code = report.exit_code;
-    session.record.end_run(session.run, &RunEnd { exit_code: code, ..end.clone() }, session.at())?;
+    session.record.end_run(session.run, &RunEnd { exit_code: report.exit_code, ..end.clone() }, session.at())?;
     let code = presenter.into_inner().expect("no panics").finish(report, &look)?;
     Ok((code, end))
 }

@@ -14,7 +14,10 @@ use nix::{
 };
 
 use super::session::Session;
-use crate::cli::{say::complain, signals::stopped};
+use crate::cli::{
+    say::complain,
+    signals::{stop_flag, stopped},
+};
 
 /// How often it is looked whether a command has ended.
 const TICK: Duration = Duration::from_millis(20);
@@ -35,10 +38,15 @@ impl<'a> Around<'a> {
     /// Where it fails or takes too long; `after` is run then, too.
     pub(super) fn begin(session: &'a Session, kind: &'static str) -> Result<Self> {
         let around = Self { session, kind, ended: false };
+        // From here on a signal is a flag: `after` is run all the same.
+        stop_flag().context("signals")?;
         if let Some(command) = &session.policy.before {
-            around.run("before", command, true).context(
-                "the policy's command `before` failed, so nothing was read\nhint: run it by hand; quorum-img set policy SET before= leaves it out",
-            )?;
+            around.run("before", command, true).with_context(|| {
+                format!(
+                    "the policy's command `before` failed, so nothing was read\nhint: run it by hand; quorum-img set policy {} before= leaves it out",
+                    session.quoted()
+                )
+            })?;
         }
         Ok(around)
     }

@@ -24,9 +24,9 @@ use crate::{
         signals::stop_flag,
     },
     electorate::{self, Access, Given, Roll, Voters, open_voters},
-    evidence::{ATTRIBUTE, Mark, Uuid},
+    evidence::{ATTRIBUTE, EPOCH_MAX, Mark, Uuid},
     member::{Member, MemberName},
-    set::{NewMember, Place, Policy, Record, RunEnd, State, mark},
+    set::{NewMember, Place, Policy, RunEnd, State, mark},
     sys::{attributes::Attribute, random::random_bytes},
     vote::MEMBERS_MIN,
 };
@@ -87,7 +87,7 @@ pub(super) fn run(args: &CreateArgs) -> Result<u8> {
     let mut policy = imported.as_ref().map_or_else(|| Ok(Policy::default()), Exported::policy)?;
     set_keys(&mut policy, &args.policy)?;
     if let Some(imported) = imported {
-        return import(args, place, &policy, &imported);
+        return import(args, &place, &policy, &imported);
     }
     ensure!(
         args.members.len() >= MEMBERS_MIN,
@@ -111,29 +111,13 @@ pub(super) fn run(args: &CreateArgs) -> Result<u8> {
     drop(Presenter::new(&args.show, &members)?);
     let marks = members.iter().map(|member| mark_of(*member)).collect::<Result<Vec<_>>>()?;
     let plan = if args.adopt { adopted(&names, &marks, &members)? } else { founded(&names, &marks, &members)? };
-    let at = args.present.at();
-    let record = Record::create(&place, plan.uuid, &policy, at)?;
-    let made = (|| {
-        let lock = place.take("create")?;
-        record.in_one(|record| {
-            record.set_fact("epoch", Some(&plan.epoch.cast_signed()))?;
-            plan.members.iter().try_for_each(|member| record.add_member(member, at).map(drop))
-        })?;
-        Session::with(place.clone(), record, lock, if args.adopt { "adopt" } else { "create" }, &args.present)
-    })();
-    let session = match made {
-        Ok(session) => session,
-        Err(error) => {
-            // Nothing was marked yet: nothing is left of it.
-            let _ = fs::remove_file(&place.record);
-            return Err(error);
-        }
-    };
-    session.through(|session| begin(args, session, &voters))
+    let session =
+        Session::found(&place, plan.uuid, &policy, plan.epoch, &plan.members, if args.adopt { "adopt" } else { "create" }, &args.present)?;
+    session.through(|session| begin(args, session, voters))
 }
 
 /// Marks the members, and checks them for the first time.
-fn begin(args: &CreateArgs, session: &Session, voters: &Voters) -> Result<(u8, RunEnd)> {
+fn begin(args: &CreateArgs, session: &Session, voters: Voters) -> Result<(u8, RunEnd)> {
     let epoch = session.record.epoch()?;
     for (row, member) in session.record.members()?.iter().zip(voters.listed()) {
         if row.state.votes()
@@ -143,9 +127,10 @@ fn begin(args: &CreateArgs, session: &Session, voters: &Voters) -> Result<(u8, R
         }
     }
     if args.assume_clean {
-        session.record.set_fact("completed", Some(&session.run))?;
         return Ok((0, RunEnd { outcome: "the members were said to be alike; nothing was compared".to_owned(), ..RunEnd::default() }));
     }
+    // A server may take one client at a time.
+    drop(voters);
     let first = SetCheckArgs::first(args.set.clone(), args.show.clone(), args.locks.clone(), args.present.clone());
     check::check(&first, session)
 }
@@ -205,12 +190,12 @@ fn adopted(names: &[OsString], marks: &[Option<Mark>], members: &[&dyn Member]) 
             inode: inode(members[index]),
         })
     };
-    Ok(Plan { uuid: first.set, epoch, members: (0..names.len()).map(new).collect::<Result<_>>()? })
+    // A record that turns up again is an old one.
+    Ok(Plan { uuid: first.set, epoch: epoch.saturating_add(1).min(EPOCH_MAX), members: (0..names.len()).map(new).collect::<Result<_>>()? })
 }
 
 /// A record of what was exported: its members are opened at the first check, which holds their marks against it.
-fn import(args: &CreateArgs, place: Place, policy: &Policy, from: &Exported) -> Result<u8> {
-    let at = args.present.at();
+fn import(args: &CreateArgs, place: &Place, policy: &Policy, from: &Exported) -> Result<u8> {
     let mut policy = policy.clone();
     // What somebody else's file says isn't run by a shell.
     let (before, after) = (policy.before.take(), policy.after.take());
@@ -220,13 +205,7 @@ fn import(args: &CreateArgs, place: Place, policy: &Policy, from: &Exported) -> 
         }
     }
     set_keys(&mut policy, &args.policy)?;
-    let record = Record::create(&place, from.uuid, &policy, at)?;
-    let lock = place.take("import")?;
-    record.in_one(|record| {
-        record.set_fact("epoch", Some(&from.epoch.cast_signed()))?;
-        from.members().into_iter().try_for_each(|member| record.add_member(&member, at).map(drop))
-    })?;
-    let session = Session::with(place, record, lock, "import", &args.present)?;
+    let session = Session::found(place, from.uuid, &policy, from.epoch, &from.members(), "import", &args.present)?;
     session.through(|_| Ok((0, RunEnd { outcome: format!("{} members", from.members.len()), ..RunEnd::default() })))
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::texts;
 use crate::{
     cli::say::Output,
-    evidence::Uuid,
+    evidence::{EPOCH_MAX, Uuid},
     member::MemberName,
     report,
     set::{KEYS, MemberRow, NewMember, Place, Policy, Record, State},
@@ -99,6 +99,8 @@ pub(super) fn read_export(path: &Path) -> Result<Exported> {
     let exported: Exported = serde_json::from_str(&text).map_err(|error| anyhow!("--import {name}: {error}\n{hint}"))?;
     ensure!(exported.qset == VERSION, "--import {name}: is of format {}, and {VERSION} is read here\n{hint}", exported.qset);
     ensure!((2..=MEMBERS_MAX).contains(&exported.members.len()), "--import {name}: has {} members\n{hint}", exported.members.len());
+    let epochs = exported.members.iter().filter_map(|member| member.epoch).chain([exported.epoch]);
+    ensure!(epochs.max().is_none_or(|epoch| epoch <= EPOCH_MAX), "--import {name}: an epoch is higher than any can be\n{hint}");
     for member in &exported.members {
         let known = State::of_word(&member.state).filter(|state| *state != State::Removed);
         ensure!(known.is_some(), "--import {name}: {} is no state\n{hint}", crate::member::escaped(&member.state));

@@ -70,7 +70,7 @@ fn told(place: &Place, record: &Record, members: &[MemberRow], run: &RunRow, pla
         kind: there.kind,
         member: there.member.map(name),
     });
-    let journal = run.journal.as_ref().map(|journal| place.folder().join(journal)).filter(|path| path.exists());
+    let journal = run.journal.as_ref().and_then(|journal| place.journal_named(journal)).filter(|path| path.exists());
     Ok(SetRun {
         changes: changes.collect(),
         places: there.collect(),

@@ -1,9 +1,9 @@
 //! The journals of a set's repairs: where they lie, how long they are kept, and `quorum-img set undo`.
 
-use std::{ffi::OsString, fs, path::PathBuf};
+use std::{ffi::OsString, fs, io, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
-use clap::{Args, Parser};
+use clap::{Args, Parser, ValueEnum as _};
 
 use super::{
     session::{PresentArgs, Session},
@@ -12,10 +12,11 @@ use super::{
 use crate::{
     cli::{
         journal_file::open_journal,
-        undo::{self as undo_command, UndoArgs},
+        say::warn,
+        undo::{self as undo_command, UndoArgs, Word},
     },
     repair::journal::State as JournalState,
-    set::{RunEnd, State, raise},
+    set::{MemberRow, RunEnd, State, raise},
 };
 
 /// Take a run's repair back: members are put back as they were, and so are their states
@@ -34,9 +35,13 @@ pub(super) struct SetUndoArgs {
     #[arg(short, long)]
     yes: bool,
 
-    /// Put back the old bytes although a member isn't as the repair left it
-    #[arg(long)]
-    force_changed: bool,
+    /// Override a refusal by its name, as the refusal's message says
+    #[arg(long, value_enum, value_name = "WORD", value_delimiter = ',')]
+    force: Vec<Word>,
+
+    /// A member that moved: its path then, and its path now; may be repeated
+    #[arg(long, value_name = "OLD=NEW")]
+    map: Vec<OsString>,
 
     #[command(flatten)]
     present: PresentArgs,
@@ -49,44 +54,61 @@ struct UndoLine {
     undo: UndoArgs,
 }
 
-/// The journal of a repair that was cut off, which is gone on with; else a new one.
-pub(super) fn journal_of(session: &Session) -> Result<PathBuf> {
-    let folder = session.place.folder();
-    for run in session.record.runs_with_journals()? {
-        let path = run.journal.as_ref().map(|name| folder.join(name)).filter(|path| path.exists());
+/// The journal of the same repair, or of the same member's resync, that was cut off, which is gone on with; else a new one.
+pub(super) fn journal_of(session: &Session, rows: &[MemberRow], target: Option<i64>) -> Result<PathBuf> {
+    for run in session.record.runs_with_journals()?.into_iter().filter(|run| run.target == target) {
+        let path = run.journal.as_ref().and_then(|name| session.place.journal_named(name)).filter(|path| path.exists());
         let Some(path) = path else { continue };
         // One that can't be read is told of by whoever goes on with it.
-        let unfinished = open_journal(&path, false).is_ok_and(|journal| journal.state() == JournalState::Unfinished);
-        if unfinished {
+        let Ok(journal) = open_journal(&path, false) else { continue };
+        if journal.state() != JournalState::Unfinished {
+            continue;
+        }
+        let of_rows = journal.header().members.iter().map(|member| &member.path[..]).eq(rows.iter().map(path_of));
+        if of_rows {
             return Ok(path);
         }
+        warn(&format!(
+            "run {} was cut off, and its members aren't those of now: it isn't gone on with; quorum-img set undo {} {} takes it back",
+            run.id,
+            session.quoted(),
+            run.id
+        ));
     }
     Ok(session.place.journal(session.run))
 }
 
-/// Forgets journals of repairs that are complete, as the policy says: beyond so many, so old, so large.
+/// The path, or address, by which a journal knows a member.
+fn path_of(row: &MemberRow) -> &[u8] {
+    let name = row.plain().as_bytes();
+    name.strip_prefix(b"qcow2:").unwrap_or(name)
+}
+
+/// Forgets journals of repairs that are complete, as the policy says: beyond so many, so old, so large. The one that was just written stays in any case.
 pub(super) fn prune(session: &Session) -> Result<()> {
-    let (policy, folder) = (&session.policy, session.place.folder());
+    let policy = &session.policy;
     let (mut kept, mut bytes) = (0usize, 0u64);
     for run in session.record.runs_with_journals()? {
-        let Some(name) = &run.journal else { continue };
-        let path = folder.join(name);
-        let Ok(meta) = fs::metadata(&path) else {
-            session.record.set_journal(run.id, None)?;
-            continue;
+        let Some(path) = run.journal.as_ref().and_then(|name| session.place.journal_named(name)) else { continue };
+        let meta = match fs::metadata(&path) {
+            Ok(meta) => meta,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                session.record.forget_journal(run.id)?;
+                continue;
+            }
+            Err(_) => continue,
         };
         let age = session.at().saturating_sub(run.begun).max(0) / 86400;
-        kept += 1;
-        bytes = bytes.saturating_add(meta.len());
-        let over = kept > policy.keep_journals || age > i64::from(policy.keep_days) || bytes > policy.keep_bytes;
+        let over =
+            kept + 1 > policy.keep_journals || age > i64::from(policy.keep_days) || bytes.saturating_add(meta.len()) > policy.keep_bytes;
         let complete =
             || open_journal(&path, false).is_ok_and(|journal| matches!(journal.state(), JournalState::Complete | JournalState::Undone));
-        // The one that was just made is kept in any case.
         if over && run.id != session.run && complete() {
             fs::remove_file(&path).with_context(|| crate::member::MemberName::from(path.as_path()).to_string())?;
-            session.record.set_journal(run.id, None)?;
-            kept -= 1;
-            bytes -= meta.len();
+            session.record.forget_journal(run.id)?;
+        } else {
+            kept += 1;
+            bytes = bytes.saturating_add(meta.len());
         }
     }
     Ok(())
@@ -99,13 +121,14 @@ pub(super) fn undo(args: &SetUndoArgs) -> Result<u8> {
         let run = record.run(args.run)?.ok_or_else(|| {
             anyhow!("{}: there is no such run\nhint: quorum-img set history {} tells of them", args.run, session.place.name.quoted_word())
         })?;
-        let journal = run.journal.as_ref().map(|name| session.place.folder().join(name)).filter(|path| path.exists());
+        let journal = run.journal.as_ref().and_then(|name| session.place.journal_named(name)).filter(|path| path.exists());
         let journal = journal.ok_or_else(|| {
             anyhow!("run {}: there is no journal of it: it wrote nothing, or that isn't kept any more\nhint: quorum-img set history names those that are", args.run)
         })?;
         let mut words: Vec<OsString> = vec!["quorum-img".into()];
         words.extend(args.yes.then(|| OsString::from("--yes")));
-        words.extend(args.force_changed.then(|| OsString::from("--force=changed")));
+        words.extend(args.force.iter().filter_map(|word| Some(format!("--force={}", word.to_possible_value()?.get_name()).into())));
+        words.extend(args.map.iter().flat_map(|map| ["--map".into(), map.clone()]));
         words.extend([OsString::from("--"), journal.into_os_string()]);
         let UndoLine { undo } = UndoLine::try_parse_from(&words)?;
         let code = undo_command::run(&undo)?;
@@ -115,12 +138,18 @@ pub(super) fn undo(args: &SetUndoArgs) -> Result<u8> {
             let why = format!("run {} was undone", run.id);
             record.in_one(|record| {
                 for row in &rows {
-                    // What the run first changed is what it was before.
+                    // What the run first changed is what it was before; a vote that was lost since isn't given back by it.
                     let was = changes.iter().find(|change| change.member == row.id).and_then(|change| State::of_word(&change.was));
-                    if let Some(was) = was.filter(|was| *was != row.state && *was != State::Removed) {
+                    let was = was.map(|was| if was == State::Syncing { State::Stale } else { was });
+                    let gains = |was: State| was.votes() && !row.state.votes();
+                    if let Some(was) = was.filter(|was| *was != row.state && *was != State::Removed && !gains(*was)) {
                         record.set_state(row, was, &why, Some(session.run), session.at())?;
                     }
                 }
+                // What was found since, and remembered as repaired, isn't so any more: a new pass begins.
+                record.forget_places(run.id)?;
+                let pass = record.fact::<i64>("pass")?.unwrap_or(1);
+                record.set_fact("pass", Some(&pass.saturating_add(1)))?;
                 raise(record)
             })?;
         }

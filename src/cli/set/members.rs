@@ -1,11 +1,12 @@
 //! A set's members, opened and seated for a run.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use anyhow::{Result, ensure};
 
 use super::session::Session;
 use crate::{
+    electorate::Given,
     member::{HostFile, Member},
     scan::Question,
     set::{MemberRow, Roster},
@@ -19,7 +20,12 @@ pub(super) fn names(session: &Session, rows: &[MemberRow], via: &[(OsString, OsS
         let index = session.find(rows, member)?;
         ensure!(snapshots >> index & 1 == 0, "--via: two sources for one member\nhint: leave one out");
         snapshots |= 1 << index;
-        names[index].clone_from(source);
+        // What is read in a member's place is of its format, unless it says otherwise.
+        let own = Given::of(&rows[index].name).format().filter(|_| matches!(Given::of(source), Given::Path { format: None, .. }));
+        names[index] = match own {
+            Some(format) => [format.name().as_ref(), OsStr::new(":"), source.as_os_str()].into_iter().collect(),
+            None => source.clone(),
+        };
     }
     Ok((names, snapshots))
 }
@@ -30,12 +36,12 @@ pub(super) fn seat(session: &Session, rows: &[MemberRow], members: &[&dyn Member
     for (index, row) in rows.iter().enumerate() {
         let shown = row.shown();
         let own = (snapshots >> index & 1 == 1).then(|| {
-            let path = crate::electorate::Given::of(row.plain()).path().map(std::path::Path::to_owned);
+            let path = Given::of(row.plain()).path().map(std::path::Path::to_owned);
             path.and_then(|path| HostFile::open(shown, &path).ok())
         });
         stand_ins.push(own.flatten());
     }
-    Ok(Roster::new(rows, session.record.uuid, members, &stand_ins, snapshots)?)
+    Ok(Roster::new(rows, (session.record.uuid, &session.place.name), members, &stand_ins, snapshots)?)
 }
 
 /// The question that a set's policy asks.

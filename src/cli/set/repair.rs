@@ -9,11 +9,11 @@ use super::{
     change::{add_member, remove_member},
     session::Session,
     texts,
-    writing::{WriteArgs, write},
+    writing::{WriteArgs, too_few_way, write},
 };
 use crate::{
     cli::{args::Format, parse::parse_pick},
-    set::{MemberRow, RunEnd, State},
+    set::{MemberRow, RunEnd, SetError, State},
     vote::ByteRange,
 };
 
@@ -35,10 +35,6 @@ pub(super) struct SetRepairArgs {
     /// That member (a name, or `#N`) votes, but isn't rewritten; may be repeated
     #[arg(long, value_name = "MEMBER")]
     no_write: Vec<OsString>,
-
-    /// Cut raw members that are longer than the voted size
-    #[arg(long)]
-    truncate: bool,
 
     #[command(flatten)]
     write: WriteArgs,
@@ -107,7 +103,6 @@ pub(super) fn run(args: &SetRepairArgs) -> Result<u8> {
         for name in &args.no_write {
             picks.extend(["--no-write".into(), format!("#{}", session.find(&rows, name)?).into()]);
         }
-        picks.extend(args.truncate.then(|| OsString::from("--truncate")));
         write(session, &args.write, &rows, None, None, picks)
     })
 }
@@ -138,6 +133,12 @@ pub(super) fn replace(args: &ReplaceArgs) -> Result<u8> {
         let old = session.find(&rows, &args.old)?;
         if let Some(trusted) = &args.trust {
             ensure!(session.find(&rows, trusted)? != old, "--trust: {} is the one that goes\nhint: name another", rows[old].shown());
+        }
+        // Nobody leaves before it is known that the new one can be filled.
+        let votes = rows.iter().enumerate().filter(|(index, row)| *index != old && row.state.votes()).count();
+        let needed = session.needed(rows.len());
+        if args.trust.is_none() && votes < needed {
+            return Err(SetError::TooFew { votes, needed, way: too_few_way(session, &rows, Some(old)) }.into());
         }
         let why = format!("it takes the place of {}", rows[old].shown());
         let new = add_member(session, &args.new, args.format, State::Syncing, &why)?;

@@ -17,8 +17,10 @@ use crate::{
         signals::stop_flag,
     },
     electorate::{Format, Roll},
+    evidence::Uuid,
     member::Cache,
-    set::{MemberRow, Place, Policy, Record, RunEnd, RunLock, SetError},
+    scan::majority,
+    set::{MemberRow, NewMember, Place, Policy, Record, RunEnd, RunLock, SetError},
 };
 
 /// Where this machine says which boot it is (proc(5), `random`).
@@ -68,14 +70,35 @@ impl Session {
     pub(super) fn begin(set: &Path, kind: &str, present: &PresentArgs) -> Result<Self> {
         let place = Place::of(set)?;
         // A missing set must not get a folder.
-        place.refuse_untrusted(&place.record)?;
+        place.refuse_foreign_hands()?;
         let lock = place.take(kind)?;
         let record = Record::open(&place)?;
         Self::with(place, record, lock, kind, present)
     }
 
+    /// Makes a set, and takes it: whole, or nothing is left of it.
+    pub(super) fn found(
+        place: &Place,
+        uuid: Uuid,
+        policy: &Policy,
+        epoch: u64,
+        members: &[NewMember],
+        kind: &str,
+        present: &PresentArgs,
+    ) -> Result<Self> {
+        let record = Record::found(place, uuid, policy, epoch, members, present.at())?;
+        let place = record.place().clone();
+        let made = place.take(kind).map_err(Into::into).and_then(|lock| Self::with(place.clone(), record, lock, kind, present));
+        if made.is_err() {
+            // Nothing was marked yet.
+            let _ = fs::remove_file(&place.record);
+            let _ = fs::remove_dir_all(place.folder());
+        }
+        made
+    }
+
     /// The same of a record that is open and taken.
-    pub(super) fn with(place: Place, record: Record, lock: RunLock, kind: &str, present: &PresentArgs) -> Result<Self> {
+    fn with(place: Place, record: Record, lock: RunLock, kind: &str, present: &PresentArgs) -> Result<Self> {
         let policy = record.policy()?;
         lookout::start(policy.timeout);
         let run = record.begin_run(kind, present.at())?;
@@ -117,6 +140,16 @@ impl Session {
         }
     }
 
+    /// How many ballots a version of so many members needs.
+    pub(super) fn needed(&self, members: usize) -> usize {
+        self.policy.threshold.unwrap_or_else(|| majority(members).max(2))
+    }
+
+    /// The set's name as the user would type it.
+    pub(super) fn quoted(&self) -> String {
+        self.place.name.quoted_word()
+    }
+
     /// The member that is called so: by its name, its number, or the start of its UUID.
     pub(super) fn find(&self, rows: &[MemberRow], name: &OsString) -> Result<usize> {
         find(rows, name, &self.place).map_err(Into::into)
@@ -124,7 +157,7 @@ impl Session {
 
     /// The journals of its repairs that are kept.
     pub(super) fn journals(&self) -> Result<Vec<PathBuf>> {
-        let paths = self.record.runs_with_journals()?.into_iter().filter_map(|run| run.journal).map(|name| self.place.folder().join(name));
+        let paths = self.record.runs_with_journals()?.into_iter().filter_map(|run| self.place.journal_named(&run.journal?));
         Ok(paths.filter(|path| path.exists()).collect())
     }
 }

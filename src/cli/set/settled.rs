@@ -37,33 +37,26 @@ impl Settling<'_> {
         let record = &session.record;
         let disputing: Vec<&GuardReport> = report.guards.iter().filter(|guard| set::disputes(guard.word) && !guard.forced).collect();
         let met = (0..roster.seats.len()).filter(|&index| roster.seats[index].votes && self.seen[index].met == Met::Read).count();
-        let standing = match (disputing.is_empty(), met >= self.threshold) {
-            (false, _) => Standing::Disputed,
-            (true, true) => Standing::Quorate,
-            (true, false) => Standing::TooFew,
+        self.remember_dispute(report, &disputing)?;
+        let disputed = record.fact::<String>("disputed")?.is_some();
+        let standing = match (disputed, met >= self.threshold) {
+            (true, _) => Standing::Disputed,
+            (false, true) => Standing::Quorate,
+            (false, false) => Standing::TooFew,
         };
         for (seat, counters) in roster.seats.iter().zip(self.counters) {
             record.count(seat.row.id, counters)?;
         }
-        match disputing.first() {
-            Some(guard) => {
-                let why = format!("{}: {}", guard.word, guard.message.lines().next().unwrap_or_default().trim_end_matches(':'));
-                record.set_fact("disputed", Some(&why))?;
-                record.set_fact("disputed-word", Some(&guard.word))?;
-                record.set_fact("disputed-member", guard.member.map(|index| roster.seats[index].row.id).as_ref())?;
-            }
-            // A part alone doesn't settle it.
-            None if self.completed => record.set_fact::<String>("disputed", None)?,
-            None => {}
-        }
-        let few = format!("{met} of {} voted", self.threshold);
-        record.set_fact("too-few", Some(&few).filter(|_| standing == Standing::TooFew))?;
+        // Where all say the same nobody's vote is missed.
+        let few = standing == Standing::TooFew && report.verdict != Overall::Unanimous;
+        let words = format!("{met} of {} voted", self.threshold);
+        record.set_fact("too-few", Some(&words).filter(|_| few))?;
         let moved = set::settle(record, session.run, roster, self.seen, standing, session.at())?;
         if let (Some(evidence), Standing::Quorate) = (self.evidence, standing) {
             set::remember_ages(record, roster, evidence)?;
         }
-        report.warnings.extend(set::mark_all(record, &record.members()?, self.members)?);
-        if standing == Standing::TooFew {
+        report.warnings.extend(set::mark_all(record, roster, self.members)?);
+        if few {
             report.warnings.push(format!(
                 "too few votes: {met} of the {} that a version needs: what differs can't be decided, and nobody's absence says anything",
                 self.threshold
@@ -73,6 +66,35 @@ impl Settling<'_> {
             }
         }
         self.shown(&moved)
+    }
+
+    /// A dispute ends with a person's word, or with a pass that began after it and went through without a guard.
+    fn remember_dispute(&self, report: &Report, disputing: &[&GuardReport]) -> Result<()> {
+        let (session, record) = (self.session, &self.session.record);
+        let pass = record.fact::<i64>("pass")?.unwrap_or(1);
+        if let Some(guard) = disputing.first() {
+            let why = format!("{}: {}", guard.word, guard.message.lines().next().unwrap_or_default().trim_end_matches(':'));
+            record.set_fact("disputed", Some(&why))?;
+            record.set_fact("disputed-word", Some(&guard.word))?;
+            record.set_fact("disputed-pass", Some(&pass))?;
+            record.set_fact("disputed-member", guard.member.map(|index| self.roster.seats[index].row.id).as_ref())?;
+            // What those who may be wrong agreed on is no memory.
+            return Ok(record.forget_disputed(session.run)?);
+        }
+        let word = record.fact::<String>("disputed-word")?.unwrap_or_default();
+        let written = report.in_place.as_ref().is_some_and(|done| done.completed && done.refused.is_none());
+        let said = written && report.guards.iter().any(|guard| guard.forced && guard.word == word);
+        let later = report.command == "check" && self.completed && pass > record.fact::<i64>("disputed-pass")?.unwrap_or(0);
+        if said || later {
+            record.set_fact::<String>("disputed", None)?;
+        }
+        if report.command == "check" {
+            let chunks = i64::try_from(report.heard.contradicted_chunks()).unwrap_or(i64::MAX);
+            if chunks > 0 || self.completed {
+                record.set_fact("contradicted", Some(&chunks).filter(|chunks| **chunks > 0))?;
+            }
+        }
+        Ok(())
     }
 
     fn shown(&self, moved: &[Moved]) -> Result<SetReport> {
@@ -108,7 +130,7 @@ impl Settling<'_> {
 
     /// The command that leads on.
     pub(super) fn look(&self, report: &Report, set: &SetReport) -> Look {
-        let name = self.session.place.record.clone().into_os_string();
+        let name = self.session.place.given.clone().into_os_string();
         let command = |word: &str, more: Vec<OsString>, comment: &str| {
             let words = ["quorum-img", "set", word].iter().map(OsString::from).chain([name.clone()]).chain(more).collect();
             NextCommand { words, comment: comment.to_owned() }
@@ -117,12 +139,14 @@ impl Settling<'_> {
         let done = report.in_place.as_ref().is_some_and(|done| done.completed && !done.dry_run);
         let next = if report.partial || report.exit_code == 3 || done {
             None
-        } else if set.state == "disputed" || set.state == "inquorate" {
+        } else if matches!(&*set.state, "disputed" | "inquorate" | "contradicted") {
             Some(command("status", Vec::new(), "a person must decide"))
         } else if let Some(place) = report.first_undecided.as_ref().filter(|_| report.sectors.undecided > 0) {
-            let names = self.roster.seats.iter().map(|seat| seat.row.plain().to_owned());
+            let there = self.roster.seats.iter().filter(|seat| seat.met == Met::Read);
+            let names: Vec<OsString> = there.map(|seat| seat.row.plain().to_owned()).collect();
             let words = ["quorum-img".into(), "show".into(), "--format=raw".into(), format!("{:#x}:{}", place.offset, place.length).into()];
-            Some(NextCommand { words: words.into_iter().chain(names).collect(), comment: "look at what nobody won".to_owned() })
+            let comment = "look at what nobody won".to_owned();
+            (names.len() > 1).then(|| NextCommand { words: words.into_iter().chain(names).collect(), comment })
         } else if let Some(index) = in_state(State::Stale).or_else(|| in_state(State::Syncing)) {
             Some(command("resync", vec![format!("#{index}").into()], "it gets what the others agree on"))
         } else if report.sectors.decided > report.lacking && report.command == "check" {
@@ -131,6 +155,15 @@ impl Settling<'_> {
             None
         };
         Look { next, or: None }
+    }
+}
+
+/// The least exit code of a check of a set that is in such a state.
+pub(super) fn code_of(state: &str) -> u8 {
+    match state {
+        "ok" | "unchecked" => 0,
+        "suspect" | "degraded" => 1,
+        _ => 2,
     }
 }
 

@@ -42,7 +42,7 @@ bytes became others by themselves is told of: silent corruption. After that, aft
 
 Running guests:
   A set is checked while nobody writes. Of a guest that runs snapshots are read: check --via a.img=/snap/a.img. The policy's before and after \
-are run by /bin/sh around a run, to freeze, snapshot and thaw; they get the set's name as an argument and QUORUM_IMG_SET, QUORUM_IMG_RUN, \
+are run by /bin/sh around a check, to freeze, snapshot and thaw; they get the set's name as an argument and QUORUM_IMG_SET, QUORUM_IMG_RUN, \
 QUORUM_IMG_COMMAND and QUORUM_IMG_WHEN. Where before fails nothing is read; after is run whatever happened, unless the program is killed.
 
 Examples:
@@ -75,8 +75,8 @@ pub(super) const STATUS: &str = concat!(
     "\
 What the states of a set mean:
   ok: all members agreed when they were checked last. unchecked: not all of the image was ever checked. suspect: a member dissents. degraded: a \
-member is away, stale or failed. undecided: there are places that no version won. inquorate: fewer members vote than a version needs. disputed: \
-the vote itself may be wrong.
+member is away, stale or failed. undecided: there are places that no version won. contradicted: all members hold the same where the set's \
+digest knows something else. inquorate: fewer members vote than a version needs. disputed: the vote itself may be wrong.
 
 Examples:
   One set, and what is unwell in a folder of them:
@@ -124,6 +124,10 @@ Examples:
 
 pub(super) const REPLACE: &str = concat!(
     "\
+A new disk at the old one's place:
+  Where the new copy has the very name of the old one, it isn't a replacement: quorum-img set mark says that it is the member now, and set resync fills \
+it.
+
 Examples:
   A new disk for an old one:
     quorum-img set replace -y vm.qset e.img new.img",

@@ -25,9 +25,9 @@ use crate::{
     },
     digest::Hearing,
     evidence::Evidence,
-    member::Member,
-    report::{Look, Report},
-    scan::{Question, majority},
+    member::{Member, escaped},
+    report::{Look, Report, Status},
+    scan::Question,
     set::{Counters, MemberRow, Memory, Met, Now, PlaceRow, Roster, RunEnd, Seen, SetError, State, raise},
 };
 
@@ -41,6 +41,10 @@ pub(super) struct WriteArgs {
     /// Ask nothing before the first write
     #[arg(short, long)]
     yes: bool,
+
+    /// Cut raw members that are longer than the voted size
+    #[arg(long)]
+    truncate: bool,
 
     /// Override a refusal by its name, as the refusal's message says
     #[arg(long, value_enum, value_name = "WORD", value_delimiter = ',')]
@@ -76,7 +80,7 @@ pub(super) fn write(
     trusted: Option<usize>,
     more: Vec<OsString>,
 ) -> Result<(u8, RunEnd)> {
-    let journal = journal_of(session)?;
+    let journal = journal_of(session, rows, target.map(|target| rows[target].id))?;
     let words = command_line(session, args, rows, target, trusted, &journal, more);
     let matches = RepairLine::command().try_get_matches_from(&words)?;
     let RepairLine { mut repair } = RepairLine::from_arg_matches(&matches)?;
@@ -141,6 +145,7 @@ fn command_line(
     }
     words.extend(args.dry_run.then(|| OsString::from("--dry-run")));
     words.extend(args.yes.then(|| OsString::from("--yes")));
+    words.extend(args.truncate.then(|| OsString::from("--truncate")));
     words.extend(more);
     words.push("--".into());
     words.extend(rows.iter().map(|row| row.plain().to_owned()));
@@ -164,30 +169,36 @@ struct Writing<'a> {
 impl Writing<'_> {
     /// Refuses to go by the votes of members that lost theirs since the last check.
     fn refuse_older(&self, roster: &Roster) -> Result<()> {
-        let older = roster.seats.iter().enumerate().find_map(|(index, seat)| Some((index, seat.older.as_ref()?)));
-        if let Some((index, why)) = older.filter(|(index, _)| self.target != Some(*index)) {
-            bail!(
-                "{}: {why}\nhint: quorum-img set check {} takes its vote away first",
-                self.rows[index].shown(),
-                self.session.place.name.quoted_word()
-            );
+        let mut others = roster.seats.iter().enumerate().filter(|(index, _)| self.target != Some(*index));
+        if let Some((index, why)) = others.find_map(|(index, seat)| Some((index, seat.older.as_ref()?))) {
+            bail!("{}: {why}\nhint: quorum-img set check {} takes its vote away first", self.rows[index].shown(), self.session.quoted());
         }
         Ok(())
     }
 
+    /// Where the vote itself may be wrong nothing is written by it, until a person has said a word.
+    fn refuse_disputed(&self) -> Result<(), SetError> {
+        let (record, set) = (&self.session.record, self.session.quoted());
+        let Some(why) = record.fact::<String>("disputed")?.filter(|_| self.trusted.is_none()) else { return Ok(()) };
+        let word = record.fact::<String>("disputed-word")?.unwrap_or_default();
+        let said = self.repair.force.iter().filter_map(clap::ValueEnum::to_possible_value).any(|it| it.get_name() == word);
+        if said {
+            return Ok(());
+        }
+        Err(SetError::Disputed {
+            set: self.session.place.name.clone(),
+            why: escaped(&why),
+            way: format!("quorum-img set status {set} tells what settles it; --force {} lets the others decide", escaped(&word)),
+        })
+    }
+
     /// Where too few vote nothing is decided, whatever the set's digest says.
     fn refuse_too_few(&self, votes: usize) -> Result<(), SetError> {
-        let needed = self.session.policy.threshold.unwrap_or_else(|| majority(self.rows.len()).max(2));
+        let needed = self.session.needed(self.rows.len());
         if self.trusted.is_some() || votes >= needed {
             return Ok(());
         }
-        let set = self.session.place.name.quoted_word();
-        let way = match self.target {
-            Some(_) => "--trust MEMBER says who is right; or bring others back first".to_owned(),
-            None => format!(
-                "quorum-img set status {set} tells who has no vote; bring others back, or quorum-img set resync {set} MEMBER --trust MEMBER"
-            ),
-        };
+        let way = too_few_way(self.session, self.rows, self.target);
         Err(SetError::TooFew { votes, needed, way })
     }
 
@@ -206,13 +217,18 @@ impl Writing<'_> {
                 + member.unstable_sectors;
             let not_healed = done.is_some_and(|done| done.not_healed.iter().any(|span| span.member == index));
             let failed = done.is_some_and(|done| done.members.iter().any(|it| it.index == index && it.error.is_some()));
-            let left = done.is_some_and(|done| done.members.iter().any(|it| it.index == index && (it.left_bytes > 0 || it.no_write)));
+            let left =
+                |it: &crate::report::InPlaceMember| it.left_bytes > 0 || it.no_write || (it.surplus_bytes > 0 && it.truncate_to.is_none());
+            let left = done.is_some_and(|done| done.members.iter().any(|it| it.index == index && left(it)));
+            let longer = member.surplus_bytes > 0 && member.status == Status::Divergent;
             let undecided = report.sectors.undecided > 0 || report.size_undecided;
             Seen {
                 met: if lost { Met::Away } else { seat.met },
-                complete: compared,
-                differs: flaws > 0 || undecided,
+                complete: compared && !undecided,
+                // What nobody won counts against none of those who vote.
+                differs: flaws > 0 || longer || (undecided && !seat.votes),
                 beyond_damage: false,
+                older: seat.older.is_some(),
                 made_whole: done.is_some() && written && !undecided && !not_healed && !failed && !left,
             }
         };
@@ -255,6 +271,7 @@ impl Beside for Writing<'_> {
         }
         question.voters = Some(roster.voters() & !self.target.map_or(0, |target| 1 << target));
         question.members_min = 1;
+        self.refuse_disputed()?;
         self.refuse_too_few(question.voters.unwrap_or(0).count_ones() as usize)?;
         let mut said: Vec<String> = (0..self.rows.len())
             .filter_map(|index| Some(format!("{}: has no vote: {}", self.rows[index].shown(), roster.why_not(index)?)))
@@ -262,7 +279,8 @@ impl Beside for Writing<'_> {
         let size = session.record.fact::<i64>("size")?.map(|size| size.max(0).cast_unsigned());
         if let (Some(size), None) = (size, self.trusted) {
             let now = Now { boot: &self.boot, assume_unwritten: self.args.assume_unwritten };
-            let mut memory = Memory::gather(&session.place, &session.record.parts()?, &roster, size, &now)?;
+            let mut memory =
+                Memory::gather(&session.place, &session.record.parts()?, &roster, size, &now, session.needed(self.rows.len()))?;
             said.append(&mut memory.silent);
             if let Some(witness) = memory.witness {
                 question.hearing = Some(Arc::new(Hearing { witnesses: vec![witness], warnings: Vec::new() }));
@@ -285,7 +303,9 @@ impl Beside for Writing<'_> {
     fn begin(&self) -> Result<()> {
         let (session, record) = (self.session, &self.session.record);
         record.in_one(|record| {
-            record.set_journal(session.run, self.journal.file_name().and_then(|name| name.to_str()))?;
+            if let Some(name) = self.journal.file_name().and_then(|name| name.to_str()) {
+                record.set_journal(session.run, name, self.target.map(|target| self.rows[target].id))?;
+            }
             if let Some(row) = self.target.map(|target| &self.rows[target]).filter(|row| row.state != State::Syncing) {
                 record.set_state(row, State::Syncing, "its resync has begun", Some(session.run), session.at())?;
                 raise(record)?;
@@ -306,6 +326,19 @@ impl Beside for Writing<'_> {
         for (seat, _) in roster.seats.iter().zip(&seen).filter(|(_, seen)| seen.made_whole) {
             record.is_whole(seat.row.id)?;
         }
+        let written = report.in_place.as_ref().map_or(0, |done| done.bytes_written);
+        if report.in_place.as_ref().is_some_and(|done| done.completed && !done.dry_run) && report.sectors.undecided == 0 {
+            record.all_decided()?;
+        }
+        // A resync that came to nothing before its first write is none.
+        if let Some(row) = self.target.map(|target| &self.rows[target]).filter(|row| row.state != State::Syncing)
+            && report.in_place.as_ref().is_some_and(|done| !done.completed && done.error.is_some() && written == 0 && !done.resumed)
+            && let Some(seat) = roster.seats.iter_mut().find(|seat| seat.row.id == row.id && seat.row.state == State::Syncing)
+        {
+            record
+                .in_one(|record| record.set_state(&seat.row, row.state, "its resync came to nothing", Some(session.run), session.at()))?;
+            seat.row.state = row.state;
+        }
         record.add_places(&self.places(report))?;
         let settling = Settling {
             session,
@@ -315,7 +348,7 @@ impl Beside for Writing<'_> {
             completed: !report.partial && report.error.is_none() && !report.unvoted,
             seen: &seen,
             counters: &self.counters(report),
-            threshold: if self.trusted.is_some() { 0 } else { report.threshold },
+            threshold: if self.trusted.is_some() { 0 } else { session.needed(self.rows.len()) },
             void: 0,
             digest_parts: 0,
         };
@@ -323,7 +356,9 @@ impl Beside for Writing<'_> {
             return Ok(Some(Look::default()));
         }
         let set = settling.settle(report)?;
-        let written = report.in_place.as_ref().map_or(0, |done| done.bytes_written);
+        if let Some(done) = report.in_place.as_mut().filter(|done| done.journal.is_some()) {
+            done.undone_by = Some(format!("quorum-img set undo {} {}", session.quoted(), session.run));
+        }
         let state = state_of(&set.state);
         let outcome = match report.in_place.as_ref() {
             Some(done) if done.refused.is_some() => format!("refused{state}"),
@@ -346,5 +381,21 @@ impl Beside for Writing<'_> {
         let look = settling.look(report, &set);
         report.set = Some(set);
         Ok(Some(look))
+    }
+}
+
+/// What can be done where fewer vote than a version needs.
+pub(super) fn too_few_way(session: &Session, rows: &[MemberRow], target: Option<usize>) -> String {
+    let set = session.quoted();
+    let others: Vec<usize> = (0..rows.len()).filter(|&index| target != Some(index) && rows[index].state.votes()).collect();
+    let right = match others[..] {
+        [only] => format!("'#{only}'"),
+        _ => "MEMBER".to_owned(),
+    };
+    match target {
+        Some(_) => format!("--trust {right} says who is right; or bring others back first"),
+        None => format!(
+            "quorum-img set status {set} tells who has no vote; bring others back, or quorum-img set resync {set} MEMBER --trust {right}"
+        ),
     }
 }

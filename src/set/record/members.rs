@@ -167,6 +167,9 @@ impl Record {
     /// What SQLite says.
     pub fn set_state(&self, member: &MemberRow, state: State, why: &str, run: Option<i64>, at: i64) -> Result<(), SetError> {
         self.run_sql("UPDATE member SET state = ?2, since = ?3, why = ?4 WHERE id = ?1", (member.id, state.word(), at, why))?;
+        if !state.votes() {
+            self.counts_no_more(member.id)?;
+        }
         self.run_sql(
             "INSERT INTO change (run, at, member, was, became, why) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             (run, at, member.id, member.state.word(), state.word(), why),

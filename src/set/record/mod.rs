@@ -15,7 +15,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, config::DbConfig, types::FromSql};
 
 use super::{error::SetError, place::Place, policy::Policy};
-use crate::evidence::Uuid;
+use crate::evidence::{EPOCH_MAX, Uuid};
 
 pub use members::{Counters, MemberRow, NewMember};
 pub use parts::{MemberPart, Part, PartRow};
@@ -34,32 +34,41 @@ pub struct Record {
 }
 
 impl Record {
-    /// Makes a record where nothing stands; it appears under its name only once it is whole.
+    /// Makes a record of these members where nothing stands; it appears under its name only once it is whole.
     ///
     /// # Errors
     /// What stands in the way.
-    pub fn create(place: &Place, uuid: Uuid, policy: &Policy, at: i64) -> Result<Self, SetError> {
+    pub fn found(place: &Place, uuid: Uuid, policy: &Policy, epoch: u64, members: &[NewMember], at: i64) -> Result<Self, SetError> {
         place.refuse_taken()?;
-        place.refuse_network(place.record.parent().unwrap_or(Path::new(".")))?;
+        let parent = place.record.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        place.refuse_network(parent)?;
         let failed = |error| SetError::Io { path: place.name.clone(), error };
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&place.record).map_err(failed)?;
-        let made = || {
-            let mut connection = connect(place, true)?;
+        // A name that no set has: what is left of one that was cut off isn't taken for one.
+        let draft = Place { record: parent.join(format!(".{uuid}.new")), ..place.clone() };
+        let made = || -> Result<(), SetError> {
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft.record).map_err(failed)?;
+            let mut connection = connect(&draft, true)?;
             schema::migrate(&mut connection, 0).map_err(|error| told(place, &error))?;
-            let record = Self { connection, place: place.clone(), uuid };
+            let record = Self { connection, place: draft.clone(), uuid };
             record.in_one(|record| {
                 record.set_fact("uuid", Some(&uuid.to_string()))?;
                 record.set_fact("created", Some(&at))?;
-                record.set_fact("epoch", Some(&1i64))?;
-                record.set_policy(policy)
+                record.set_fact("epoch", Some(&epoch.cast_signed()))?;
+                record.set_policy(policy)?;
+                members.iter().try_for_each(|member| record.add_member(member, at).map(drop))
             })?;
-            Ok(record)
+            drop(record);
+            let flags = nix::fcntl::RenameFlags::RENAME_NOREPLACE;
+            nix::fcntl::renameat2(nix::fcntl::AT_FDCWD, &draft.record, nix::fcntl::AT_FDCWD, &place.record, flags)
+                .map_err(|error| failed(error.into()))?;
+            fs::File::open(parent).and_then(|folder| folder.sync_all()).map_err(failed)
         };
-        let made: Result<Self, SetError> = made();
+        let made = made();
         if made.is_err() {
-            let _ = fs::remove_file(&place.record); // it was ours, and is none
+            let _ = fs::remove_file(&draft.record); // it was ours, and is none
         }
-        made
+        made?;
+        Self::open(place)
     }
 
     /// Opens a record that is to be trusted, and brings it to this version.
@@ -79,7 +88,7 @@ impl Record {
     }
 
     fn opened(place: &Place, writes: bool) -> Result<Self, SetError> {
-        place.refuse_untrusted(&place.record)?;
+        place.refuse_foreign_hands()?;
         if !fs::metadata(&place.record).is_ok_and(|there| there.is_file()) {
             return Err(damaged(place, "it is no file"));
         }
@@ -96,6 +105,11 @@ impl Record {
         }
         if version < schema::VERSION && writes {
             schema::migrate(&mut connection, version).map_err(failed)?;
+        }
+        // Views and triggers in the tables' places would run whatever somebody wrote.
+        let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' OR (type = 'view' AND name NOT LIKE 'qset%')";
+        if connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(failed)? > 0 {
+            return Err(damaged(place, "there is more in it than a set's tables"));
         }
         let uuid: Option<String> = fact(&connection, "uuid").map_err(failed)?;
         let uuid = uuid.and_then(|text| text.parse().ok()).ok_or_else(|| damaged(place, "it doesn't say which set it is of"))?;
@@ -170,7 +184,7 @@ impl Record {
     /// # Errors
     /// What SQLite says.
     pub fn epoch(&self) -> Result<u64, SetError> {
-        Ok(self.fact::<i64>("epoch")?.unwrap_or(1).max(0).cast_unsigned())
+        Ok(self.fact::<i64>("epoch")?.unwrap_or(1).max(0).cast_unsigned().min(EPOCH_MAX))
     }
 
     fn run_sql(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize, SetError> {

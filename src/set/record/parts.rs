@@ -29,6 +29,8 @@ pub struct MemberPart {
     pub member: i64,
     /// Whether it differed from what was decided, or from all who voted.
     pub differs: bool,
+    /// Whether it is still the member that was compared then.
+    pub counts: bool,
     /// What its file looked like, and in which boot of this machine, where that tells whether it was written to since.
     pub fingerprint: Option<(Fingerprint, String)>,
 }
@@ -60,7 +62,7 @@ impl Record {
     /// # Errors
     /// What SQLite says.
     pub fn parts(&self) -> Result<Vec<PartRow>, SetError> {
-        let sql = "SELECT part.number, start, length, checked, pass, undecided, digest, part_member.member, differs, size, modified, changed, inode, boot \
+        let sql = "SELECT part.number, start, length, checked, pass, undecided, digest, part_member.member, differs, counts, size, modified, changed, inode, boot \
                    FROM part LEFT JOIN part_member ON part_member.part = part.number \
                    LEFT JOIN fingerprint ON fingerprint.id = part_member.fingerprint ORDER BY part.number, part_member.member";
         let rows: Vec<Raw> = self.rows(sql, [], |row| {
@@ -76,20 +78,20 @@ impl Record {
                 members: Vec::new(),
             };
             let Some(member) = row.get::<_, Option<i64>>(7)? else { return Ok((part, None)) };
-            let fingerprint = match row.get::<_, Option<i64>>(9)? {
+            let fingerprint = match row.get::<_, Option<i64>>(10)? {
                 Some(size) => Some((
                     Fingerprint {
                         size: size.cast_unsigned(),
-                        modified: row.get::<_, i64>(10)?.into(),
-                        changed: row.get::<_, i64>(11)?.into(),
-                        inode: number(12)?,
+                        modified: row.get::<_, i64>(11)?.into(),
+                        changed: row.get::<_, i64>(12)?.into(),
+                        inode: number(13)?,
                         untrusted: None,
                     },
-                    row.get::<_, String>(13)?,
+                    row.get::<_, String>(14)?,
                 )),
                 None => None,
             };
-            Ok((part, Some(MemberPart { member, differs: row.get(8)?, fingerprint })))
+            Ok((part, Some(MemberPart { member, differs: row.get(8)?, counts: row.get(9)?, fingerprint })))
         })?;
         let mut parts: Vec<PartRow> = Vec::new();
         for (part, member) in rows {
@@ -174,6 +176,31 @@ impl Record {
     /// What SQLite says.
     pub fn is_whole(&self, member: i64) -> Result<(), SetError> {
         self.run_sql("UPDATE part_member SET differs = 0 WHERE member = ?1", [member]).map(drop)
+    }
+
+    /// All that was found is decided now.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn all_decided(&self) -> Result<(), SetError> {
+        self.run_sql("UPDATE part SET undecided = 0", []).map(drop)
+    }
+
+    /// What is known of the bytes of parts that a run looked at, and in which a member differed, is known no more.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn forget_disputed(&self, run: i64) -> Result<(), SetError> {
+        let sql = "UPDATE part SET digest = NULL WHERE run = ?1 AND (undecided > 0 OR EXISTS (SELECT 1 FROM part_member WHERE part = number AND differs))";
+        self.run_sql(sql, [run]).map(drop)
+    }
+
+    /// What was compared of a member before says nothing of what it is now.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn counts_no_more(&self, member: i64) -> Result<(), SetError> {
+        self.run_sql("UPDATE part_member SET counts = 0 WHERE member = ?1", [member]).map(drop)
     }
 
     /// Sectors that nobody won when they were checked last.

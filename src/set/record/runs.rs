@@ -35,7 +35,9 @@ pub struct RunRow {
     pub written: u64,
     /// Whether all of the image had been checked with it.
     pub completed: bool,
-    /// Its journal's path.
+    /// Of a resync whose member it was of.
+    pub target: Option<i64>,
+    /// Its journal's name, in the set's folder.
     pub journal: Option<String>,
 }
 
@@ -90,7 +92,7 @@ pub struct PlaceRow {
     pub kind: String,
 }
 
-const COLUMNS: &str = "id, kind, begun, ended, exit_code, outcome, looked, decided, undecided, written, completed, journal";
+const COLUMNS: &str = "id, kind, begun, ended, exit_code, outcome, looked, decided, undecided, written, completed, journal, target";
 
 fn run_of(row: &Row) -> rusqlite::Result<RunRow> {
     let number = |at: usize| amount(row, at);
@@ -107,6 +109,7 @@ fn run_of(row: &Row) -> rusqlite::Result<RunRow> {
         written: number(9)?,
         completed: row.get(10)?,
         journal: row.get(11)?,
+        target: row.get(12)?,
     })
 }
 
@@ -123,12 +126,29 @@ impl Record {
         })
     }
 
-    /// A run has a journal.
+    /// A run has a journal, which no other has any more, and a member whose resync it is, or none.
     ///
     /// # Errors
     /// What SQLite says.
-    pub fn set_journal(&self, run: i64, journal: Option<&str>) -> Result<(), SetError> {
-        self.run_sql("UPDATE run SET journal = ?2 WHERE id = ?1", (run, journal)).map(drop)
+    pub fn set_journal(&self, run: i64, journal: &str, target: Option<i64>) -> Result<(), SetError> {
+        self.run_sql("UPDATE run SET journal = NULL WHERE journal = ?1", [journal])?;
+        self.run_sql("UPDATE run SET journal = ?2, target = ?3 WHERE id = ?1", (run, journal, target)).map(drop)
+    }
+
+    /// A run's journal isn't kept any more.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn forget_journal(&self, run: i64) -> Result<(), SetError> {
+        self.run_sql("UPDATE run SET journal = NULL WHERE id = ?1", [run]).map(drop)
+    }
+
+    /// What a run did to places was undone.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn forget_places(&self, run: i64) -> Result<(), SetError> {
+        self.run_sql("DELETE FROM place WHERE run = ?1", [run]).map(drop)
     }
 
     /// Notes how a run ended.

@@ -31,6 +31,8 @@ CREATE TABLE run (
     undecided INTEGER NOT NULL DEFAULT 0,
     written INTEGER NOT NULL DEFAULT 0,
     completed INTEGER NOT NULL DEFAULT 0,
+    -- Of a resync whose member it is of.
+    target INTEGER REFERENCES member (id),
     journal TEXT
 );
 CREATE TABLE change (
@@ -74,6 +76,8 @@ CREATE TABLE part_member (
     part INTEGER NOT NULL REFERENCES part (number) ON DELETE CASCADE,
     member INTEGER NOT NULL REFERENCES member (id),
     differs INTEGER NOT NULL,
+    -- Whether it is still the member that was compared then: one that was away since, or was marked anew, isn't.
+    counts INTEGER NOT NULL DEFAULT 1,
     fingerprint INTEGER REFERENCES fingerprint (id),
     PRIMARY KEY (part, member)
 ) WITHOUT ROWID;
