@@ -49,9 +49,12 @@ impl PartLook<'_> {
         let unreadable = grouping.unreadable() | grouping.unstable();
         let lost = if vote.verdict == Verdict::Undecided {
             seen.undecided += sectors;
-            // Who has no vote can't be said to agree with what nobody won; of those who have one nobody is to blame.
-            let all = grouping.versions().fold(0, |mask, version| mask | grouping.holders(version));
-            (all | grouping.absent() | grouping.fillers()) & !voters
+            // Of those who vote nobody is to blame. Who has no vote differs where no voter holds what it holds; and agrees with nothing, either:
+            // a pass in which nobody won somewhere proves nobody (see `seen_of`).
+            let holders = |version| grouping.holders(version);
+            let all = grouping.versions().fold(0, |mask, version| mask | holders(version));
+            let same = grouping.versions().map(holders).filter(|holders| holders & voters != 0).fold(0, |mask, holders| mask | holders);
+            ((all & !same) | grouping.absent() | grouping.fillers()) & !voters
         } else {
             vote.dissenters() | grouping.absent() | grouping.fillers()
         };

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod found;
 mod lifecycle;
 mod marks;
 mod memory;
