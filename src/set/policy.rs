@@ -153,8 +153,7 @@ impl Policy {
             "keep-days" => self.keep_days = u32::try_from(number()?).map_err(|_| "keep-days: fewer".to_owned())?,
             "keep-bytes" => self.keep_bytes = number()?,
             _ => {
-                let keys: Vec<&str> = KEYS.iter().map(|(key, _)| *key).collect();
-                return Err(format!("{key}: there is no such key; there are {}", keys.join(", ")));
+                return Err(format!("{key}: there is no such key"));
             }
         }
         Ok(())

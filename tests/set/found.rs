@@ -4,6 +4,7 @@ use super::{Lab, MIB, can_be_marked, check, create, disk, history, rot_unseen, s
 use crate::support::{is_root, noise, sectors};
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     time::{Duration, Instant},
 };
@@ -230,7 +231,6 @@ fn a_planted_journal_is_refused() {
     std::os::unix::fs::symlink(lab.path("elsewhere"), &planted).expect("our own");
     lab.quorum_img(["set", "check", "vm.qset"]).exits(3).complains("it is no file");
     fs::remove_file(&planted).expect("our own");
-    use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(lab.folder(), fs::Permissions::from_mode(0o1777)).expect("our own");
     lab.quorum_img(["set", "check", "vm.qset"]).exits(3).complains("keep it in a folder of your own");
     fs::set_permissions(lab.folder(), fs::Permissions::from_mode(0o700)).expect("our own");
@@ -334,7 +334,7 @@ fn a_journal_belongs_to_the_last_run_that_wrote_it() {
     let damaged = lab.bytes(&b);
     let running = lab.quorum_img(["set", "repair", "-y", "--rate-limit", "12M", "vm.qset"]).start();
     let begun = Instant::now();
-    while lab.bytes(&b) == damaged && begun.elapsed() < Duration::from_secs(60) {
+    while lab.bytes(&b) == damaged && begun.elapsed() < Duration::from_mins(1) {
         std::thread::sleep(Duration::from_millis(20));
     }
     running.signal("KILL");
@@ -424,7 +424,7 @@ fn a_dead_resync_is_in_nobodys_way() {
     check(&lab);
     let running = lab.quorum_img(["set", "resync", "-y", "--rate-limit", "6M", "vm.qset", "#2"]).start();
     let begun = Instant::now();
-    while states(&lab)[2] != "syncing" && begun.elapsed() < Duration::from_secs(60) {
+    while states(&lab)[2] != "syncing" && begun.elapsed() < Duration::from_mins(1) {
         std::thread::sleep(Duration::from_millis(20));
     }
     running.signal("KILL");

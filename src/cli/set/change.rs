@@ -345,7 +345,10 @@ pub(super) fn policy(args: &PolicyArgs) -> Result<u8> {
         set_keys(&mut policy, &args.keys)?;
         let count = session.record.members()?.len();
         if let Some(threshold) = policy.threshold {
-            ensure!(threshold <= count, "a threshold of {threshold} makes no sense for {count} members");
+            ensure!(
+                threshold <= count,
+                "policy: a threshold of {threshold} makes no sense for {count} members\nhint: at most as many as there are"
+            );
         }
         session.record.in_one(|record| record.set_policy(&policy))?;
         let outcome = args.keys.join(", ");

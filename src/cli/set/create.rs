@@ -25,8 +25,8 @@ use crate::{
     },
     electorate::{self, Access, Given, Roll, Voters, open_voters},
     evidence::{ATTRIBUTE, EPOCH_MAX, Mark, Uuid},
-    member::{Member, MemberName},
-    set::{NewMember, Place, Policy, RunEnd, State, mark},
+    member::{Member, MemberName, escaped},
+    set::{KEYS, NewMember, Place, Policy, RunEnd, State, mark},
     sys::{attributes::Attribute, random::random_bytes},
     vote::MEMBERS_MIN,
 };
@@ -73,9 +73,11 @@ pub(super) struct CreateArgs {
 
 /// Sets keys of a policy, as KEY=VALUE.
 pub(super) fn set_keys(policy: &mut Policy, given: &[String]) -> Result<()> {
+    let keys: Vec<&str> = KEYS.iter().map(|(key, _)| *key).collect();
+    let hint = format!("hint: KEY=VALUE is wanted, for instance part-size=268435456; the keys are {}", keys.join(", "));
     for pair in given {
-        let (key, value) = pair.split_once('=').ok_or_else(|| anyhow!("{}: KEY=VALUE is wanted", crate::member::escaped(pair)))?;
-        policy.set(key, value).map_err(|why| anyhow!("policy: {}", crate::member::escaped(&why)))?;
+        let (key, value) = pair.split_once('=').ok_or_else(|| anyhow!("policy {:?}: there is no value\n{hint}", escaped(pair)))?;
+        policy.set(key, value).map_err(|why| anyhow!("policy: {}\n{hint}", escaped(&why)))?;
     }
     Ok(())
 }
@@ -95,7 +97,11 @@ pub(super) fn run(args: &CreateArgs) -> Result<u8> {
         args.members.first().map_or_else(String::new, |name| MemberName::new(name).to_string())
     );
     if let Some(threshold) = policy.threshold {
-        ensure!(threshold <= args.members.len(), "a threshold of {threshold} makes no sense for {} members", args.members.len());
+        ensure!(
+            threshold <= args.members.len(),
+            "policy: a threshold of {threshold} makes no sense for {} members\nhint: at most as many as there are",
+            args.members.len()
+        );
     }
     // Whoever can't be opened now is a typing error.
     let format = stated(args.format);
