@@ -141,7 +141,7 @@ pub fn absurd_values(subject: &Subject, option: &str) {
     // Any text is a filler, and what follows the last sign of equality is the mapfile.
     let is_tried = |name: &OsString| match option.as_str() {
         "filler" => false,
-        "output-options" | "mapfile" => name.to_str().is_some(),
+        "output-options" | "mapfile" | "policy" => name.to_str().is_some(),
         _ => true,
     };
     let hostile = hostile_names().into_iter().filter(|(name, _)| is_tried(name)).map(|(mut name, _)| {
