@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -63,6 +64,39 @@ fn heard_with(lab: &mut Lab, trio: &Trio, digest: &Path) -> Outcome<()> {
         contest.add(Contestant::new("quorum-img check A B DIGEST", trio).step(0, &lab.program, &arguments));
         let times = lab.hold(&contest)?;
         let what = format!("a witness, {label}: {:.2} of a check without", times.ratio(ours, plain));
+        lab.targets.push(Target { what, met: None });
+    }
+    Ok(())
+}
+
+/// What a check pays for being remembered: the digest of each part, made or heard, and the record.
+pub fn remembered(lab: &mut Lab) -> Outcome<()> {
+    let trio = lab.sets.trio(Kind::LargeWrites);
+    let folder = lab.sets.dir().join("set");
+    let _ = fs::remove_dir_all(&folder); // what is left of a run that was cut off
+    fs::create_dir(&folder)?;
+    let set = folder.join("race.qset");
+    let held = remembered_in(lab, &trio, &set);
+    // Another run's set is one of other members.
+    for member in &trio {
+        xattr::remove(member, "user.quorum-img").ok();
+    }
+    fs::remove_dir_all(&folder)?;
+    held
+}
+
+fn remembered_in(lab: &mut Lab, trio: &Trio, set: &Path) -> Outcome<()> {
+    let made = Command::new(&lab.program).args(["set", "create", "-q"]).arg(set).args(trio).status()?;
+    if !made.success() {
+        return Err(format!("set create: {made}").into());
+    }
+    for (state, cache, label) in [("in the page cache", Cache::Warm, "warm"), ("caches dropped before each run", Cache::Cold, "cold")] {
+        let mut contest = Contest::new(lab.title("set", "three images", state), cache);
+        let plain = contest.add(lab.check("quorum-img check A B C", 0, &[], trio));
+        let arguments: [&dyn AsRef<OsStr>; 5] = [&"set", &"check", &"-q", &"--restart", &set];
+        let ours = contest.add(Contestant::new("quorum-img set check --restart SET", trio).step(0, &lab.program, &arguments));
+        let times = lab.hold(&contest)?;
+        let what = format!("a set's check, {label}: {:.2} of a check of its members", times.ratio(ours, plain));
         lab.targets.push(Target { what, met: None });
     }
     Ok(())

@@ -26,12 +26,13 @@ pub struct Race {
 }
 
 /// All of them, in an order that needs few sets at once, and large writes' folios before `cold` throws them away.
-pub const RACES: [Race; 14] = [
+pub const RACES: [Race; 15] = [
     Race { name: "warm", needs: &[Kind::LargeWrites], run: warm },
     Race { name: "warm-cp", needs: &[Kind::LargeWrites, Kind::Copied], run: warm_copied },
     Race { name: "damaged", needs: &[Kind::LargeWrites, Kind::Damaged], run: damaged },
     Race { name: "digest", needs: &[Kind::LargeWrites], run: digests::made },
     Race { name: "witness", needs: &[Kind::LargeWrites], run: digests::heard },
+    Race { name: "set", needs: &[Kind::LargeWrites], run: digests::remembered },
     Race { name: "cold", needs: &[Kind::LargeWrites], run: cold },
     Race { name: "direct", needs: &[Kind::LargeWrites], run: direct },
     Race { name: "repair", needs: &[Kind::Damaged], run: repair },
