@@ -3,6 +3,7 @@
 use super::{Lab, MIB, can_be_marked, check, disk, set_of_three, states};
 use crate::support::{
     fuse::{FaultyFile, FaultyMount},
+    mounts::Mounted,
     sectors,
 };
 use std::{fs, path::Path, process::Command};
@@ -159,4 +160,38 @@ fn where_there_are_no_marks_it_is_said() {
     // It is mounted read-only.
     lab.quorum_img(["set", "repair", "-y", "--no-write", "#0", "vm.qset"]).exits(0);
     check(&lab).expect_code(0).complains("lies where times don't tell");
+}
+
+/// Each of the file systems whose times are relied on carries marks, and lets two copies heal each other.
+#[test]
+fn every_trusted_file_system_will_do() {
+    let lab = Lab::new();
+    let systems: Vec<(&str, Option<Mounted>)> = vec![
+        ("ext4", Mounted::ext4(lab.folder(), 32)),
+        ("xfs", Mounted::xfs(lab.folder())),
+        ("btrfs", Mounted::btrfs(lab.folder())),
+        ("tmpfs", Mounted::tmpfs(lab.folder(), 32 << 20)),
+    ];
+    for (name, system) in systems.iter().filter_map(|(name, system)| Some((*name, system.as_ref()?))) {
+        let bytes = disk(7, 2 * MIB);
+        let members = [system.join("a.img"), system.join("b.img")];
+        for member in &members {
+            fs::write(member, &bytes).expect("room for it");
+        }
+        super::create(&lab, &members).exits(0);
+        lab.quorum_img(["set", "status", "vm.qset"]).exits(0).says_nothing_of("carries no mark");
+        super::rot_unseen(&lab, &members[0], 5000);
+        super::rot_unseen(&lab, &members[1], 500_000);
+        let run = lab.quorum_img(["set", "check", "--output", "json", "vm.qset"]).exits(1).json();
+        assert_eq!(run["sectors"]["undecided"], 0, "{name}: {run:#}");
+        lab.quorum_img(["set", "repair", "-y", "vm.qset"]).exits(0);
+        assert!(members.iter().all(|member| lab.bytes(member) == bytes), "{name}");
+        // A copy of a copy, and a lost mark.
+        let twin = system.join("twin.img");
+        cp(&["-a"], &members[0], &twin);
+        fs::rename(&twin, &members[0]).expect("our own");
+        check(&lab).expect_code(2).complains("its mark was copied with it");
+        fs::remove_file(lab.path("vm.qset")).expect("our own");
+        fs::remove_dir_all(lab.path("vm.qset.d")).expect("our own");
+    }
 }

@@ -259,3 +259,24 @@ fn large_sets_are_told_of_at_once() {
     assert_eq!(status(&lab)["state"], "ok");
     lab.quorum_img(["set", "history", "vm.qset"]).exits(0);
 }
+
+/// A record that the first version wrote is read for ever.
+#[test]
+fn a_record_of_version_1_is_read() {
+    let lab = Lab::new();
+    let set = lab.path("vm.qset");
+    fs::copy(crate::support::testdata("set-v1.qset"), &set).expect("it ships");
+    fs::set_permissions(&set, Permissions::from_mode(0o600)).expect("our own");
+    let told = status(&lab);
+    assert_eq!((&told["state"], &told["uuid"]), (&"degraded".into(), &"6c2e1f52-2f3b-4bd6-9d3c-0f7a5f1f4a01".into()), "{told:#}");
+    assert_eq!((&told["size"], &told["parts"]), (&(2 * MIB).into(), &2.into()));
+    assert_eq!(states(&lab), ["ok", "suspect", "returning"]);
+    let runs = history(&lab);
+    assert_eq!(runs.len(), 2);
+    assert_eq!((&runs[1]["changes"][0]["became"], &runs[1]["places"][0]["offset"]), (&"suspect".into(), &5120.into()));
+    lab.quorum_img(["set", "policy", "vm.qset"]).exits(0).says("keep-days=7");
+    // A run brings it to the format of now: its members aren't there, and nothing else is wrong with it.
+    let run = lab.quorum_img(["set", "check", "vm.qset"]).output();
+    assert!(matches!(run.code(), Some(2 | 3)), "{run}");
+    assert_eq!(states(&lab), ["ok", "suspect", "returning"]);
+}
