@@ -198,3 +198,29 @@ fn a_policy_is_shown_and_changed() {
     lab.quorum_img(["set", "policy", "vm.qset", "force=stale"]).exits(3).complains("there is no such key");
     lab.quorum_img(["set", "policy", "vm.qset", "nonsense"]).exits(3).complains("KEY=VALUE");
 }
+
+/// Members of any kind: images of three copies, by what their guest sees.
+#[test]
+fn images_are_members_too() {
+    let lab = Lab::new();
+    let copies = lab.copies_of::<2>("raw.img", &disk(7, 2 * MIB));
+    lab.quorum_img(["repair", "-q", "-O", "qcow2", "-o", "a.qcow2"]).args(&copies).exits(0);
+    let bytes = lab.bytes(&lab.path("a.qcow2"));
+    let members = ["a.qcow2", "b.qcow2", "c.qcow2"].map(|name| lab.file(name, &bytes));
+    lab.quorum_img(["set", "create", "vm.qset"]).args(&members).exits(3).complains("-f qcow2");
+    lab.quorum_img(["set", "create", "-f", "qcow2", "vm.qset"]).args(&members).exits(0);
+    // A cluster of the second one rots.
+    let first = &disk(7, 2 * MIB)[..512];
+    let at = bytes.chunks(512).position(|piece| piece == first).expect("its first sector is there") as u64 * 512;
+    lab.flip_bit(&members[1], at + 100);
+    lab.quorum_img(["set", "check", "vm.qset"]).exits(1);
+    assert_eq!(states(&lab), ["ok", "suspect", "ok"]);
+    lab.quorum_img(["set", "repair", "-y", "vm.qset"]).exits(0).says("quorum-img set undo vm.qset");
+    lab.quorum_img(["check", "-f", "qcow2"]).args(&members).exits(0);
+    check(&lab).expect_code(0);
+    let runs = history(&lab);
+    let run = runs.iter().rev().find(|run| run["kind"] == "repair").expect("there is one")["run"].to_string();
+    lab.quorum_img(["set", "undo", "-y", "vm.qset", &run]).exits(0);
+    assert_eq!(states(&lab), ["ok", "suspect", "ok"]);
+    check(&lab).expect_code(1);
+}
