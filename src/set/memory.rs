@@ -121,7 +121,10 @@ impl Memory {
             memory.silent.push(format!("the set's digest is silent of {}: {name} {why}", counted(count, "part")));
         }
         if lost > 0 {
-            memory.silent.push(format!("the set's digest is silent of {}: its file is lost or damaged", counted(lost, "part")));
+            memory.silent.push(format!(
+                "the set's digest is silent of {}: its file is lost, damaged, or of another size of the image",
+                counted(lost, "part")
+            ));
         }
         if files.is_empty() {
             return Ok(memory);

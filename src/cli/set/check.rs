@@ -16,6 +16,7 @@ use clap::{
 
 use super::{
     commands::Around,
+    journals::cut_off,
     members::{names, question, seat},
     session::{PresentArgs, Session, nanoseconds},
     settled::{Settling, code_of, state_of},
@@ -141,6 +142,7 @@ fn compare(args: &SetCheckArgs, session: &Session) -> Result<(u8, RunEnd)> {
         question.size = Some(size);
         first = Poll::new(&sizes(&members), &question)?;
     }
+    let at_odds = quorate && recorded.is_some() && question.size.is_some();
     let size = first.size;
     let boot = args.present.boot();
     let now = Now { boot: &boot, assume_unwritten: args.assume_unwritten };
@@ -152,7 +154,7 @@ fn compare(args: &SetCheckArgs, session: &Session) -> Result<(u8, RunEnd)> {
     }
     let poll = Poll::new(&sizes(&members), &question)?;
     let part_bytes = session.policy.part_bytes_of(poll.size);
-    if quorate || recorded.is_none() {
+    if (quorate && !at_odds) || recorded.is_none() {
         session.record.forget_other_parts(poll.size, part_bytes)?;
         session.record.set_fact("size", Some(&poll.size.cast_signed()))?;
     }
@@ -200,6 +202,10 @@ fn compare(args: &SetCheckArgs, session: &Session) -> Result<(u8, RunEnd)> {
     weighed.guards.retain(|guard| guard.word != "stale" || guard.member.is_none_or(|index| roster.seats[index].votes));
     control.end();
     said.extend((0..rows.len()).filter_map(|index| Some(format!("{}: has no vote: {}", rows[index].shown(), roster.why_not(index)?))));
+    if at_odds {
+        said.push(format!("the members don't agree on the virtual size: looked at is what the set knows, {} bytes", poll.size));
+    }
+    said.extend(cut_off(session)?);
     let unfinished = unfinished_beside(&members);
     let warnings = voters.warnings.iter().chain(&unfinished).chain(&poll.warnings).cloned().chain(said).collect();
     let SetChecked { checked, looked, void, completed, late, counters, differs, places, .. } = done;
@@ -210,6 +216,9 @@ fn compare(args: &SetCheckArgs, session: &Session) -> Result<(u8, RunEnd)> {
     if ranges != [ByteRange::new(0, poll.size)] {
         report.decides_part = false;
         report.members.iter_mut().for_each(|member| member.whole &= completed);
+    }
+    if at_odds {
+        report.exit_code = report.exit_code.max(2);
     }
     if !void.is_empty() {
         report.exit_code = report.exit_code.max(3);

@@ -78,6 +78,22 @@ pub(super) fn journal_of(session: &Session, rows: &[MemberRow], target: Option<i
     Ok(session.place.journal(session.run))
 }
 
+/// What is to be said of repairs of the set that were cut off.
+pub(super) fn cut_off(session: &Session) -> Result<Vec<String>> {
+    let mut told = Vec::new();
+    for run in session.record.runs_with_journals()? {
+        let path = run.journal.as_ref().and_then(|name| session.place.journal_named(name)).filter(|path| path.exists());
+        if path.is_some_and(|path| open_journal(&path, false).is_ok_and(|journal| journal.state() == JournalState::Unfinished)) {
+            let (set, id) = (session.quoted(), run.id);
+            told.push(format!(
+                "run {id} ({}) was cut off: the same command again goes on with it, and quorum-img set undo {set} {id} takes it back",
+                run.kind
+            ));
+        }
+    }
+    Ok(told)
+}
+
 /// The path, or address, by which a journal knows a member.
 fn path_of(row: &MemberRow) -> &[u8] {
     let name = row.plain().as_bytes();

@@ -21,6 +21,7 @@ use crate::{
         given::Given,
         in_place::{Beside, run_beside},
         repair_args::{RepairArgs, Word},
+        say::warn,
         show_args::ShowArgs,
     },
     digest::Hearing,
@@ -107,7 +108,10 @@ pub(super) fn write(
         end: RefCell::default(),
     };
     let code = run_beside(&repair, &given, &writing)?;
-    prune(session)?;
+    // What was written is written.
+    if let Err(error) = prune(session) {
+        warn(&format!("old journals are kept: {error:#}"));
+    }
     Ok((code, writing.end.into_inner()))
 }
 
