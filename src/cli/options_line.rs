@@ -10,8 +10,14 @@ use crate::{
     scan::{Poll, Question, majority},
 };
 
+/// A set's own record says the rest, and that moves on: who was met, who votes, what its digest may say.
+const OF_SET: &str = "of a set";
+
 /// What decides what is written, as one line.
 pub(super) fn options(args: &RepairArgs, question: &Question, poll: &Poll, no_write: &[usize], earlier: Option<&Earlier>) -> String {
+    if args.members.of_set {
+        return format!("sector-size {}, size {}, {OF_SET}", poll.sector, poll.size);
+    }
     let mut words = vec![format!("sector-size {}", poll.sector), format!("threshold {}", poll.threshold), format!("size {}", poll.size)];
     words.extend(question.range.map(|_| format!("range {:#x}:{}", poll.range.start, poll.range.length())));
     words.extend(question.trust.map(|member| format!("trust #{member}")));
@@ -34,6 +40,9 @@ fn formats(args: &RepairArgs) -> Vec<String> {
 
 /// What is known of that line before the members are read.
 pub(super) fn known_options(args: &RepairArgs) -> Result<Vec<String>> {
+    if args.members.of_set {
+        return Ok(vec![format!("sector-size {}", args.vote.sector_size), OF_SET.to_owned()]);
+    }
     let given = &args.members.members;
     let numbered = |names: &[OsString], word: &str| {
         names.iter().map(|name| Ok(format!("{word} #{}", find_given(name, given)?))).collect::<Result<Vec<String>>>()

@@ -13,7 +13,7 @@ use super::{
     open_error::{OpenError, failed_to_open},
 };
 use crate::sys::{
-    attributes::{Attribute, Fingerprint, attribute, set_attribute},
+    attributes::{Attribute, FileId, Fingerprint, attribute, set_attribute, write_back},
     device::{self, Sysfs},
     disk_file::DiskFile,
     locks::{self, Locked},
@@ -265,6 +265,22 @@ impl HostFile {
     /// What the system says, or why its server was given up.
     pub fn set_attribute(&self, name: &'static str, value: Option<Vec<u8>>) -> io::Result<bool> {
         self.file.ask("marking it", move |file| set_attribute(file, name, value.as_deref()))
+    }
+
+    /// What tells it from any other file; none of a device.
+    ///
+    /// # Errors
+    /// What the system says, or why its server was given up.
+    pub fn id(&self) -> io::Result<Option<FileId>> {
+        if self.is_device() { Ok(None) } else { self.file.ask("looking at it", FileId::of).map(Some) }
+    }
+
+    /// Has what programs wrote to its pages go to its file system; see [`write_back`].
+    ///
+    /// # Errors
+    /// What the system says, or why its server was given up.
+    pub fn write_back(&self) -> io::Result<()> {
+        self.file.ask("writing its pages back", write_back)
     }
 
     /// What its file system says of it now.

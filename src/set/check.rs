@@ -214,10 +214,18 @@ impl SetCheck<'_> {
         let members: Vec<&dyn Member> =
             self.members.iter().zip(&sofar.gone).map(|(member, gone)| gone.as_ref().map_or(*member, |gone| gone as &dyn Member)).collect();
         let count = members.len();
+        self.write_back();
         self.settle();
         let before = self.prints();
         let known = self.known.iter().find(|part| part.number == number && part.range == range);
-        let look = PartLook { roster: self.roster, known, now: self.now, sector: self.poll.sector, run: self.run };
+        // What the digest may say was judged when the members were opened: where somebody wrote since it is silent.
+        let opened: Vec<Option<Fingerprint>> = self.roster.seats.iter().map(|seat| seat.fingerprint.clone()).collect();
+        let touched = was_written_to(&opened, &before);
+        let speaks = !touched && self.memory.speaks.contains(&number);
+        let unheard = Question { hearing: None, ..self.question.clone() };
+        let question = if touched { &unheard } else { self.question };
+        let look =
+            PartLook { roster: self.roster, known: known.filter(|_| !touched), now: self.now, sector: self.poll.sector, run: self.run };
         let mut seen = SeenPart::of(count);
         let mut held = Held { runs: Vec::new(), overflown: false, findings: &mut sofar.done.checked.findings, listener };
         let file = self.new_digest(number)?;
@@ -226,7 +234,7 @@ impl SetCheck<'_> {
         let digesting = Digesting::new(memory::geometry(self.poll.size), range, Some(writer), false, self.watch);
         let made = digesting.run(
             &members,
-            self.question,
+            question,
             self.poll,
             self.evidence,
             &mut |run, _| {
@@ -273,9 +281,9 @@ impl SetCheck<'_> {
         }
         let contradicted = part.heard.witnesses.iter().any(|tally| tally.contradicted > 0);
         let unknown = made.unknown.map_or(0, |(_, chunks)| chunks);
-        let digest = self.keep_digest(&file, known, contradicted, unknown)?;
+        let digest = self.keep_digest(&file, known, speaks, contradicted, unknown)?;
         // A digest of before that isn't heard now goes by what files looked like then.
-        let of_before = known.filter(|part| digest.is_some() && part.digest == digest && !self.memory.speaks.contains(&number));
+        let of_before = known.filter(|part| digest.is_some() && part.digest == digest && !speaks);
         let print = |index: usize| match of_before {
             Some(part) => {
                 let id = self.roster.seats[index].row.id;
@@ -310,6 +318,17 @@ impl SetCheck<'_> {
         };
         while !self.watch.stopped() && self.prints().iter().flatten().any(young) {
             self.watch.pause();
+        }
+    }
+
+    /// A write to a page that was written to before, and not yet went to the file system, moves no times.
+    fn write_back(&self) {
+        for (member, seat) in self.members.iter().zip(&self.roster.seats).filter(|(_, seat)| seat.met == Met::Read && !seat.is_snapshot) {
+            if let Some(file) =
+                member.files().into_iter().next().filter(|_| seat.fingerprint.as_ref().is_some_and(|it| it.untrusted.is_none()))
+            {
+                let _ = file.write_back(); // where that fails its reading fails, too
+            }
         }
     }
 
@@ -356,10 +375,10 @@ impl SetCheck<'_> {
         &self,
         made: &(String, std::fs::File),
         known: Option<&PartRow>,
+        speaks: bool,
         contradicted: bool,
         unknown: u64,
     ) -> Result<Option<String>, SetError> {
-        let speaks = known.is_some_and(|part| self.memory.speaks.contains(&part.number));
         if let Some(old) = known.and_then(|part| part.digest.clone()) {
             // What it says against all members is for a person to look at, and what it knows is worth more than what is known less of: a person
             // may say later that nobody wrote.

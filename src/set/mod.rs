@@ -21,6 +21,6 @@ pub use place::{Place, RunLock, SQLITE_OWN, SUFFIX, database_beside, is_database
 pub use policy::{KEYS, PART_BYTES_MIN, PARTS_MAX, Policy};
 pub use record::{Change, Counters, MemberPart, MemberRow, NewMember, Part, PartRow, PlaceRow, Record, RunEnd, RunRow};
 pub use roster::{Roster, Seat};
-pub use settle::{Moved, disputes, mark, mark_all, raise, remember_ages, seen_of, settle};
+pub use settle::{Moved, UNPROVEN, disputes, mark, mark_all, raise, remember_ages, seen_of, settle};
 pub use state::{Met, STATES, Seen, Standing, State, Why, after};
 pub use status::{set_state, shown_run, status_of};

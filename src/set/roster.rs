@@ -8,7 +8,7 @@ use crate::{
         record::MemberRow,
         state::{Met, State},
     },
-    sys::attributes::{Attribute, Fingerprint},
+    sys::attributes::{Attribute, FileId, Fingerprint},
 };
 
 /// What was found where a mark should be.
@@ -75,7 +75,7 @@ impl Roster {
     /// Where one isn't who the record says.
     pub fn new(
         rows: &[MemberRow],
-        (set, name): (Uuid, &MemberName),
+        (set, epoch, name): (Uuid, u64, &MemberName),
         members: &[&dyn Member],
         own: &[Option<HostFile>],
         snapshots: u64,
@@ -88,14 +88,17 @@ impl Roster {
             let mut met = match (opened, member.failure()) {
                 (false, _) => Met::Away,
                 (true, Some(_)) => Met::Unreadable,
+                // A device of no length is one without its disk: a loop device that was let go, an export that isn't connected.
+                (true, None) if member.size() == 0 && member.files().first().is_some_and(|file| file.is_device()) => Met::Away,
                 (true, None) => Met::Read,
             };
             let (mut older, mut fingerprint) = (None, None);
             if let Some(file) = file {
-                let inode = (!file.is_device()).then(|| file.metadata()).map(std::os::unix::fs::MetadataExt::ino);
-                match (file.attribute(ATTRIBUTE), file.fingerprint()) {
-                    (Ok(attribute), Ok(print)) => {
-                        match claim(row, &found(&attribute), inode, set, rows) {
+                // Only a first write to a page moves the file's times, so that none may be under way from before.
+                let _ = file.write_back();
+                match (file.attribute(ATTRIBUTE), file.id(), file.fingerprint()) {
+                    (Ok(attribute), Ok(id), Ok(print)) => {
+                        match claim(row, &found(&attribute), id, (set, epoch), rows) {
                             Claim::Holds => {}
                             Claim::Older => {
                                 older = Some("its mark is of an earlier state of the set: an older copy was put back".to_owned());
@@ -188,7 +191,7 @@ fn found(attribute: &Attribute) -> Found {
 fn way_out(way: Way, row: &MemberRow, rows: &[MemberRow], set: &MemberName) -> String {
     let mark = format!("quorum-img set mark {} {}", set.quoted_word(), row.shown().quoted_word());
     match way {
-        Way::MarkIt => format!("if it is this member all the same, say so: {mark}; else bring that back, or replace it"),
+        Way::MarkIt => format!("if it is this member all the same, say so: {mark}; else bring that back"),
         Way::PutRight => format!("put the files, or their names, in their places; or, if it is this member all the same, say so: {mark}"),
         Way::Adopt => {
             let names: Vec<String> = rows.iter().map(|row| row.shown().quoted_word()).collect();
@@ -200,15 +203,16 @@ fn way_out(way: Way, row: &MemberRow, rows: &[MemberRow], set: &MemberName) -> S
     }
 }
 
-/// Whether the one that was opened is who the record says. Pure.
-fn claim(row: &MemberRow, found: &Found, inode: Option<u64>, set: Uuid, rows: &[MemberRow]) -> Claim {
+/// Whether the one that was opened is who the record says, whose set's epoch stands beside the set. Pure.
+fn claim(row: &MemberRow, found: &Found, id: Option<FileId>, (set, set_epoch): (Uuid, u64), rows: &[MemberRow]) -> Claim {
+    let is_other = row.file.zip(id).is_some_and(|(then, now)| !then.may_be(&now));
     let refused = |what: &str, way| Claim::Refused(what.to_owned(), way);
     let mark = match found {
         Found::Mark(mark) => mark,
         Found::NoRoom | Found::Nothing => {
             return match row.epoch {
                 Some(_) => refused("its mark is lost: it may be another file than the one that belongs to the set", Way::MarkIt),
-                None if row.inode.is_some() && inode.is_some() && row.inode != inode && *found == Found::Nothing => {
+                None if is_other && *found == Found::Nothing => {
                     refused("it is another file than the one that belongs to the set", Way::MarkIt)
                 }
                 None => Claim::Holds,
@@ -226,21 +230,23 @@ fn claim(row: &MemberRow, found: &Found, inode: Option<u64>, set: Uuid, rows: &[
         };
         return refused(&what, Way::PutRight);
     }
-    if row.inode.is_some() && inode.is_some() && row.inode != inode {
+    if is_other {
         return refused("its mark was copied with it: it is another file than the one that belongs to the set", Way::MarkIt);
     }
     match row.epoch {
-        _ if mark.epoch > row.epoch.unwrap_or(0).max(row.epoch_wanted) => {
+        // Who votes carries the set's epoch, or is about to; others an older one.
+        _ if mark.epoch > row.epoch.unwrap_or(0).max(row.epoch_wanted).max(set_epoch) => {
             refused("its mark is newer than this record, which is an old one: the set has gone on with another", Way::Adopt)
         }
-        Some(epoch) if mark.epoch < epoch => Claim::Older,
+        // One that was wanted, and cut off before the record knew, is no older one.
+        Some(epoch) if mark.epoch < epoch && mark.epoch != row.epoch_wanted => Claim::Older,
         _ => Claim::Holds,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Claim, Found, Mark, MemberRow, Uuid, Way, claim};
+    use super::{Claim, FileId, Found, Mark, MemberRow, Uuid, Way, claim};
     use crate::set::{record::Counters, state::State};
 
     fn uuid(byte: u8) -> Uuid {
@@ -258,7 +264,7 @@ mod tests {
             epoch: Some(5),
             epoch_wanted: 6,
             unmarked: None,
-            inode: Some(100 + u64::from(number)),
+            file: Some(FileId { inode: 100 + u64::from(number), born: Some(7) }),
             ages: Vec::new(),
             counters: Counters::default(),
         }
@@ -268,7 +274,8 @@ mod tests {
     fn marks_are_claims() {
         let rows = [row(1), row(2)];
         let mark = |member, epoch| Found::Mark(Mark { set: uuid(9), member: uuid(member), epoch });
-        let of = |found: Found, inode| claim(&rows[0], &found, Some(inode), uuid(9), &rows);
+        let born = |inode, born| Some(FileId { inode, born });
+        let of = |found: Found, inode| claim(&rows[0], &found, born(inode, Some(7)), (uuid(9), 6), &rows);
         let way = |claim: Claim| match claim {
             Claim::Refused(_, way) => Some(way),
             _ => None,
@@ -280,6 +287,9 @@ mod tests {
         assert_eq!(way(of(mark(2, 5), 101)), Some(Way::PutRight), "swapped");
         assert_eq!(way(of(mark(3, 5), 101)), Some(Way::PutRight), "a stranger");
         assert_eq!(way(of(mark(1, 5), 102)), Some(Way::MarkIt), "cp -a");
+        let again = |when| claim(&rows[0], &mark(1, 5), born(101, when), (uuid(9), 6), &rows);
+        assert_eq!(way(again(Some(8))), Some(Way::MarkIt), "cp -a, and the number was given out again");
+        assert_eq!(again(None), Claim::Holds, "nobody says when it was made");
         assert_eq!(way(of(Found::Nothing, 101)), Some(Way::MarkIt), "lost");
         assert_eq!(way(of(Found::NoRoom, 101)), Some(Way::MarkIt), "moved to where there is no room for one");
         let other = Found::Mark(Mark { set: uuid(8), member: uuid(1), epoch: 5 });
@@ -289,7 +299,7 @@ mod tests {
     #[test]
     fn without_marks_less_is_known() {
         let rows = [MemberRow { epoch: None, epoch_wanted: 0, ..row(1) }];
-        let of = |found, inode| claim(&rows[0], &found, inode, uuid(9), &rows);
+        let of = |found, inode: Option<u64>| claim(&rows[0], &found, inode.map(|inode| FileId { inode, born: None }), (uuid(9), 6), &rows);
         assert_eq!(of(Found::NoRoom, Some(101)), Claim::Holds);
         assert_eq!(of(Found::NoRoom, Some(7)), Claim::Holds, "FAT numbers files anew with each mount");
         assert_eq!(of(Found::NoRoom, None), Claim::Holds, "a device");

@@ -4,6 +4,7 @@ use super::{
     memory::{Now, touched},
     record::{Counters, PartRow, PlaceRow},
     roster::Roster,
+    state::Met,
 };
 use crate::vote::{Run, Verdict, members_of};
 
@@ -59,12 +60,15 @@ impl PartLook<'_> {
             vote.dissenters() | grouping.absent() | grouping.fillers()
         };
         seen.differs |= lost | unreadable;
-        for index in members_of(lost | unreadable).filter(|&index| index < self.roster.seats.len()) {
+        let winners = vote.winner().map_or(0, |winner| grouping.holders(winner));
+        // Who couldn't be reached is away, and no more is said of it.
+        let was_read = |index: &usize| self.roster.seats.get(*index).is_some_and(|seat| seat.met == Met::Read);
+        for index in members_of(lost | unreadable).filter(was_read) {
             let is_lost = lost >> index & 1 == 1;
             let counters = &mut seen.counters[index];
             if is_lost {
                 counters.dissenting += sectors;
-                counters.silent += if self.is_silent(index) { sectors } else { 0 };
+                counters.silent += if self.is_silent(index, winners) { sectors } else { 0 };
             } else {
                 counters.unreadable += sectors;
             }
@@ -75,13 +79,16 @@ impl PartLook<'_> {
         }
     }
 
-    /// Whether a member's bytes became others by themselves: it was right when the part was checked, and nobody wrote to its file since.
-    fn is_silent(&self, index: usize) -> bool {
-        let id = self.roster.seats[index].row.id;
-        let was_right = |part: &&PartRow| {
-            part.undecided == 0 && part.members.iter().any(|then| then.member == id && !then.differs && then.fingerprint.is_some())
+    /// Whether a member's bytes became others by themselves: it was right when the part was checked, nobody wrote to its file since, and what
+    /// won is what was there then. (Who only missed a write to all others holds what it held.)
+    fn is_silent(&self, index: usize, winners: u64) -> bool {
+        let Some(part) = self.known.filter(|part| part.undecided == 0) else { return false };
+        let is_as_then = |index: usize| {
+            let id = self.roster.seats[index].row.id;
+            let was_right = part.members.iter().any(|then| then.member == id && !then.differs && then.fingerprint.is_some());
+            was_right && touched(self.roster, index, &part.members, self.now).is_none()
         };
-        self.known.filter(was_right).is_some_and(|part| touched(self.roster, index, &part.members, self.now).is_none())
+        is_as_then(index) && members_of(winners).any(|winner| winner < self.roster.seats.len() && is_as_then(winner))
     }
 
     fn place(&self, seen: &mut SeenPart, member: Option<i64>, run: &Run, kind: &str) {

@@ -3,7 +3,7 @@
 use super::{
     error::SetError,
     record::{MemberPart, MemberRow, PartRow, Record},
-    roster::Roster,
+    roster::{Roster, Seat},
     state::{Met, Seen, Standing, State, Why, after},
 };
 use crate::{
@@ -11,6 +11,9 @@ use crate::{
     member::Member,
     vote::members_of,
 };
+
+/// The epoch of members that have yet to prove themselves: lower than that of any who vote, whoever asks.
+pub const UNPROVEN: u64 = 0;
 
 /// Words of guards that make a set disputed where they stand: the vote itself may be wrong there.
 const DISPUTING: [&str; 4] = ["newer", "stranger", "zeros", "empty"];
@@ -103,7 +106,7 @@ pub fn mark(record: &Record, row: &MemberRow, member: &dyn Member, epoch: u64) -
         record.marked(row.id, None, Some(why), None)?;
         return Ok(None);
     };
-    let inode = (!file.is_device()).then(|| std::os::unix::fs::MetadataExt::ino(file.metadata()));
+    let id = file.id().ok().flatten();
     let before = file.fingerprint().ok();
     record.mark_wanted(row.id, epoch)?;
     let bytes = Mark { set: record.uuid, member: row.uuid, epoch }.encode();
@@ -111,7 +114,7 @@ pub fn mark(record: &Record, row: &MemberRow, member: &dyn Member, epoch: u64) -
         Ok(true) => {
             let now = file.fingerprint().ok();
             record.in_one(|record| {
-                record.marked(row.id, Some(epoch), None, inode)?;
+                record.marked(row.id, Some(epoch), None, id)?;
                 // The mark moved the file's change time, and nothing else did.
                 if let (Some(before), Some(now)) = (&before, &now)
                     && (before.size, before.modified, before.inode) == (now.size, now.modified, now.inode)
@@ -124,13 +127,13 @@ pub fn mark(record: &Record, row: &MemberRow, member: &dyn Member, epoch: u64) -
         }
         Ok(false) => {
             let why = if file.is_device() { "a device carries no mark" } else { "its file system has no room for marks" };
-            record.marked(row.id, None, Some(why), inode)?;
+            record.marked(row.id, None, Some(why), id)?;
             Ok(None)
         }
         Err(error) => {
             // One that carries a mark of before keeps that: it isn't lost.
             if row.epoch.is_none() {
-                record.marked(row.id, None, Some(&error.to_string()), inode)?;
+                record.marked(row.id, None, Some(&error.to_string()), id)?;
             }
             Ok(Some(error.to_string()))
         }
@@ -148,7 +151,9 @@ pub fn seen_of(roster: &Roster, parts: &[PartRow], pass: i64, completed: bool, t
         let (met, differs) = this_run[index];
         let own: Vec<Option<&MemberPart>> =
             of_pass.iter().map(|part| part.members.iter().find(|there| there.member == seat.row.id && there.counts)).collect();
-        let all = completed && decided && own.iter().all(Option::is_some);
+        // Who has no vote is proven by what the others hold now, and by its own file: not where somebody wrote to any since, nor by a snapshot.
+        let proven = seat.row.state.votes() || (!seat.is_snapshot && of_pass.iter().all(|part| !was_written_to_since(roster, index, part)));
+        let all = completed && decided && proven && own.iter().all(Option::is_some);
         // What differed in the first part of the pass isn't forgotten in the last.
         let differed = own.iter().flatten().any(|there| there.differs);
         Seen {
@@ -161,6 +166,15 @@ pub fn seen_of(roster: &Roster, parts: &[PartRow], pass: i64, completed: bool, t
         }
     };
     (0..roster.seats.len()).map(one).collect()
+}
+
+/// Whether somebody wrote to a member, or to one that votes, since the part was looked at, as far as that can be told.
+fn was_written_to_since(roster: &Roster, index: usize, part: &PartRow) -> bool {
+    let moved = |seat: &Seat| {
+        let then = part.members.iter().find(|there| there.member == seat.row.id).and_then(|there| there.fingerprint.as_ref());
+        then.zip(seat.fingerprint.as_ref()).is_some_and(|((then, _), now)| !then.is_same(now))
+    };
+    roster.seats.iter().enumerate().any(|(other, seat)| (other == index || seat.votes) && moved(seat))
 }
 
 /// Remembers how old the contents of those who vote are, where nothing speaks against them.

@@ -104,13 +104,18 @@ fn told(record: &Record, rows: &[MemberRow], state: &str, set: &str) -> Result<(
         }
         "inquorate" => text(
             "fewer members vote, or could be reached, than a version needs: nothing that differs can be decided",
-            match find(State::Stale).or_else(|| find(State::Syncing)) {
-                Some(index) => {
-                    let voters: Vec<usize> = (0..rows.len()).filter(|&index| rows[index].state.votes()).collect();
-                    let right = if let [only] = voters[..] { format!("'#{only}'") } else { "MEMBER".to_owned() };
-                    format!("quorum-img set resync {set} '#{index}' --trust {right}, if that one is right; else quorum-img set check {set}")
-                }
-                None => format!("bring members back, and quorum-img set check {set}"),
+            if let Some(index) = find(State::Stale).or_else(|| find(State::Syncing)) {
+                let voters: Vec<usize> = (0..rows.len()).filter(|&index| rows[index].state.votes()).collect();
+                let right = if let ([only], 2) = (&voters[..], rows.len()) { format!("'#{only}'") } else { "MEMBER".to_owned() };
+                format!("quorum-img set resync {set} '#{index}' --trust {right}, if that one is right; else quorum-img set check {set}")
+            } else {
+                let own = find(State::Returning).map(|index| {
+                    format!(
+                        "; if all are there and differ, a person decides who is right: quorum-img set clear {set} '#{index}', for instance, lets that \
+                         one vote again"
+                    )
+                });
+                format!("bring members back, and quorum-img set check {set}{}", own.unwrap_or_default())
             },
         ),
         "undecided" => text(

@@ -10,6 +10,7 @@ mod memory;
 mod month;
 mod record;
 mod running;
+mod stories;
 mod writing;
 
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use crate::support::{
 };
 use std::{fs, path::Path, process::Command};
 
-fn cp(options: &[&str], from: &Path, to: &Path) {
+pub(super) fn cp(options: &[&str], from: &Path, to: &Path) {
     let done = Command::new("cp").args(options).args([from, to]).status().expect("cp is everywhere");
     assert!(done.success());
 }
@@ -162,9 +162,9 @@ fn where_there_are_no_marks_it_is_said() {
     check(&lab).expect_code(0).complains("lies where times don't tell");
 }
 
-/// Each of the file systems whose times are relied on carries marks, and lets two copies heal each other.
+/// Each of these file systems carries marks, and where its times are relied on two copies heal each other.
 #[test]
-fn every_trusted_file_system_will_do() {
+fn every_file_system_with_marks_will_do() {
     let lab = Lab::new();
     let systems: Vec<(&str, Option<Mounted>)> = vec![
         ("ext4", Mounted::ext4(lab.folder(), 32)),
@@ -180,12 +180,17 @@ fn every_trusted_file_system_will_do() {
         }
         super::create(&lab, &members).exits(0);
         lab.quorum_img(["set", "status", "vm.qset"]).exits(0).says_nothing_of("carries no mark");
-        super::rot_unseen(&lab, &members[0], 5000);
-        super::rot_unseen(&lab, &members[1], 500_000);
-        let run = lab.quorum_img(["set", "check", "--output", "json", "vm.qset"]).exits(1).json();
-        assert_eq!(run["sectors"]["undecided"], 0, "{name}: {run:#}");
-        lab.quorum_img(["set", "repair", "-y", "vm.qset"]).exits(0);
-        assert!(members.iter().all(|member| lab.bytes(member) == bytes), "{name}");
+        if name == "tmpfs" {
+            // What is written through a mapping leaves its times as they are.
+            check(&lab).expect_code(0).complains("lies where times don't tell");
+        } else {
+            super::rot_unseen(&lab, &members[0], 5000);
+            super::rot_unseen(&lab, &members[1], 500_000);
+            let run = lab.quorum_img(["set", "check", "--output", "json", "vm.qset"]).exits(1).json();
+            assert_eq!(run["sectors"]["undecided"], 0, "{name}: {run:#}");
+            lab.quorum_img(["set", "repair", "-y", "vm.qset"]).exits(0);
+            assert!(members.iter().all(|member| lab.bytes(member) == bytes), "{name}");
+        }
         // A copy of a copy, and a lost mark.
         let twin = system.join("twin.img");
         cp(&["-a"], &members[0], &twin);

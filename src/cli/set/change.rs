@@ -10,7 +10,8 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use super::{
-    create::{inode, mark_of, new_uuid, remembered, set_keys, stated},
+    create::{file_id, new_uuid, remembered, set_keys, stated},
+    marking::{mark_of, mark_reachable, unmark},
     members::seat,
     session::{PresentArgs, Session},
     texts,
@@ -24,7 +25,6 @@ use crate::{
     },
     electorate::{self, Access, ElectorateError, Locks, Roll, open_single, open_voters},
     evidence::ATTRIBUTE,
-    member::Member,
     scan::majority,
     set::{self, KEYS, MemberRow, NewMember, Place, Record, RunEnd, State},
     vote::{MEMBERS_MAX, MEMBERS_MIN},
@@ -91,7 +91,7 @@ pub(super) fn add_member(session: &Session, name: &OsString, format: Format, sta
     // Whoever isn't who the record says isn't marked, nor joined.
     let roster = seat(session, &rows, &listed[..rows.len()], 0)?;
     let at = session.at();
-    let new = NewMember { uuid: new_uuid()?, name, state, why: why.to_owned(), epoch: None, unmarked: None, inode: inode(*member) };
+    let new = NewMember { uuid: new_uuid()?, name, state, why: why.to_owned(), epoch: None, unmarked: None, file: file_id(*member) };
     let id = record.in_one(|record| {
         let id = record.add_member(&new, at)?;
         set::raise(record)?;
@@ -99,13 +99,10 @@ pub(super) fn add_member(session: &Session, name: &OsString, format: Format, sta
     })?;
     let row = record.members()?.into_iter().find(|row| row.id == id);
     let Some(row) = row else { bail!("the new member isn't in the record") };
-    told(&row, set::mark(record, &row, *member, UNPROVEN)?);
+    told(&row, set::mark(record, &row, *member, set::UNPROVEN)?);
     set::mark_all(record, &roster, &listed[..rows.len()])?.iter().for_each(|text| warn(text));
     Ok(row)
 }
-
-/// The epoch of members that have yet to prove themselves: lower than that of any who vote, whoever asks.
-const UNPROVEN: u64 = 0;
 
 fn told(row: &MemberRow, unmarked: Option<String>) {
     if let Some(why) = unmarked {
@@ -166,30 +163,8 @@ pub(super) fn remove_member(session: &Session, row: &MemberRow, why: &str) -> Re
         record.set_state(row, State::Removed, why, Some(session.run), session.at())?;
         set::raise(record)
     })?;
-    let names = [row.plain().to_owned()];
-    if let Ok(single) = open_single(&session.roll(&names), row.plain()) {
-        let ours = mark_of(&*single.member)?.is_some_and(|mark| mark.set == record.uuid && mark.member == row.uuid);
-        if let (true, Some(file)) = (ours, single.member.files().into_iter().next())
-            && let Err(error) = file.set_attribute(ATTRIBUTE, None)
-        {
-            warn(&format!("{}: its mark stays: {error}", row.shown()));
-        }
-    }
-    mark_reachable(session)
-}
-
-/// Marks those who vote, as far as they can be reached now and are who the record says.
-fn mark_reachable(session: &Session) -> Result<()> {
-    let rows = session.record.members()?;
-    for row in rows.iter().filter(|row| row.state.votes()) {
-        let names = [row.plain().to_owned()];
-        let Ok(single) = open_single(&session.roll(&names), row.plain()) else { continue };
-        let members: [&dyn Member; 1] = [&*single.member];
-        if let Ok(roster) = seat(session, std::slice::from_ref(row), &members, 0) {
-            set::mark_all(&session.record, &roster, &members)?.iter().for_each(|text| warn(text));
-        }
-    }
-    Ok(())
+    unmark(session, row)?;
+    mark_reachable(session, &[])
 }
 
 /// Say that a file is that member: its mark is written anew, and it votes once a complete check has found no difference
@@ -237,9 +212,9 @@ pub(super) fn mark(args: &MarkArgs) -> Result<u8> {
             }
             Ok(())
         })?;
-        told(row, set::mark(record, row, &*single.member, UNPROVEN)?);
+        told(row, set::mark(record, row, &*single.member, set::UNPROVEN)?);
         record.in_one(|record| record.counts_no_more(row.id))?;
-        mark_reachable(session)?;
+        mark_reachable(session, &[])?;
         let outcome = format!("{} was marked", row.shown());
         done(&outcome, &format!("quorum-img set check {}", session.place.name.quoted_word()))?;
         Ok((0, RunEnd { outcome, ..RunEnd::default() }))
@@ -300,7 +275,8 @@ pub(super) fn clear(args: &ClearArgs) -> Result<u8> {
             }
             if back.is_empty() { Ok(()) } else { set::raise(record) }
         })?;
-        mark_reachable(session)?;
+        let forgiven: Vec<i64> = chosen.iter().map(|&index| rows[index].id).collect();
+        mark_reachable(session, &forgiven)?;
         set::tidy(&session.place, &record.parts()?);
         let mut outcome = if chosen.is_empty() {
             "cleared".to_owned()

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use clap::{
     Args,
     builder::{OsStringValueParser, TypedValueParser as _},
@@ -41,7 +41,7 @@ use crate::{
     report::{Report, Status},
     scan::{Limits, Poll, Watch as _, Weighed, make_report, sizes, structures},
     set::{Memory, Met, Now, Pass, PlaceRow, Roster, RunEnd, SetCheck, SetChecked, seen_of},
-    vote::{ByteRange, mask_of},
+    vote::{ByteRange, mask_of, members_of},
 };
 
 /// Compare a set's members, and remember what was found
@@ -128,6 +128,13 @@ fn compare(args: &SetCheckArgs, session: &Session) -> Result<(u8, RunEnd)> {
     let (names, snapshots) = names(session, &rows, &args.via)?;
     let voters = open_voters(&session.roll(&names), &Access::Look(args.locks.locks()))?;
     let members = voters.listed();
+    if let Some(index) = members_of(snapshots).find(|&index| members[index].failure().is_some()) {
+        bail!(
+            "--via {}: {}\nhint: name a snapshot that is there, or leave it out",
+            members[index].name(),
+            members[index].failure().unwrap_or_default()
+        );
+    }
     let mut roster = seat(session, &rows, &members, snapshots)?;
     let mut question = question(session, &roster, args.threads, args.locks.rereads());
     let evidence = evidence_of(&members, &question, &session.journals()?);
@@ -202,6 +209,10 @@ fn compare(args: &SetCheckArgs, session: &Session) -> Result<(u8, RunEnd)> {
     weighed.guards.retain(|guard| guard.word != "stale" || guard.member.is_none_or(|index| roster.seats[index].votes));
     control.end();
     said.extend((0..rows.len()).filter_map(|index| Some(format!("{}: has no vote: {}", rows[index].shown(), roster.why_not(index)?))));
+    let unproven = roster.seats.iter().filter(|seat| seat.is_snapshot && !seat.row.state.votes());
+    said.extend(unproven.map(|seat| {
+        format!("{}: is read as a snapshot, which proves nothing of its own file: it stays {}", seat.row.shown(), seat.row.state)
+    }));
     if at_odds {
         said.push(format!("the members don't agree on the virtual size: looked at is what the set knows, {} bytes", poll.size));
     }

@@ -12,6 +12,7 @@ use clap::Args;
 use super::{
     check::{self, SetCheckArgs},
     export::{Exported, read_export},
+    marking::mark_of,
     session::{PresentArgs, Session},
     texts,
 };
@@ -27,7 +28,7 @@ use crate::{
     evidence::{ATTRIBUTE, EPOCH_MAX, Mark, Uuid},
     member::{Member, MemberName, escaped},
     set::{KEYS, NewMember, Place, Policy, RunEnd, State, mark},
-    sys::{attributes::Attribute, random::random_bytes},
+    sys::{attributes::FileId, random::random_bytes},
     vote::MEMBERS_MIN,
 };
 
@@ -161,7 +162,7 @@ fn founded(names: &[OsString], marks: &[Option<Mark>], members: &[&dyn Member]) 
     let uuid = new_uuid()?;
     let new = |(name, member): (&OsString, &&dyn Member)| -> Result<NewMember> {
         let (state, why) = (State::Ok, "a member from the beginning".to_owned());
-        Ok(NewMember { uuid: new_uuid()?, name: name.clone(), state, why, epoch: None, unmarked: None, inode: inode(*member) })
+        Ok(NewMember { uuid: new_uuid()?, name: name.clone(), state, why, epoch: None, unmarked: None, file: file_id(*member) })
     };
     Ok(Plan { uuid, epoch: 1, members: names.iter().zip(members).map(new).collect::<Result<_>>()? })
 }
@@ -193,7 +194,7 @@ fn adopted(names: &[OsString], marks: &[Option<Mark>], members: &[&dyn Member]) 
             why: why.to_owned(),
             epoch: marks[index].map(|mark| mark.epoch),
             unmarked: None,
-            inode: inode(members[index]),
+            file: file_id(members[index]),
         })
     };
     // A record that turns up again is an old one.
@@ -235,19 +236,9 @@ pub(super) fn stated(format: Format) -> Option<electorate::Format> {
     }
 }
 
-/// The mark that a member carries.
-pub(super) fn mark_of(member: &dyn Member) -> Result<Option<Mark>> {
-    let Some(file) = member.files().into_iter().next() else { return Ok(None) };
-    match file.attribute(ATTRIBUTE).with_context(|| format!("{}: its mark can't be read", member.name()))? {
-        Attribute::Value(bytes) => Ok(Mark::decode(&bytes)),
-        Attribute::Nothing | Attribute::Unsupported => Ok(None),
-    }
-}
-
-/// A member's file's number.
-pub(super) fn inode(member: &dyn Member) -> Option<u64> {
-    let file = member.files().into_iter().next().filter(|file| !file.is_device())?;
-    Some(std::os::unix::fs::MetadataExt::ino(file.metadata()))
+/// Which file a member is, where it is one.
+pub(super) fn file_id(member: &dyn Member) -> Option<FileId> {
+    member.files().into_iter().next()?.id().ok().flatten()
 }
 
 /// A UUID that nobody has.

@@ -16,6 +16,7 @@ use crate::{
     member::MemberName,
     report,
     set::{KEYS, MemberRow, NewMember, Place, Policy, Record, State},
+    sys::attributes::FileId,
     vote::MEMBERS_MAX,
 };
 
@@ -64,6 +65,8 @@ pub(super) struct ExportedMember {
     epoch: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     inode: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    born: Option<i64>,
 }
 
 pub(super) fn run(args: &ExportArgs) -> Result<u8> {
@@ -76,7 +79,8 @@ pub(super) fn run(args: &ExportArgs) -> Result<u8> {
         state: row.state.word().to_owned(),
         why: row.why.clone(),
         epoch: row.epoch,
-        inode: row.inode,
+        inode: row.file.map(|file| file.inode),
+        born: row.file.and_then(|file| file.born),
     };
     let exported = Exported {
         qset: VERSION,
@@ -129,7 +133,7 @@ impl Exported {
             why: member.why.clone(),
             epoch: member.epoch,
             unmarked: None,
-            inode: member.inode,
+            file: member.inode.map(|inode| FileId { inode, born: member.born }),
         };
         self.members.iter().map(new).collect()
     }

@@ -1,11 +1,17 @@
 //! The journals of a set's repairs: where they lie, how long they are kept, and `quorum-img set undo`.
 
-use std::{ffi::OsString, fs, io, os::unix::ffi::OsStrExt as _, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fs, io,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, Parser, ValueEnum as _};
 
 use super::{
+    marking::mark_reachable,
     session::{PresentArgs, Session},
     texts,
 };
@@ -15,8 +21,9 @@ use crate::{
         say::warn,
         undo::{self as undo_command, UndoArgs, Word},
     },
+    electorate::open_single,
     repair::journal::State as JournalState,
-    set::{MemberRow, RunEnd, State, raise},
+    set::{Change, MemberRow, RunEnd, State, UNPROVEN, mark, raise},
 };
 
 /// Take a run's repair back: members are put back as they were, and so are their states
@@ -130,6 +137,34 @@ pub(super) fn prune(session: &Session) -> Result<()> {
     Ok(())
 }
 
+/// Why a member has no vote while a run is taken back.
+fn being_undone(run: i64) -> String {
+    format!("run {run} is being undone")
+}
+
+/// Who is going to be put back has no vote until that is done, whoever asks; returns them by their numbers in the record.
+fn begin_undo(session: &Session, journal: &Path, run: i64) -> Result<Vec<i64>> {
+    let record = &session.record;
+    let Ok(journal) = open_journal(journal, false) else { return Ok(Vec::new()) };
+    let mask = journal.touched()?;
+    let paths = journal.header().members.iter().enumerate().filter(|(index, _)| mask >> index & 1 == 1).map(|(_, member)| &member.path);
+    let paths: Vec<&Vec<u8>> = paths.collect();
+    let rows: Vec<MemberRow> = record.members()?.into_iter().filter(|row| paths.iter().any(|path| path[..] == *path_of(row))).collect();
+    record.in_one(|record| {
+        for row in rows.iter().filter(|row| row.state != State::Syncing) {
+            record.set_state(row, State::Syncing, &being_undone(run), Some(session.run), session.at())?;
+        }
+        raise(record)
+    })?;
+    for row in &rows {
+        let names = [row.plain().to_owned()];
+        if let Ok(single) = open_single(&session.roll(&names), row.plain()) {
+            mark(record, row, &*single.member, UNPROVEN)?;
+        }
+    }
+    Ok(rows.iter().map(|row| row.id).collect())
+}
+
 pub(super) fn undo(args: &SetUndoArgs) -> Result<u8> {
     let session = Session::begin(&args.set, "undo", &args.present)?;
     session.through(|session| {
@@ -145,20 +180,46 @@ pub(super) fn undo(args: &SetUndoArgs) -> Result<u8> {
         words.extend(args.yes.then(|| OsString::from("--yes")));
         words.extend(args.force.iter().filter_map(|word| Some(format!("--force={}", word.to_possible_value()?.get_name()).into())));
         words.extend(args.map.iter().flat_map(|map| ["--map".into(), map.clone()]));
-        words.extend([OsString::from("--"), journal.into_os_string()]);
+        words.extend([OsString::from("--"), journal.clone().into_os_string()]);
         let UndoLine { undo } = UndoLine::try_parse_from(&words)?;
-        let code = undo_command::run(&undo)?;
+        let touched = begin_undo(session, &journal, run.id)?;
+        let code = undo_command::run(&undo);
+        let is_begun = open_journal(&journal, false).is_ok_and(|journal| journal.state() == JournalState::UndoBegun);
+        if !matches!(code, Ok(0)) && !is_begun {
+            let changes = record.changes(Some(session.run))?;
+            record.in_one(|record| {
+                for row in record.members()?.iter().filter(|row| touched.contains(&row.id)) {
+                    let was = changes.iter().find(|change| change.member == row.id).and_then(|change| State::of_word(&change.was));
+                    if let Some(was) = was {
+                        record.set_state(row, was, "the undo came to nothing", Some(session.run), session.at())?;
+                    }
+                }
+                raise(record)
+            })?;
+            mark_reachable(session, &[])?;
+        }
+        let code = code?;
         if code == 0 {
             let rows = record.members()?;
-            let changes = record.changes(Some(run.id))?;
+            let (changes, begun) = (record.changes(Some(run.id))?, record.changes_because(&being_undone(run.id))?);
             let why = format!("run {} was undone", run.id);
             record.in_one(|record| {
                 for row in &rows {
+                    let state = |change: &Change| State::of_word(&change.was);
+                    // What it was before this undo, or before one that was cut off.
+                    let of_undo = begun.iter().rfind(|change| change.member == row.id).and_then(state);
+                    let now = of_undo.unwrap_or(row.state);
                     // What the run first changed is what it was before; a vote that was lost since isn't given back by it.
-                    let was = changes.iter().find(|change| change.member == row.id).and_then(|change| State::of_word(&change.was));
-                    let was = was.map(|was| if was == State::Syncing { State::Stale } else { was });
-                    let gains = |was: State| was.votes() && !row.state.votes();
-                    if let Some(was) = was.filter(|was| *was != row.state && *was != State::Removed && !gains(*was)) {
+                    let was = changes.iter().find(|change| change.member == row.id).and_then(state).unwrap_or(now);
+                    let was = match was {
+                        State::Syncing | State::Removed => State::Stale,
+                        // It holds what a person had said is wrong; or what the others had outvoted.
+                        was if was.votes() && touched.contains(&row.id) && run.target.is_some() => State::Returning,
+                        was if was.votes() && touched.contains(&row.id) => State::Suspect,
+                        was => was,
+                    };
+                    let was = if was.votes() && !now.votes() { now } else { was };
+                    if was != row.state {
                         record.set_state(row, was, &why, Some(session.run), session.at())?;
                     }
                 }
@@ -168,6 +229,7 @@ pub(super) fn undo(args: &SetUndoArgs) -> Result<u8> {
                 record.set_fact("pass", Some(&pass.saturating_add(1)))?;
                 raise(record)
             })?;
+            mark_reachable(session, &[])?;
         }
         let outcome = if code == 0 { format!("run {} was undone", run.id) } else { format!("run {} was not undone", run.id) };
         Ok((code, RunEnd { outcome, ..RunEnd::default() }))

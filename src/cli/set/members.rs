@@ -41,7 +41,7 @@ pub(super) fn seat(session: &Session, rows: &[MemberRow], members: &[&dyn Member
         });
         stand_ins.push(own.flatten());
     }
-    Ok(Roster::new(rows, (session.record.uuid, &session.place.name), members, &stand_ins, snapshots)?)
+    Ok(Roster::new(rows, (session.record.uuid, session.record.epoch()?, &session.place.name), members, &stand_ins, snapshots)?)
 }
 
 /// The question that a set's policy asks.

@@ -7,12 +7,14 @@ mod create;
 mod export;
 mod history;
 mod journals;
+mod marking;
 mod members;
 mod repair;
 mod session;
 mod settled;
 mod status;
 mod texts;
+mod write_args;
 mod writing;
 
 use anyhow::Result;

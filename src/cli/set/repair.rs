@@ -6,14 +6,16 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
 use super::{
-    change::{add_member, remove_member},
+    change::add_member,
+    marking::{mark_reachable, unmark},
     session::Session,
     texts,
-    writing::{WriteArgs, too_few_way, write},
+    write_args::WriteArgs,
+    writing::{too_few_way, write},
 };
 use crate::{
     cli::{args::Format, parse::parse_pick},
-    set::{MemberRow, RunEnd, SetError, State},
+    set::{self, MemberRow, RunEnd, SetError, State},
     vote::ByteRange,
 };
 
@@ -142,9 +144,38 @@ pub(super) fn replace(args: &ReplaceArgs) -> Result<u8> {
         }
         let why = format!("it takes the place of {}", rows[old].shown());
         let new = add_member(session, &args.new, args.format, State::Syncing, &why)?;
-        remove_member(session, &rows[old], &format!("{} took its place", new.shown()))?;
-        let rows = session.record.members()?;
+        let (record, left) = (&session.record, &rows[old]);
+        // It isn't counted any more, and carries its mark until the new one is filled: where that is refused it stays.
+        record.in_one(|record| {
+            record.set_state(left, State::Removed, &format!("{} took its place", new.shown()), Some(session.run), session.at())?;
+            set::raise(record)
+        })?;
+        let rows = record.members()?;
         let index = rows.iter().position(|row| row.id == new.id).context("the new member isn't in the record")?;
-        resync_one(session, &args.write, &rows, index, args.trust.as_ref())
+        let filled = resync_one(session, &args.write, &rows, index, args.trust.as_ref());
+        let began = record.run(session.run)?.is_some_and(|run| run.journal.is_some());
+        if began || filled.as_ref().is_ok_and(|(code, _)| *code == 0) {
+            unmark(session, left)?;
+        } else {
+            put_back(session, left, &new)?;
+        }
+        mark_reachable(session, &[])?;
+        filled
     })
+}
+
+/// A replacement that wrote nothing is none: who was to go is what it was, and who was to come isn't a member.
+fn put_back(session: &Session, left: &MemberRow, new: &MemberRow) -> Result<()> {
+    let (record, why) = (&session.record, "its replacement came to nothing");
+    record.in_one(|record| {
+        for row in record.all_members()? {
+            if row.id == left.id {
+                record.set_state(&row, left.state, why, Some(session.run), session.at())?;
+            } else if row.id == new.id {
+                record.set_state(&row, State::Removed, "it was refused as a replacement", Some(session.run), session.at())?;
+            }
+        }
+        set::raise(record)
+    })?;
+    unmark(session, new)
 }

@@ -3,74 +3,38 @@
 use std::{
     cell::RefCell,
     ffi::OsString,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use anyhow::{Result, bail};
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use super::{
     journals::{journal_of, prune},
+    marking::mark_unproven,
     members::seat,
-    session::{PresentArgs, Session},
+    session::Session,
     settled::{Settling, state_of},
+    write_args::{RepairLine, WriteArgs, command_line},
 };
 use crate::{
     cli::{
-        given::Given,
+        given::Given as Line,
         in_place::{Beside, run_beside},
         repair_args::{RepairArgs, Word},
         say::warn,
-        show_args::ShowArgs,
     },
     digest::Hearing,
+    electorate::{Given, open_single},
     evidence::Evidence,
-    member::{Member, escaped},
+    member::{Member, MemberName, escaped},
+    repair::RepairError,
     report::{Look, Report, Status},
     scan::Question,
     set::{Counters, MemberRow, Memory, Met, Now, PlaceRow, Roster, RunEnd, Seen, SetError, State, raise},
 };
-
-/// What every way of writing to a set's members takes.
-#[derive(Args, Debug)]
-pub(super) struct WriteArgs {
-    /// Show the plan and write nothing
-    #[arg(long)]
-    pub(super) dry_run: bool,
-
-    /// Ask nothing before the first write
-    #[arg(short, long)]
-    yes: bool,
-
-    /// Cut raw members that are longer than the voted size
-    #[arg(long)]
-    truncate: bool,
-
-    /// Override a refusal by its name, as the refusal's message says
-    #[arg(long, value_enum, value_name = "WORD", value_delimiter = ',')]
-    force: Vec<Word>,
-
-    /// Nobody wrote to the members since they were hashed, though that can't be told (after a power cut, on devices): the set's digest has a word
-    #[arg(long)]
-    assume_unwritten: bool,
-
-    /// Threads [default: as many as cores]
-    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
-    threads: Option<u64>,
-
-    #[command(flatten)]
-    show: ShowArgs,
-    #[command(flatten)]
-    pub(super) present: PresentArgs,
-}
-
-/// The repair that it is, as a command line.
-#[derive(Debug, Parser)]
-struct RepairLine {
-    #[command(flatten)]
-    repair: RepairArgs,
-}
 
 /// Writes to members: to those who vote, or to `target` alone.
 pub(super) fn write(
@@ -81,12 +45,41 @@ pub(super) fn write(
     trusted: Option<usize>,
     more: Vec<OsString>,
 ) -> Result<(u8, RunEnd)> {
+    if let Some(row) = target.map(|target| &rows[target]).filter(|_| !args.dry_run) {
+        mark_unproven(session, row)?;
+    }
+    let rows = &session.record.members()?[..];
+    let own = session.place.journal(session.run);
     let journal = journal_of(session, rows, target.map(|target| rows[target].id))?;
-    let words = command_line(session, args, rows, target, trusted, &journal, more);
+    match write_with(session, args, rows, target, trusted, more.clone(), &journal) {
+        // Nothing was written: one that was cut off, and can't be gone on with, is in nobody's way.
+        Err(error) if journal != own && leaves_it(&error) => {
+            warn(&format!("{}: it isn't gone on with, and stays for set undo: {error:#}", MemberName::from(journal.as_path())));
+            write_with(session, args, rows, target, trusted, more, &own)
+        }
+        done => done,
+    }
+}
+
+/// Whether a journal that was cut off is refused since it can't be gone on with any more.
+fn leaves_it(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(RepairError::JournalOther { .. } | RepairError::WrittenSince { .. }))
+}
+
+fn write_with(
+    session: &Session,
+    args: &WriteArgs,
+    rows: &[MemberRow],
+    target: Option<usize>,
+    trusted: Option<usize>,
+    more: Vec<OsString>,
+    journal: &Path,
+) -> Result<(u8, RunEnd)> {
+    let words = command_line(session, args, rows, target, trusted, journal, more);
     let matches = RepairLine::command().try_get_matches_from(&words)?;
     let RepairLine { mut repair } = RepairLine::from_arg_matches(&matches)?;
     // What leads on is the set's own.
-    let given = Given::of(RepairLine::command(), &matches);
+    let given = Line::of(RepairLine::command(), &matches);
     repair.show = args.show.clone();
     repair.members.of_set = true;
     repair.force.clone_from(&args.force);
@@ -102,7 +95,7 @@ pub(super) fn write(
         rows,
         target,
         trusted,
-        journal: &journal,
+        journal,
         boot,
         roster: RefCell::default(),
         end: RefCell::default(),
@@ -113,47 +106,6 @@ pub(super) fn write(
         warn(&format!("old journals are kept: {error:#}"));
     }
     Ok((code, writing.end.into_inner()))
-}
-
-/// The repair of members that it is, as a command line.
-fn command_line(
-    session: &Session,
-    args: &WriteArgs,
-    rows: &[MemberRow],
-    target: Option<usize>,
-    trusted: Option<usize>,
-    journal: &Path,
-    more: Vec<OsString>,
-) -> Vec<OsString> {
-    let policy = &session.policy;
-    let mut words: Vec<OsString> = ["quorum-img", "--in-place", "--missing-ok", "--format=raw"].map(OsString::from).to_vec();
-    let mut option = |name: &str, value: OsString| words.extend([OsString::from(name), value]);
-    if let Some(threshold) = policy.threshold {
-        option("--threshold", threshold.to_string().into());
-    }
-    option("--sector-size", policy.sector.to_string().into());
-    option("--max-damage", policy.max_damage.to_string().into());
-    option("--cache", if policy.direct { "none" } else { "writeback" }.into());
-    option("--journal", journal.into());
-    if let Some(threads) = args.threads {
-        option("--threads", threads.to_string().into());
-    }
-    if let Some(trusted) = trusted {
-        option("--trust", format!("#{trusted}").into());
-    }
-    for (index, row) in rows.iter().enumerate() {
-        let written = target.map_or_else(|| row.state.votes(), |target| target == index);
-        if !written && trusted != Some(index) {
-            option("--no-write", format!("#{index}").into());
-        }
-    }
-    words.extend(args.dry_run.then(|| OsString::from("--dry-run")));
-    words.extend(args.yes.then(|| OsString::from("--yes")));
-    words.extend(args.truncate.then(|| OsString::from("--truncate")));
-    words.extend(more);
-    words.push("--".into());
-    words.extend(rows.iter().map(|row| row.plain().to_owned()));
-    words
 }
 
 /// A repair of a set's members.
@@ -183,14 +135,32 @@ impl Writing<'_> {
         Ok(())
     }
 
+    /// One that can be read, and not written to, isn't away: nobody loses its vote for that.
+    fn refuse_read_only(&self, roster: &Roster) -> Result<()> {
+        let session = self.session;
+        for (index, seat) in roster.seats.iter().enumerate().filter(|(_, seat)| seat.met != Met::Read && seat.row.state.votes()) {
+            let names = [seat.row.plain().to_owned()];
+            let reads = open_single(&session.roll(&names), seat.row.plain()).is_ok_and(|single| single.member.failure().is_none());
+            let is_spared = self.repair.in_place.no_write.iter().any(|name| *name == *format!("#{index}"));
+            if let (true, false, Err(error)) = (reads, is_spared, try_to_write(&seat.row)) {
+                bail!(
+                    "{}: can be read, and can't be written to: {error}\nhint: mend that; or let it vote and leave it as it is: quorum-img set repair {} --no-write '#{index}'",
+                    seat.row.shown(),
+                    session.quoted()
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// Where the vote itself may be wrong nothing is written by it, until a person has said a word.
     fn refuse_disputed(&self) -> Result<(), SetError> {
         let (record, set) = (&self.session.record, self.session.quoted());
         let Some(why) = record.fact::<String>("disputed")?.filter(|_| self.trusted.is_none()) else { return Ok(()) };
         let word = record.fact::<String>("disputed-word")?.unwrap_or_default();
         let said = self.repair.force.iter().filter_map(clap::ValueEnum::to_possible_value).any(|it| it.get_name() == word);
-        if said {
-            return Ok(());
+        if said || !self.repair.pick.is_empty() {
+            return Ok(()); // what a pick doesn't reach the guard itself stands for
         }
         Err(SetError::Disputed {
             set: self.session.place.name.clone(),
@@ -233,7 +203,7 @@ impl Writing<'_> {
                 met: if lost { Met::Away } else { seat.met },
                 complete: compared && !undecided,
                 // What nobody won counts against none of those who vote.
-                differs: flaws > 0 || longer || (undecided && !seat.votes),
+                differs: flaws > 0 || longer,
                 beyond_damage: false,
                 older: seat.older.is_some(),
                 made_whole: done.is_some() && written && !undecided && !not_healed && !failed && !left,
@@ -271,6 +241,7 @@ impl Beside for Writing<'_> {
         let session = self.session;
         let roster = seat(session, self.rows, members, 0)?;
         self.refuse_older(&roster)?;
+        self.refuse_read_only(&roster)?;
         for index in self.target.into_iter().chain(self.trusted) {
             if let Some(why) = members[index].failure() {
                 bail!("{}: {why}\nhint: bring it back first", members[index].name());
@@ -330,8 +301,10 @@ impl Beside for Writing<'_> {
             seat.row = row;
         }
         let seen = self.seen(&roster, report);
-        for (seat, _) in roster.seats.iter().zip(&seen).filter(|(_, seen)| seen.made_whole) {
+        for (seat, _) in roster.seats.iter_mut().zip(&seen).filter(|(_, seen)| seen.made_whole) {
             record.is_whole(seat.row.id)?;
+            // What was put back is there no more, and it is marked anew.
+            seat.older = None;
         }
         let written = report.in_place.as_ref().map_or(0, |done| done.bytes_written);
         if report.in_place.as_ref().is_some_and(|done| done.completed && !done.dry_run) && report.sectors.undecided == 0 {
@@ -391,12 +364,19 @@ impl Beside for Writing<'_> {
     }
 }
 
+/// Why a member's file can't be opened for writing.
+fn try_to_write(row: &MemberRow) -> std::io::Result<()> {
+    let Some(path) = Given::of(row.plain()).path().map(Path::to_owned) else { return Ok(()) };
+    std::fs::OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path).map(drop)
+}
+
 /// What can be done where fewer vote than a version needs.
 pub(super) fn too_few_way(session: &Session, rows: &[MemberRow], target: Option<usize>) -> String {
     let set = session.quoted();
     let others: Vec<usize> = (0..rows.len()).filter(|&index| target != Some(index) && rows[index].state.votes()).collect();
     let right = match others[..] {
-        [only] => format!("'#{only}'"),
+        // Of more than two the one that is left is no better than those that went.
+        [only] if rows.len() == 2 => format!("'#{only}'"),
         _ => "MEMBER".to_owned(),
     };
     match target {

@@ -262,7 +262,7 @@ impl InPlace<'_> {
     }
 
     /// Whether a member may be written to, as far as the user is concerned.
-    fn is_written(&self, index: usize) -> bool {
+    pub(super) fn is_written(&self, index: usize) -> bool {
         !self.wish.no_write.contains(&index) && self.question.trust != Some(index) && (self.wish.dry_run || self.stores[index].is_some())
     }
 

@@ -47,7 +47,7 @@ impl InPlace<'_> {
             hint,
         };
         match journal.state() {
-            State::Unfinished => match self.foreign(&journal) {
+            State::Unfinished => match self.foreign(&journal, journal.touched()?) {
                 None => Ok((Some(journal), None)),
                 Some(what) => Err(RepairError::JournalOther { journal: place.shown.clone(), what }),
             },
@@ -61,14 +61,16 @@ impl InPlace<'_> {
     }
 
     /// What tells the journal's repair from this one.
-    fn foreign(&self, journal: &Journal) -> Option<String> {
+    fn foreign(&self, journal: &Journal, touched: u64) -> Option<String> {
         let header = journal.header();
         let same = |a: &Identity, b: &Identity| (a.device, a.inode, &a.path) == (b.device, b.inode, &b.path);
         if header.members.len() != self.wish.identities.len() {
             return Some(format!("it is of {} members, and {} are given", header.members.len(), self.wish.identities.len()));
         }
-        for (then, now) in header.members.iter().zip(&self.wish.identities) {
-            if !same(then, now) {
+        for (index, (then, now)) in header.members.iter().zip(&self.wish.identities).enumerate() {
+            // Who wasn't there, or isn't, tells nothing: it isn't written to, and wasn't.
+            let is_away = then.path.is_empty() != now.path.is_empty() && touched >> index & 1 == 0 && !self.is_written(index);
+            if !same(then, now) && !is_away {
                 let names = [&then.path, &now.path].map(|path| escaped(&String::from_utf8_lossy(path)));
                 return Some(format!("it is of {} where {} is given now", names[0], names[1]));
             }

@@ -12,6 +12,7 @@ use crate::{
     evidence::{AgeOf, Uuid},
     member::{MemberName, escaped},
     set::state::State,
+    sys::attributes::FileId,
 };
 
 /// What was counted of a member, over all runs since that was cleared.
@@ -48,8 +49,8 @@ pub struct MemberRow {
     pub epoch_wanted: u64,
     /// Why it carries no mark, in words.
     pub unmarked: Option<String>,
-    /// Its file's number, where it is a file.
-    pub inode: Option<u64>,
+    /// Which file it is, where it is one.
+    pub file: Option<FileId>,
     /// How old its contents were when they were last relied on.
     pub ages: Vec<AgeOf>,
     /// What was counted.
@@ -85,12 +86,12 @@ pub struct NewMember {
     pub epoch: Option<u64>,
     /// Why it carries none.
     pub unmarked: Option<String>,
-    /// Its file's number.
-    pub inode: Option<u64>,
+    /// Which file it is, where it is one.
+    pub file: Option<FileId>,
 }
 
 const COLUMNS: &str =
-    "id, uuid, name, state, since, why, epoch, epoch_wanted, unmarked, inode, ages, dissenting, unreadable, silent, repaired";
+    "id, uuid, name, state, since, why, epoch, epoch_wanted, unmarked, inode, ages, dissenting, unreadable, silent, repaired, born";
 
 type Raw = (MemberRow, String, String, String);
 
@@ -107,7 +108,10 @@ fn raw(row: &Row) -> rusqlite::Result<Raw> {
         epoch: row.get::<_, Option<i64>>(6)?.map(i64::cast_unsigned),
         epoch_wanted: number(7)?,
         unmarked: row.get::<_, Option<String>>(8)?.map(|why| escaped(&why)),
-        inode: row.get::<_, Option<i64>>(9)?.map(i64::cast_unsigned),
+        file: row
+            .get::<_, Option<i64>>(9)?
+            .map(|inode| Ok::<_, rusqlite::Error>(FileId { inode: inode.cast_unsigned(), born: row.get(15)? }))
+            .transpose()?,
         ages: Vec::new(),
         counters: Counters { dissenting: number(11)?, unreadable: number(12)?, silent: number(13)?, repaired: number(14)? },
     };
@@ -145,7 +149,7 @@ impl Record {
     /// What SQLite says.
     pub fn add_member(&self, new: &NewMember, at: i64) -> Result<i64, SetError> {
         self.run_sql(
-            "INSERT INTO member (uuid, name, state, since, why, epoch, epoch_wanted, unmarked, inode) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO member (uuid, name, state, since, why, epoch, epoch_wanted, unmarked, inode, born) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             (
                 new.uuid.to_string(),
                 new.name.as_bytes(),
@@ -155,7 +159,8 @@ impl Record {
                 new.epoch.map(u64::cast_signed),
                 new.epoch.unwrap_or(0).cast_signed(),
                 &new.unmarked,
-                new.inode.map(u64::cast_signed),
+                new.file.map(|file| file.inode.cast_signed()),
+                new.file.and_then(|file| file.born),
             ),
         )?;
         Ok(self.connection.last_insert_rowid())
@@ -189,10 +194,11 @@ impl Record {
     ///
     /// # Errors
     /// What SQLite says.
-    pub fn marked(&self, member: i64, epoch: Option<u64>, unmarked: Option<&str>, inode: Option<u64>) -> Result<(), SetError> {
+    pub fn marked(&self, member: i64, epoch: Option<u64>, unmarked: Option<&str>, file: Option<FileId>) -> Result<(), SetError> {
         self.run_sql(
-            "UPDATE member SET epoch = ?2, epoch_wanted = coalesce(?2, epoch_wanted), unmarked = ?3, inode = coalesce(?4, inode) WHERE id = ?1",
-            (member, epoch.map(u64::cast_signed), unmarked, inode.map(u64::cast_signed)),
+            "UPDATE member SET epoch = ?2, epoch_wanted = coalesce(?2, epoch_wanted), unmarked = ?3, inode = coalesce(?4, inode), \
+             born = CASE WHEN ?4 IS NULL THEN born ELSE ?5 END WHERE id = ?1",
+            (member, epoch.map(u64::cast_signed), unmarked, file.map(|file| file.inode.cast_signed()), file.and_then(|file| file.born)),
         )
         .map(drop)
     }

@@ -113,6 +113,17 @@ fn run_of(row: &Row) -> rusqlite::Result<RunRow> {
     })
 }
 
+fn change(row: &Row) -> rusqlite::Result<Change> {
+    Ok(Change {
+        run: row.get(0)?,
+        at: row.get(1)?,
+        member: row.get(2)?,
+        was: escaped(&row.get::<_, String>(3)?),
+        became: escaped(&row.get::<_, String>(4)?),
+        why: escaped(&row.get::<_, String>(5)?),
+    })
+}
+
 impl Record {
     /// Notes that a run begins; returns its number. Those that were cut off are told of as that.
     ///
@@ -203,16 +214,15 @@ impl Record {
     /// # Errors
     /// What SQLite says.
     pub fn changes(&self, run: Option<i64>) -> Result<Vec<Change>, SetError> {
-        self.rows("SELECT run, at, member, was, became, why FROM change WHERE run IS ?1 ORDER BY id", [run], |row| {
-            Ok(Change {
-                run: row.get(0)?,
-                at: row.get(1)?,
-                member: row.get(2)?,
-                was: escaped(&row.get::<_, String>(3)?),
-                became: escaped(&row.get::<_, String>(4)?),
-                why: escaped(&row.get::<_, String>(5)?),
-            })
-        })
+        self.rows("SELECT run, at, member, was, became, why FROM change WHERE run IS ?1 ORDER BY id", [run], change)
+    }
+
+    /// The changes of states, of all runs, for which that was given as the reason.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn changes_because(&self, why: &str) -> Result<Vec<Change>, SetError> {
+        self.rows("SELECT run, at, member, was, became, why FROM change WHERE why = ?1 ORDER BY id", [why], change)
     }
 
     /// Remembers places of a run, as many as fit, and forgets those of runs long ago.

@@ -13,6 +13,8 @@ CREATE TABLE member (
     epoch_wanted INTEGER NOT NULL,
     unmarked TEXT,
     inode INTEGER,
+    -- When its file was made, in nanoseconds since 1970, where that is told.
+    born INTEGER,
     ages TEXT NOT NULL DEFAULT '[]',
     dissenting INTEGER NOT NULL DEFAULT 0,
     unreadable INTEGER NOT NULL DEFAULT 0,
