@@ -37,7 +37,7 @@ its contents alone, and status says so.
 
 The set's digest:
   A check keeps hashes of what it found, part by part. They have a word as long as nobody can have written to a member that votes: its file's \
-size and times are what they were, on ext4, XFS, btrfs or tmpfs, in the same boot of this machine. Then two copies heal each other, and a file whose \
+size and times are what they were, on ext4, XFS or btrfs, in the same boot of this machine. Then two copies heal each other, and a file whose \
 bytes became others by themselves is told of: silent corruption. After that, after a repair, and of devices and exports, it is silent, and says so.
 
 Running guests:
