@@ -125,12 +125,18 @@ pub(super) fn tell(
         }
     }
     let journal = journal.filter(|_| done.journal.is_some()).map(|place| place.shown.quoted());
+    // What takes a set's run back minds its states, too.
+    let undo = journal.as_ref().map(|journal| {
+        if args.members.of_set {
+            "quorum-img set undo (set history tells the run)".to_owned()
+        } else {
+            format!("quorum-img undo {journal}")
+        }
+    });
     if code == 130 {
-        let back = journal.as_ref().map_or_else(String::new, |journal| format!("; quorum-img undo {journal} takes back what was written"));
+        let back = undo.as_ref().map_or_else(String::new, |undo| format!("; {undo} takes back what was written"));
         complain(&format!("interrupted; {} were written\nhint: run the same command again to go on{back}", human_size(done.bytes_written)));
-    } else if let (false, false, Some(journal)) = (done.completed || done.error.is_some(), done.dry_run, journal) {
-        complain(&format!(
-            "not completed\nhint: run the same command again to go on; quorum-img undo {journal} takes back what was written"
-        ));
+    } else if let (false, false, Some(undo)) = (done.completed || done.error.is_some(), done.dry_run, undo) {
+        complain(&format!("not completed\nhint: run the same command again to go on; {undo} takes back what was written"));
     }
 }

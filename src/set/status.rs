@@ -149,7 +149,7 @@ fn told(record: &Record, rows: &[MemberRow], state: &str, set: &str) -> Result<(
 /// What settles a dispute.
 fn settling(record: &Record, rows: &[MemberRow], set: &str) -> Result<String, SetError> {
     let member = record.fact::<i64>("disputed-member")?.and_then(|id| rows.iter().position(|row| row.id == id));
-    let word = record.fact::<String>("disputed-word")?.unwrap_or_else(|| "WORD".to_owned());
+    let word = record.fact::<String>("disputed-words")?.unwrap_or_else(|| "WORD".to_owned());
     let word = escaped(&word);
     let done = format!("quorum-img set clear {set} says that it is settled otherwise");
     let Some(index) = member else {

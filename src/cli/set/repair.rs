@@ -154,7 +154,9 @@ pub(super) fn replace(args: &ReplaceArgs) -> Result<u8> {
         let index = rows.iter().position(|row| row.id == new.id).context("the new member isn't in the record")?;
         let filled = resync_one(session, &args.write, &rows, index, args.trust.as_ref());
         let began = record.run(session.run)?.is_some_and(|run| run.journal.is_some());
-        if began || filled.as_ref().is_ok_and(|(code, _)| *code == 0) {
+        // It may have been alike already, where others aren't.
+        let votes = record.members()?.iter().any(|row| row.id == new.id && row.state.votes());
+        if began || votes {
             unmark(session, left)?;
         } else {
             put_back(session, left, &new)?;

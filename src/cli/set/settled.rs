@@ -76,6 +76,11 @@ impl Settling<'_> {
             let why = format!("{}: {}", guard.word, guard.message.lines().next().unwrap_or_default().trim_end_matches(':'));
             record.set_fact("disputed", Some(&why))?;
             record.set_fact("disputed-word", Some(&guard.word))?;
+            // What else stands there the same person has to say.
+            let mut words: Vec<&str> = report.guards.iter().filter(|guard| !guard.forced).map(|guard| guard.word).collect();
+            words.sort_unstable_by(|one, other| (*one != guard.word, one).cmp(&(*other != guard.word, other)));
+            words.dedup();
+            record.set_fact("disputed-words", Some(&words.join(",")))?;
             record.set_fact("disputed-pass", Some(&pass))?;
             record.set_fact("disputed-member", guard.member.map(|index| self.roster.seats[index].row.id).as_ref())?;
             // What those who may be wrong agreed on is no memory.
