@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, Parser, ValueEnum as _};
 
 use super::{
-    marking::mark_reachable,
+    marking::{mark_reachable, mark_unproven},
     session::{PresentArgs, Session},
     texts,
 };
@@ -21,9 +21,8 @@ use crate::{
         say::warn,
         undo::{self as undo_command, UndoArgs, Word},
     },
-    electorate::open_single,
     repair::journal::State as JournalState,
-    set::{Change, MemberRow, RunEnd, State, UNPROVEN, mark, raise},
+    set::{Change, MemberRow, RunEnd, State, raise},
 };
 
 /// Take a run's repair back: members are put back as they were, and so are their states
@@ -157,10 +156,8 @@ fn begin_undo(session: &Session, journal: &Path, run: i64) -> Result<Vec<i64>> {
         raise(record)
     })?;
     for row in &rows {
-        let names = [row.plain().to_owned()];
-        if let Ok(single) = open_single(&session.roll(&names), row.plain()) {
-            mark(record, row, &*single.member, UNPROVEN)?;
-        }
+        // Whoever isn't that member isn't marked; whether it is put back the undo itself decides.
+        let _ = mark_unproven(session, row);
     }
     Ok(rows.iter().map(|row| row.id).collect())
 }
