@@ -1,6 +1,6 @@
 //! The mark of a set's member: a claim that its file carries along.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, io, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -129,11 +129,20 @@ impl Mark {
 /// The mark that a member carries; none where it carries none, or that can't be read.
 #[must_use]
 pub fn mark_of(member: &dyn Member) -> Option<Mark> {
-    let file = member.files().into_iter().next().filter(|file| !file.is_device() && !file.silent())?;
-    match file.attribute(ATTRIBUTE) {
-        Ok(Attribute::Value(bytes)) => Mark::decode(&bytes),
-        _ => None,
-    }
+    member.files().first().filter(|file| !file.is_device() && !file.silent())?;
+    read_mark(member).ok()?
+}
+
+/// The mark that a member carries; none where it carries none.
+///
+/// # Errors
+/// Where that can't be read.
+pub fn read_mark(member: &dyn Member) -> io::Result<Option<Mark>> {
+    let Some(file) = member.files().into_iter().next() else { return Ok(None) };
+    Ok(match file.attribute(ATTRIBUTE)? {
+        Attribute::Value(bytes) => Mark::decode(&bytes),
+        Attribute::Nothing | Attribute::Unsupported => None,
+    })
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub use kinds::Kind;
 pub use known::{By, Evidence, Known, Seniority, Stamp};
 pub use looks::Looks;
 pub use mapfile::{MapfileError, unrescued};
-pub use mark::{ATTRIBUTE, EPOCH_MAX, MARK_BYTES_MAX, Mark, NoUuid, Uuid, mark_of};
+pub use mark::{ATTRIBUTE, EPOCH_MAX, MARK_BYTES_MAX, Mark, NoUuid, Uuid, mark_of, read_mark};
 pub use partitions::{Partition, PartitionTable, read_partitions};
 pub use read_at::ReadAt;
 use read_at::bytes_at;

@@ -297,20 +297,7 @@ impl Poll {
     /// The same of some parts: these without what is left out.
     #[must_use]
     pub fn voted_in(&self, parts: &[ByteRange]) -> Vec<ByteRange> {
-        let mut ranges = Vec::new();
-        for part in parts {
-            let mut at = part.start;
-            for skipped in self.skipped.iter().filter(|skipped| skipped.end > part.start && skipped.start < part.end) {
-                if at < skipped.start {
-                    ranges.push(ByteRange::new(at, skipped.start));
-                }
-                at = skipped.end.min(part.end);
-            }
-            if at < part.end {
-                ranges.push(ByteRange::new(at, part.end));
-            }
-        }
-        ranges
+        parts.iter().flat_map(|part| ByteRange::without(&[*part], &self.skipped)).collect()
     }
 }
 

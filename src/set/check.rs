@@ -219,11 +219,10 @@ impl SetCheck<'_> {
         let before = self.prints();
         let known = self.known.iter().find(|part| part.number == number && part.range == range);
         // What the digest may say was judged when the members were opened: where somebody wrote since it is silent.
-        let opened: Vec<Option<Fingerprint>> = self.roster.seats.iter().map(|seat| seat.fingerprint.clone()).collect();
-        let touched = was_written_to(&opened, &before);
+        let touched = was_written_to(self.roster.seats.iter().map(|seat| seat.fingerprint.as_ref()), &before);
         let speaks = !touched && self.memory.speaks.contains(&number);
-        let unheard = Question { hearing: None, ..self.question.clone() };
-        let question = if touched { &unheard } else { self.question };
+        let unheard = touched.then(|| Question { hearing: None, ..self.question.clone() });
+        let question = unheard.as_ref().unwrap_or(self.question);
         let look =
             PartLook { roster: self.roster, known: known.filter(|_| !touched), now: self.now, sector: self.poll.sector, run: self.run };
         let mut seen = SeenPart::of(count);
@@ -263,7 +262,7 @@ impl SetCheck<'_> {
             return Ok(Ended::Stopped);
         }
         let after = self.prints();
-        if was_written_to(&before, &after) {
+        if was_written_to(before.iter().map(Option::as_ref), &after) {
             // What differs there may only have been on its way.
             self.drop_digest(&file.0);
             if held.overflown {
@@ -285,10 +284,7 @@ impl SetCheck<'_> {
         // A digest of before that isn't heard now goes by what files looked like then.
         let of_before = known.filter(|part| digest.is_some() && part.digest == digest && !speaks);
         let print = |index: usize| match of_before {
-            Some(part) => {
-                let id = self.roster.seats[index].row.id;
-                part.members.iter().find(|then| then.member == id).and_then(|then| then.fingerprint.clone())
-            }
+            Some(part) => part.print_of(self.roster.seats[index].row.id).cloned(),
             None => self.print_of_part(index, after[index].as_ref()),
         };
         let rows = (0..count).filter(|&index| part.failures[index].is_none()).map(|index| MemberPart {
@@ -408,8 +404,8 @@ fn moment(clock: &(dyn Fn() -> i128 + Sync)) -> (i64, u32) {
     (i64::try_from(now.div_euclid(1_000_000_000)).unwrap_or(0), u32::try_from(now.rem_euclid(1_000_000_000)).unwrap_or(0))
 }
 
-fn was_written_to(before: &[Option<Fingerprint>], after: &[Option<Fingerprint>]) -> bool {
-    before.iter().zip(after).any(|pair| match pair {
+fn was_written_to<'a>(before: impl Iterator<Item = Option<&'a Fingerprint>>, after: &[Option<Fingerprint>]) -> bool {
+    before.zip(after).any(|pair| match pair {
         // A write that gave the file its modification time back moved its change time.
         (Some(before), Some(after)) => !before.is_same(after),
         _ => false,

@@ -1,19 +1,14 @@
 //! What a set knows of its image's bytes: a digest for each part, which speaks as long as nobody wrote to a member that votes.
 
 use std::{
+    collections::HashSet,
     ffi::OsStr,
     fs::{self, File, OpenOptions},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
-use super::{
-    error::SetError,
-    place::Place,
-    record::{MemberPart, PartRow},
-    roster::Roster,
-    state::Met,
-};
+use super::{error::SetError, place::Place, record::PartRow, roster::Roster, state::Met};
 use crate::{
     digest::{DigestFile, Geometry, HashKind, Header, Maker, Witness, merge},
     evidence::Uuid,
@@ -49,9 +44,9 @@ pub struct Memory {
 
 /// Why a member of a part may have been written to since; none where it wasn't.
 #[must_use]
-pub fn touched(roster: &Roster, index: usize, part: &[MemberPart], now: &Now) -> Option<&'static str> {
+pub fn touched(roster: &Roster, index: usize, part: &PartRow, now: &Now) -> Option<&'static str> {
     let seat = &roster.seats[index];
-    let then = part.iter().find(|there| there.member == seat.row.id).and_then(|there| there.fingerprint.as_ref());
+    let then = part.print_of(seat.row.id);
     let print = seat.fingerprint.as_ref();
     match (then, print) {
         (Some((then, _)), Some(print)) if now.assume_unwritten && then.may_be(print) => None,
@@ -69,10 +64,9 @@ pub fn touched(roster: &Roster, index: usize, part: &[MemberPart], now: &Now) ->
 }
 
 /// Why a member of a part takes the digest's word away there. Of one that has no vote only what is known of it does: that it was written to since.
-fn silences(roster: &Roster, index: usize, part: &[MemberPart], now: &Now) -> Option<&'static str> {
+fn silences(roster: &Roster, index: usize, part: &PartRow, now: &Now) -> Option<&'static str> {
     let seat = &roster.seats[index];
-    let known = || part.iter().any(|there| there.member == seat.row.id && there.fingerprint.is_some());
-    let heard = seat.votes || (seat.met == Met::Read && seat.fingerprint.is_some() && known());
+    let heard = seat.votes || (seat.met == Met::Read && seat.fingerprint.is_some() && part.print_of(seat.row.id).is_some());
     touched(roster, index, part, now).filter(|_| heard)
 }
 
@@ -94,7 +88,7 @@ impl Memory {
         let (mut lost, mut lost_then) = (0u64, 0u64);
         for part in parts {
             let Some(name) = &part.digest else { continue };
-            let why = (0..roster.seats.len()).find_map(|index| Some((index, silences(roster, index, &part.members, now)?)));
+            let why = (0..roster.seats.len()).find_map(|index| Some((index, silences(roster, index, part, now)?)));
             if let Some((index, why)) = why {
                 match reasons.iter_mut().find(|(other, said, _)| *other == index && *said == why) {
                     Some((.., count)) => *count += 1,
@@ -107,10 +101,7 @@ impl Memory {
                     files.push(digest);
                     memory.speaks.push(part.number);
                     // Who lost there when it was hashed may be newer than what was hashed.
-                    let lost = |index: &usize| {
-                        let own = part.members.iter().find(|there| there.member == roster.seats[*index].row.id);
-                        own.is_none_or(|there| there.differs)
-                    };
+                    let lost = |index: &usize| part.of(roster.seats[*index].row.id).is_none_or(|there| there.differs);
                     lost_then |= crate::vote::mask_of((0..roster.seats.len()).filter(lost));
                 }
                 None => lost += 1,
@@ -217,10 +208,11 @@ pub fn scratch(folder: &Path) -> std::io::Result<File> {
 /// Removes digests of parts that no part goes by any more.
 pub fn tidy(place: &Place, parts: &[PartRow]) {
     let Ok(entries) = fs::read_dir(place.folder()) else { return };
+    let known: HashSet<&str> = parts.iter().filter_map(|part| part.digest.as_deref()).collect();
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
-        if !parts.iter().any(|part| part.digest.as_deref() == Some(name)) {
+        if !known.contains(name) {
             let _ = fs::remove_file(entry.path()); // it is in nobody's way
         }
     }

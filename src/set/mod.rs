@@ -23,4 +23,4 @@ pub use record::{Change, Counters, MemberPart, MemberRow, NewMember, Part, PartR
 pub use roster::{Roster, Seat};
 pub use settle::{Moved, UNPROVEN, disputes, mark, mark_all, raise, remember_ages, seen_of, settle};
 pub use state::{Met, STATES, Seen, Standing, State, Why, after};
-pub use status::{set_state, shown_run, status_of};
+pub use status::{set_state, shown_run, status_of, whom_to_trust};

@@ -1,5 +1,7 @@
 //! Which parts of an image are due, and in what order. Pure.
 
+use std::collections::HashMap;
+
 use super::record::PartRow;
 use crate::vote::ByteRange;
 
@@ -27,10 +29,11 @@ impl Pass {
     #[must_use]
     pub fn plan(known: &[PartRow], size: u64, bytes: u64, number: i64, restart: bool) -> Self {
         let parts = size.div_ceil(bytes);
+        let rows: HashMap<u64, &PartRow> = known.iter().map(|row| (row.number, row)).collect();
         let of_pass = |number: i64| {
             let mut due: Vec<(i64, u64, ByteRange)> = parts_of(size, bytes)
                 .filter_map(|(part, range)| {
-                    let last = known.iter().find(|row| row.number == part && row.range == range);
+                    let last = rows.get(&part).filter(|row| row.range == range);
                     match last {
                         Some(last) if last.pass == number => None,
                         Some(last) => Some((last.checked, part, range)),

@@ -85,8 +85,8 @@ impl PartLook<'_> {
         let Some(part) = self.known.filter(|part| part.undecided == 0) else { return false };
         let is_as_then = |index: usize| {
             let id = self.roster.seats[index].row.id;
-            let was_right = part.members.iter().any(|then| then.member == id && !then.differs && then.fingerprint.is_some());
-            was_right && touched(self.roster, index, &part.members, self.now).is_none()
+            let was_right = part.of(id).is_some_and(|then| !then.differs && then.fingerprint.is_some());
+            was_right && touched(self.roster, index, part, self.now).is_none()
         };
         is_as_then(index) && members_of(winners).any(|winner| winner < self.roster.seats.len() && is_as_then(winner))
     }

@@ -149,8 +149,7 @@ pub fn seen_of(roster: &Roster, parts: &[PartRow], pass: i64, completed: bool, t
     let one = |index: usize| {
         let seat = &roster.seats[index];
         let (met, differs) = this_run[index];
-        let own: Vec<Option<&MemberPart>> =
-            of_pass.iter().map(|part| part.members.iter().find(|there| there.member == seat.row.id && there.counts)).collect();
+        let own: Vec<Option<&MemberPart>> = of_pass.iter().map(|part| part.of(seat.row.id).filter(|there| there.counts)).collect();
         // Who has no vote is proven by what the others hold now, and by its own file: not where somebody wrote to any since, nor by a snapshot.
         let proven = seat.row.state.votes() || (!seat.is_snapshot && of_pass.iter().all(|part| !was_written_to_since(roster, index, part)));
         let all = completed && decided && proven && own.iter().all(Option::is_some);
@@ -170,10 +169,7 @@ pub fn seen_of(roster: &Roster, parts: &[PartRow], pass: i64, completed: bool, t
 
 /// Whether somebody wrote to a member, or to one that votes, since the part was looked at, as far as that can be told.
 fn was_written_to_since(roster: &Roster, index: usize, part: &PartRow) -> bool {
-    let moved = |seat: &Seat| {
-        let then = part.members.iter().find(|there| there.member == seat.row.id).and_then(|there| there.fingerprint.as_ref());
-        then.zip(seat.fingerprint.as_ref()).is_some_and(|((then, _), now)| !then.is_same(now))
-    };
+    let moved = |seat: &Seat| part.print_of(seat.row.id).zip(seat.fingerprint.as_ref()).is_some_and(|((then, _), now)| !then.is_same(now));
     roster.seats.iter().enumerate().any(|(other, seat)| (other == index || seat.votes) && moved(seat))
 }
 

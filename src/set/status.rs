@@ -105,8 +105,7 @@ fn told(record: &Record, rows: &[MemberRow], state: &str, set: &str) -> Result<(
         "inquorate" => text(
             "fewer members vote, or could be reached, than a version needs: nothing that differs can be decided",
             if let Some(index) = find(State::Stale).or_else(|| find(State::Syncing)) {
-                let voters: Vec<usize> = (0..rows.len()).filter(|&index| rows[index].state.votes()).collect();
-                let right = if let ([only], 2) = (&voters[..], rows.len()) { format!("'#{only}'") } else { "MEMBER".to_owned() };
+                let right = whom_to_trust(rows, None);
                 format!("quorum-img set resync {set} '#{index}' --trust {right}, if that one is right; else quorum-img set check {set}")
             } else {
                 let own = find(State::Returning).map(|index| {
@@ -144,6 +143,17 @@ fn told(record: &Record, rows: &[MemberRow], state: &str, set: &str) -> Result<(
         "unchecked" => text("all of the image was never checked", format!("quorum-img set check {set}")),
         _ => text("all members agreed when they were checked last", String::new()),
     })
+}
+
+/// Whom a person may trust where too few vote, as an argument; `target` is to be written to.
+#[must_use]
+pub fn whom_to_trust(rows: &[MemberRow], target: Option<usize>) -> String {
+    let others: Vec<usize> = (0..rows.len()).filter(|&index| target != Some(index) && rows[index].state.votes()).collect();
+    match others[..] {
+        // Of more than two the one that is left is no better than those that went.
+        [only] if rows.len() == 2 => format!("'#{only}'"),
+        _ => "MEMBER".to_owned(),
+    }
 }
 
 /// What settles a dispute.

@@ -97,6 +97,32 @@ impl ByteRange {
         }
         joined
     }
+
+    /// What `ranges` hold and `others` don't; both ascending, each apart from each other.
+    #[must_use]
+    pub fn without(ranges: &[Self], others: &[Self]) -> Vec<Self> {
+        let mut left = Vec::new();
+        let mut next = 0;
+        for range in ranges {
+            let mut at = range.start;
+            while next < others.len() && others[next].end <= at {
+                next += 1;
+            }
+            let mut place = next;
+            while at < range.end {
+                let Some(other) = others.get(place).filter(|other| other.start < range.end) else {
+                    left.push(Self::new(at, range.end));
+                    break;
+                };
+                if at < other.start {
+                    left.push(Self::new(at, other.start));
+                }
+                at = at.max(other.end);
+                place += 1;
+            }
+        }
+        left
+    }
 }
 
 impl fmt::Debug for ByteRange {
@@ -107,7 +133,32 @@ impl fmt::Debug for ByteRange {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::ByteRange;
+
+    fn ranges(gaps: &[(u64, u64)]) -> Vec<ByteRange> {
+        let mut at = 0;
+        let place = |&(gap, length): &(u64, u64)| {
+            let start = at + gap;
+            at = start + length;
+            ByteRange::new(start, at)
+        };
+        ByteRange::joined(gaps.iter().map(place))
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_away_is_gone_and_nothing_else(a in vec((1u64..9, 1u64..9), 0..20), b in vec((1u64..9, 1u64..9), 0..20)) {
+            let (a, b) = (ranges(&a), ranges(&b));
+            let left = ByteRange::without(&a, &b);
+            let holds = |list: &[ByteRange], byte: u64| list.iter().any(|range| (range.start..range.end).contains(&byte));
+            for byte in 0..400 {
+                prop_assert_eq!(holds(&left, byte), holds(&a, byte) && !holds(&b, byte), "byte {}", byte);
+            }
+            prop_assert!(left.windows(2).all(|pair| pair[0].end <= pair[1].start));
+        }
+    }
 
     #[test]
     fn widening_keeps_to_units_and_the_limit() {

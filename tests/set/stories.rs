@@ -156,6 +156,11 @@ fn a_repair_that_was_cut_off_is_gone_on_with_or_left() {
     }
 }
 
+/// The number of the last run.
+fn last_run(lab: &Lab) -> i64 {
+    history(lab).iter().map(|run| run["run"].as_i64().expect("a number")).max().expect("there are some")
+}
+
 /// An undo gave whole states to members that hold what was wrong, and took them away only at its end.
 #[test]
 fn an_undo_leaves_nobody_well() {
@@ -163,7 +168,7 @@ fn an_undo_leaves_nobody_well() {
     let [a, b, c] = set_of_three(&lab, 2);
     lab.write(&c, 0, &noise(3, 4096));
     lab.quorum_img(["set", "repair", "-y", "vm.qset"]).exits(0);
-    let run = history(&lab).iter().map(|run| run["run"].as_i64().expect("a number")).max().expect("there are some");
+    let run = last_run(&lab);
     lab.quorum_img(["set", "undo", "-y", "vm.qset", &run.to_string()]).exits(0);
     assert_eq!(states(&lab), ["ok", "ok", "suspect"]);
     // What a person had said is right has no vote by that once it is taken back.
@@ -171,7 +176,7 @@ fn an_undo_leaves_nobody_well() {
     for target in ["#1", "#2"] {
         lab.write(&a, 8192, &noise(4, 512));
         lab.quorum_img(["set", "resync", "-y", "--trust", "#0", "vm.qset", target]).output().says_nothing_of("older copy");
-        runs.push(history(&lab).iter().map(|run| run["run"].as_i64().expect("a number")).max().expect("there are some"));
+        runs.push(last_run(&lab));
     }
     for run in runs.iter().rev() {
         lab.quorum_img(["set", "undo", "-y", "vm.qset", &run.to_string()]).exits(0);

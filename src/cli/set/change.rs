@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::{
     create::{file_id, new_uuid, remembered, set_keys, stated},
-    marking::{mark_of, mark_reachable, unmark},
+    marking::{mark_of, mark_reachable, retire, unmark},
     members::seat,
     session::{PresentArgs, Session},
     texts,
@@ -148,23 +148,15 @@ pub(super) fn remove(args: &RemoveArgs) -> Result<u8> {
             rows[index].shown(),
             session.place.name.quoted_word()
         );
-        remove_member(session, &rows[index], "it was removed")?;
+        // The others are marked anew, where they can be reached; else at the next run.
+        retire(session, &rows[index], "it was removed")?;
+        unmark(session, &rows[index])?;
+        mark_reachable(session, &[])?;
         let outcome =
             format!("{} was removed; {} members are left, {} decide", rows[index].shown(), rows.len() - 1, majority(rows.len() - 1).max(2));
         done(&outcome, "")?;
         Ok((0, RunEnd { outcome, ..RunEnd::default() }))
     })
-}
-
-/// Takes a member out of the record, and its mark away where it can be reached; the others are marked anew at the next run.
-pub(super) fn remove_member(session: &Session, row: &MemberRow, why: &str) -> Result<()> {
-    let record = &session.record;
-    record.in_one(|record| {
-        record.set_state(row, State::Removed, why, Some(session.run), session.at())?;
-        set::raise(record)
-    })?;
-    unmark(session, row)?;
-    mark_reachable(session, &[])
 }
 
 /// Say that a file is that member: its mark is written anew, and it votes once a complete check has found no difference
@@ -188,8 +180,7 @@ pub(super) fn mark(args: &MarkArgs) -> Result<u8> {
         let rows = record.members()?;
         let index = session.find(&rows, &args.member)?;
         let row = &rows[index];
-        let names = [row.plain().to_owned()];
-        let single = open_single(&session.roll(&names), row.plain())?;
+        let single = session.open(row)?;
         if let Some(other) = mark_of(&*single.member)?.filter(|mark| mark.set != record.uuid) {
             bail!(
                 "{}: belongs to another set ({})\nhint: if that is no more, setfattr -x {ATTRIBUTE} FILE takes its mark away first",

@@ -298,16 +298,7 @@ fn looked_at(pass: &Pass, done: &SetChecked) -> Vec<ByteRange> {
 
 /// What else of the image there is.
 fn not_looked_at(poll: &Poll, looked: &[ByteRange]) -> Vec<ByteRange> {
-    let (mut at, mut rest) = (0, Vec::new());
-    for range in looked {
-        if at < range.start {
-            rest.push(ByteRange::new(at, range.start));
-        }
-        at = range.end;
-    }
-    if at < poll.size {
-        rest.push(ByteRange::new(at, poll.size));
-    }
+    let mut rest = ByteRange::without(&[ByteRange::new(0, poll.size)], looked);
     rest.extend(poll.skipped.iter().copied());
     rest.sort_unstable();
     ByteRange::joined(rest)

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{
     change::add_member,
-    marking::{mark_reachable, unmark},
+    marking::{mark_reachable, retire, unmark},
     session::Session,
     texts,
     write_args::WriteArgs,
@@ -146,10 +146,7 @@ pub(super) fn replace(args: &ReplaceArgs) -> Result<u8> {
         let new = add_member(session, &args.new, args.format, State::Syncing, &why)?;
         let (record, left) = (&session.record, &rows[old]);
         // It isn't counted any more, and carries its mark until the new one is filled: where that is refused it stays.
-        record.in_one(|record| {
-            record.set_state(left, State::Removed, &format!("{} took its place", new.shown()), Some(session.run), session.at())?;
-            set::raise(record)
-        })?;
+        retire(session, left, &format!("{} took its place", new.shown()))?;
         let rows = record.members()?;
         let index = rows.iter().position(|row| row.id == new.id).context("the new member isn't in the record")?;
         let filled = resync_one(session, &args.write, &rows, index, args.trust.as_ref());

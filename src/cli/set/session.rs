@@ -16,7 +16,7 @@ use crate::{
         lookout,
         signals::stop_flag,
     },
-    electorate::{Format, Roll},
+    electorate::{ElectorateError, Format, Roll, Single, open_single},
     evidence::Uuid,
     member::Cache,
     scan::majority,
@@ -138,6 +138,11 @@ impl Session {
             stop: &stop_flag,
             ..Roll::of(names)
         }
+    }
+
+    /// Opens a member by itself.
+    pub(super) fn open(&self, row: &MemberRow) -> Result<Single, ElectorateError> {
+        open_single(&self.roll(&[row.plain().to_owned()]), row.plain())
     }
 
     /// How many ballots a version of so many members needs.

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::texts;
+use super::{settled::code_of as code_of_check, texts};
 use crate::{
     cli::{info::InfoFormat, say::Output},
     member::MemberName,
@@ -82,10 +82,9 @@ fn order(code: u8) -> u8 {
 
 fn code_of(state: &str) -> u8 {
     match state {
-        "ok" => 0,
-        "unchecked" | "suspect" | "degraded" => 1,
+        "unchecked" => 1,
         "unreadable" => 3,
-        _ => 2,
+        state => code_of_check(state),
     }
 }
 

@@ -27,13 +27,13 @@ use crate::{
         say::warn,
     },
     digest::Hearing,
-    electorate::{Given, open_single},
+    electorate::Given,
     evidence::Evidence,
     member::{Member, MemberName, escaped},
     repair::RepairError,
     report::{Look, Report, Status},
     scan::Question,
-    set::{Counters, MemberRow, Memory, Met, Now, PlaceRow, Roster, RunEnd, Seen, SetError, State, raise},
+    set::{Counters, MemberRow, Memory, Met, Now, PlaceRow, Roster, RunEnd, Seen, SetError, State, raise, whom_to_trust},
 };
 
 /// Writes to members: to those who vote, or to `target` alone.
@@ -139,8 +139,7 @@ impl Writing<'_> {
     fn refuse_read_only(&self, roster: &Roster) -> Result<()> {
         let session = self.session;
         for (index, seat) in roster.seats.iter().enumerate().filter(|(_, seat)| seat.met != Met::Read && seat.row.state.votes()) {
-            let names = [seat.row.plain().to_owned()];
-            let reads = open_single(&session.roll(&names), seat.row.plain()).is_ok_and(|single| single.member.failure().is_none());
+            let reads = session.open(&seat.row).is_ok_and(|single| single.member.failure().is_none());
             let is_spared = self.repair.in_place.no_write.iter().any(|name| *name == *format!("#{index}"));
             if let (true, false, Err(error)) = (reads, is_spared, try_to_write(&seat.row)) {
                 bail!(
@@ -373,12 +372,7 @@ fn try_to_write(row: &MemberRow) -> std::io::Result<()> {
 /// What can be done where fewer vote than a version needs.
 pub(super) fn too_few_way(session: &Session, rows: &[MemberRow], target: Option<usize>) -> String {
     let set = session.quoted();
-    let others: Vec<usize> = (0..rows.len()).filter(|&index| target != Some(index) && rows[index].state.votes()).collect();
-    let right = match others[..] {
-        // Of more than two the one that is left is no better than those that went.
-        [only] if rows.len() == 2 => format!("'#{only}'"),
-        _ => "MEMBER".to_owned(),
-    };
+    let right = whom_to_trust(rows, target);
     match target {
         Some(_) => format!("--trust {right} says who is right; or bring others back first"),
         None => format!(

@@ -123,7 +123,7 @@ impl Basis<'_> {
             let extended = of(|duties| duties.extend).flat_map(|range| self.without_new_zeros(member, range));
             let mut plain: Vec<ByteRange> = of(|duties| duties.rewrite).chain(extended).collect();
             plain.sort_unstable();
-            let plain = without(&ByteRange::joined(plain), &ByteRange::joined(healing.blocks.iter().copied()));
+            let plain = ByteRange::without(&ByteRange::joined(plain), &ByteRange::joined(healing.blocks.iter().copied()));
             healing.ops.extend(plain.iter().flat_map(|range| range.pieces(ENTRY_RANGE_MAX)).map(|range| Op::plain(member, range)));
             healing.ops.sort_by_key(|op| op.range);
             ops.list.append(&mut healing.ops);
@@ -153,7 +153,7 @@ impl Basis<'_> {
             };
             let mut others: Vec<ByteRange> = self.runs.iter().filter(disagrees).map(block).collect();
             others.sort_unstable();
-            let ranges = without(&wanted, &ByteRange::joined(others));
+            let ranges = ByteRange::without(&wanted, &ByteRange::joined(others));
             ops.list.extend(ranges.iter().flat_map(|range| range.pieces(ENTRY_RANGE_MAX)).map(|range| Op::plain(member, range)));
         }
         self.assert_voted(&ops);
@@ -164,7 +164,7 @@ impl Basis<'_> {
     fn assert_voted(&self, ops: &Ops) {
         for op in ops.list.iter().filter(|op| op.own.is_none()) {
             let from = self.ranges.partition_point(|range| range.end <= op.range.start);
-            let left = without(&[op.range], &self.ranges[from..]);
+            let left = ByteRange::without(&[op.range], &self.ranges[from..]);
             assert!(left.is_empty(), "a write to {:?} of member #{}, of which {left:?} wasn't voted on", op.range, op.member);
         }
     }
@@ -225,7 +225,7 @@ impl Basis<'_> {
     fn healed(&self, member: usize, block: ByteRange, inside: &[&Run]) -> Option<Op> {
         let asked = self.asked(member, block, inside);
         let mut op = Op { member, range: block, own: Some(self.voted.bytes(block).into_owned()), heals: Vec::new(), asked, guest: None };
-        for part in without(&[block], self.ranges) {
+        for part in ByteRange::without(&[block], self.ranges) {
             self.keep(&mut op, part)?; // what nobody voted on
         }
         for run in inside {
@@ -261,59 +261,4 @@ struct Healing {
     ops: Vec<Op>,
     /// Where no other write may go: what they cover, and whole blocks that can't be healed.
     blocks: Vec<ByteRange>,
-}
-
-/// What `ranges` hold and `others` don't; both ascending, each apart from each other.
-fn without(ranges: &[ByteRange], others: &[ByteRange]) -> Vec<ByteRange> {
-    let mut left = Vec::new();
-    let mut next = 0;
-    for range in ranges {
-        let mut at = range.start;
-        while next < others.len() && others[next].end <= at {
-            next += 1;
-        }
-        let mut place = next;
-        while at < range.end {
-            let Some(other) = others.get(place).filter(|other| other.start < range.end) else {
-                left.push(ByteRange::new(at, range.end));
-                break;
-            };
-            if at < other.start {
-                left.push(ByteRange::new(at, other.start));
-            }
-            at = at.max(other.end);
-            place += 1;
-        }
-    }
-    left
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::{collection::vec, prelude::*};
-
-    use super::{ByteRange, without};
-
-    fn ranges(gaps: &[(u64, u64)]) -> Vec<ByteRange> {
-        let mut at = 0;
-        let place = |&(gap, length): &(u64, u64)| {
-            let start = at + gap;
-            at = start + length;
-            ByteRange::new(start, at)
-        };
-        ByteRange::joined(gaps.iter().map(place))
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_taken_away_is_gone_and_nothing_else(a in vec((1u64..9, 1u64..9), 0..20), b in vec((1u64..9, 1u64..9), 0..20)) {
-            let (a, b) = (ranges(&a), ranges(&b));
-            let left = without(&a, &b);
-            let holds = |list: &[ByteRange], byte: u64| list.iter().any(|range| (range.start..range.end).contains(&byte));
-            for byte in 0..400 {
-                prop_assert_eq!(holds(&left, byte), holds(&a, byte) && !holds(&b, byte), "byte {}", byte);
-            }
-            prop_assert!(left.windows(2).all(|pair| pair[0].end <= pair[1].start));
-        }
-    }
 }

@@ -22,6 +22,20 @@ pub struct PartRow {
     pub members: Vec<MemberPart>,
 }
 
+impl PartRow {
+    /// What was seen of that member.
+    #[must_use]
+    pub fn of(&self, member: i64) -> Option<&MemberPart> {
+        self.members.iter().find(|there| there.member == member)
+    }
+
+    /// What that member's file looked like, and in which boot, where that tells anything.
+    #[must_use]
+    pub fn print_of(&self, member: i64) -> Option<&(Fingerprint, String)> {
+        self.of(member)?.fingerprint.as_ref()
+    }
+}
+
 /// What was seen of a member in a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberPart {
