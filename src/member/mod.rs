@@ -24,6 +24,6 @@ pub use name::{MemberName, escaped, is_heeded};
 pub use nbd::{NbdMember, NbdOpenError};
 pub use open_error::{OpenError, STALE_HANDLE};
 pub use raw::RawMember;
-pub use reading::{Cache, Extent, KnownExtent, ReadError, Readable};
+pub use reading::{Cache, Encoded, EncodedPart, Extent, Form, KnownExtent, ReadError, Readable};
 pub use rewriting::{Allocator, Image, Obstacle, Rewritable, Unsound};
 pub use who::{ImageError, Member, Structure};

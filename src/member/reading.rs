@@ -85,6 +85,86 @@ impl Extent {
     }
 }
 
+/// How a part of a member is kept in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Known zeros.
+    Zero,
+    /// Byte for byte.
+    Stored,
+    /// As a raw DEFLATE stream.
+    Deflate,
+    /// As a Zstandard frame.
+    Zstd,
+}
+
+/// A part of a member as it is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct EncodedPart {
+    /// How.
+    pub form: Form,
+    /// Bytes that it stands for.
+    pub length: usize,
+    /// Bytes that are at hand of it, some of which may belong to something else.
+    pub held: usize,
+    /// Those of them that it takes to decode it, known once that was done.
+    pub needed: usize,
+}
+
+/// A stretch of a member as it is kept in its file, where that takes decoding. Two members that keep the same hold the same.
+#[derive(Debug, Default)]
+pub struct Encoded {
+    /// The parts one after the other.
+    pub parts: Vec<EncodedPart>,
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+impl Encoded {
+    /// Forgets what it held, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.parts.clear();
+        self.used = 0;
+    }
+
+    /// Takes one part more, and has `read` put its bytes there; false where they are more than `bytes_max` in all, or `read` says so.
+    pub fn push(&mut self, part: EncodedPart, bytes_max: usize, read: impl FnOnce(&mut [u8]) -> bool) -> bool {
+        let Some(end) = self.used.checked_add(part.held).filter(|&end| end <= bytes_max) else { return false };
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        let done = read(&mut self.bytes[self.used..end]);
+        self.parts.push(part);
+        self.used = end;
+        done
+    }
+
+    /// Goes through the parts with the bytes that are at hand of each; ends early, and says so, where `each` says false.
+    pub fn each(&mut self, mut each: impl FnMut(&mut EncodedPart, &[u8]) -> bool) -> bool {
+        let mut at = 0;
+        self.parts.iter_mut().all(|part| {
+            let start = at;
+            at += part.held;
+            each(part, &self.bytes[start..at])
+        })
+    }
+
+    /// Whether it comes to the same bytes as `decoded`, as far as that shows without decoding it.
+    #[must_use]
+    pub fn is_twin_of(&self, decoded: &Self) -> bool {
+        let (mut at, mut there) = (0, 0);
+        self.parts.len() == decoded.parts.len()
+            && self.parts.iter().zip(&decoded.parts).all(|(own, other)| {
+                let (from, to) = (at, there);
+                at += own.held;
+                there += other.held;
+                (own.form, own.length) == (other.form, other.length)
+                    && own.held >= other.needed
+                    && self.bytes[from..from + other.needed] == decoded.bytes[to..to + other.needed]
+            })
+    }
+}
+
 /// The half of a member that is read from, as far as it holds bytes of the guest's disk.
 pub trait Readable: Send + Sync {
     /// Bytes that a guest sees, as of when it was opened.
@@ -108,6 +188,17 @@ pub trait Readable: Send + Sync {
     /// As for [`read`](Self::read).
     fn read_anew(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
         self.read(offset, bytes, bounce)
+    }
+
+    /// The bytes of `range` as its file keeps them, in at most `bytes_max` bytes of memory, where some of it takes decoding. False where none
+    /// does, and where it can't be had so for any reason: [`read`](Self::read) tells that.
+    fn encoded(&self, _range: ByteRange, _bytes_max: usize, _into: &mut Encoded, _bounce: &mut Option<Buffer>) -> bool {
+        false
+    }
+
+    /// Fills `bytes` with what [`encoded`](Self::encoded) gave, and notes how much of that it took; false where that isn't possible.
+    fn decode(&self, _encoded: &mut Encoded, _bytes: &mut [u8]) -> bool {
+        false
     }
 
     /// Maps `range` (starting at a multiple of the page size) where this member can be mapped.

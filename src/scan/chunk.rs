@@ -38,6 +38,9 @@ pub(super) struct Chunk<'c> {
     /// Members whose copy holds the whole chunk, and those whose copy was begun, as masks.
     pub(super) filled: u64,
     begun: u64,
+    /// Who was decoded first, and as a mask those who keep the same bytes: they have no copies of their own.
+    pub(super) decoded: Option<usize>,
+    pub(super) twins: u64,
     /// Whether `Worker::voted` holds the chunk's voted bytes.
     voted: bool,
 }
@@ -49,6 +52,12 @@ impl<'c> Chunk<'c> {
 
     pub(super) fn has_filled(&self, member: usize) -> bool {
         self.filled >> member & 1 == 1
+    }
+
+    /// Notes that the member's copy holds the whole chunk.
+    pub(super) fn holds(&mut self, member: usize) {
+        self.begun |= 1 << member;
+        self.filled |= 1 << member;
     }
 
     pub(super) fn at(&self, offset: u64) -> usize {
@@ -68,7 +77,7 @@ impl Worker<'_> {
                     *state = State::Failed;
                 }
             }
-            let mut chunk = Chunk { range, states, rule, filled: 0, begun: 0, voted: false };
+            let mut chunk = Chunk { range, states, rule, filled: 0, begun: 0, decoded: None, twins: 0, voted: false };
             match self.attempt(&mut chunk, &mark) {
                 Ok(()) => {
                     self.keep_heard();
@@ -107,7 +116,7 @@ impl Worker<'_> {
         for member in chunk.with_state(|state| state == State::Data) {
             let wanted = member == reference && (self.shared.job.output.is_some() || self.hashes());
             if !self.map(member) || wanted {
-                self.copy_chunk(chunk, member)?;
+                self.copy_or_twin(chunk, member)?;
             }
         }
         let flawed = (0..chunk.states.len()).any(|member| chunk.has_filled(member) && !self.copies[member].whole());
@@ -235,7 +244,8 @@ impl Worker<'_> {
         };
         chunk.states.iter().enumerate().skip(reference_or_zero(chunk, reference)).all(|(member, &state)| {
             let other = match state {
-                _ if member == reference => return true,
+                // Whom it is the twin of is compared.
+                _ if member == reference || chunk.twins >> member & 1 == 1 => return true,
                 State::Zero => Some(&self.zeros[..length]),
                 State::Data => chunk.has_filled(member).then(|| self.copies[member].bytes(in_chunk, length)),
                 State::Partial | State::Absent | State::Failed => return true,
@@ -270,6 +280,7 @@ impl Worker<'_> {
     /// Copies what isn't copied yet of `range`, and votes on each of its sectors.
     fn sectors_once(&mut self, chunk: &mut Chunk, range: ByteRange) -> Result<(), Interruption> {
         let job = self.shared.job;
+        self.part_twins(chunk);
         let first_only = chunk.rule == Rule::First;
         for member in chunk.with_state(|state| matches!(state, State::Data | State::Partial)) {
             // Under fifo the one who was asked last is the last one needed.

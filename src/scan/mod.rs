@@ -38,6 +38,7 @@ mod shard;
 mod shared;
 mod shared_looks;
 mod tally;
+mod twins;
 mod worker;
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{Job, Lost, Outcome, Output, Tally, Watch, scan};
 use crate::{
-    member::{Cache, Extent, Member, MemberName, RawMember, ReadError, Readable, Rewritable},
+    member::{Cache, Encoded, EncodedPart, Extent, Form, Member, MemberName, RawMember, ReadError, Readable, Rewritable},
     sys::buffer::Buffer,
     vote::{Ballot, ByteRange, Fill, Fillers, Rule, Rules, Run, Runs, Verdict, Vote},
 };
@@ -73,6 +73,35 @@ impl Readable for Memory {
         }
         bytes.copy_from_slice(&self.bytes[start..end]);
         Ok(())
+    }
+
+    /// Half of all images are kept with each bit flipped, in blocks behind each of which lies something of the member's own.
+    fn encoded(&self, range: ByteRange, bytes_max: usize, into: &mut Encoded, bounce: &mut Option<Buffer>) -> bool {
+        into.clear();
+        let tail = self.unreadable.len() % 3;
+        (self.bytes.len() / SECTOR).is_multiple_of(2)
+            && range.pieces(4096).all(|block| {
+                let length = block.length() as usize;
+                let part = EncodedPart { form: Form::Zstd, length, held: length + tail, needed: length + tail };
+                into.push(part, bytes_max, |bytes| {
+                    let (held, tail) = bytes.split_at_mut(length);
+                    tail.fill(self.unstable.len() as u8);
+                    let read = self.read(block.start, held, bounce).is_ok();
+                    for byte in held {
+                        *byte = !*byte;
+                    }
+                    read
+                })
+            })
+    }
+
+    fn decode(&self, encoded: &mut Encoded, bytes: &mut [u8]) -> bool {
+        let mut to = bytes.iter_mut();
+        encoded.each(|part, held| {
+            part.needed = part.length;
+            held[..part.length].iter().zip(&mut to).for_each(|(byte, to)| *to = !*byte);
+            true
+        })
     }
 
     fn is_served(&self) -> bool {

@@ -59,6 +59,17 @@ impl Copy {
         self.flaws.clear();
     }
 
+    /// Memory for reading that needs some.
+    pub(super) fn bounce(&mut self) -> &mut Option<Buffer> {
+        &mut self.bounce
+    }
+
+    /// Has the first `length` bytes put there at once; false where `fill` says so, and anything may stand there then.
+    pub(super) fn decode(&mut self, chunk_bytes: usize, length: usize, fill: impl FnOnce(&mut [u8]) -> bool) -> bool {
+        self.begin(chunk_bytes);
+        fill(&mut self.bytes.as_mut().expect("just begun")[..length])
+    }
+
     /// Reads `range` of the member to the place `at` in this copy.
     ///
     /// What can't be read is narrowed down to the larger of the sector and the smallest read, tried once more, and noted as a flaw.

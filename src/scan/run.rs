@@ -150,7 +150,8 @@ fn window_bytes(threads: usize) -> u64 {
 
 /// How many threads, and how large the chunks: all private copies together stay within [`CHUNKS_BYTES_MAX`].
 fn dimensions(job: &Job) -> (usize, usize) {
-    let buffers = job.members.len() + 2;
+    // Of each member one, zeros, the votes, and two as members keep them.
+    let buffers = job.members.len() + 4;
     let scratch = job.members.iter().map(|member| member.scratch_bytes()).max().unwrap_or(0).max(job.scratch_bytes);
     // A chunk that is hashed is held as a whole.
     let least = CHUNK_BYTES_MIN.max(job.grain() as usize);

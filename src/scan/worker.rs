@@ -14,7 +14,7 @@ use super::{
 use crate::{
     digest::{Cursor, Entry},
     evidence::Evidence,
-    member::ReadError,
+    member::{Encoded, ReadError},
     sys::{buffer::Buffer, mapping::Window},
     vote::{ByteRange, Run, Verdict},
 };
@@ -33,6 +33,8 @@ pub(super) enum Slot {
 pub(super) struct Worker<'a> {
     pub(super) shared: &'a Shared<'a>,
     pub(super) copies: Vec<Copy>,
+    /// The chunk at hand as a member keeps it: the first one's, which was decoded, and that of the one looked at.
+    pub(super) encoded: [Encoded; 2],
     pub(super) slots: Vec<Slot>,
     /// Where the slots' mappings start, and where the window ends.
     pub(super) mapped: ByteRange,
@@ -148,6 +150,7 @@ impl<'a> Worker<'a> {
         Self {
             shared,
             copies: (0..members).map(|_| Copy::default()).collect(),
+            encoded: Default::default(),
             slots: (0..members).map(|_| Slot::Unknown).collect(),
             mapped: ByteRange::new(0, 0),
             maps: true,

@@ -7,6 +7,7 @@ pub mod attributes;
 pub mod beneath;
 pub mod btrfs;
 pub mod buffer;
+pub mod deflate;
 pub mod device;
 pub mod direct;
 pub mod disk_file;

@@ -19,6 +19,7 @@ mod mixed;
 mod references;
 mod safety;
 mod said;
+mod twins;
 
 use std::{
     fs,

@@ -332,27 +332,29 @@ impl Image {
         if let Some(why) = self.tables.lost(at, length) {
             return as_before(why).map(|()| false);
         }
-        // The last one's sector may end behind the file.
-        let held = length.min(self.tables.end().saturating_sub(at));
-        let mut compressed = vec![0; held as usize];
+        let mut compressed = vec![0; self.held(at, length) as usize];
         self.file.read(at, &mut compressed, bounce).inspect_err(|error| {
             if let ReadError::Medium(error) = error {
                 self.tables.remember_lost(at, length, Lost::Unreadable(error.raw_os_error()));
             }
         })?;
-        let inflates = inflate(self.header.compression, &compressed, cluster);
+        let inflates = inflate(self.header.compression, &compressed, cluster).is_some();
         if !inflates {
             self.tables.remember_lost(at, length, Lost::Garbage);
         }
         Ok(inflates)
     }
 
+    /// How many of `length` compressed bytes from `at` on the file holds: the last one's sector may end behind it.
+    pub(super) fn held(&self, at: u64, length: u64) -> u64 {
+        length.min(self.tables.end().saturating_sub(at))
+    }
+
     /// The same past the page cache, and past what is remembered of it.
     pub(super) fn inflate_anew(&self, at: u64, length: u64, cluster: &mut [u8], bounce: &mut Option<Buffer>) -> Result<bool, ReadError> {
-        let held = length.min(self.tables.end().saturating_sub(at));
-        let mut compressed = vec![0; held as usize];
+        let mut compressed = vec![0; self.held(at, length) as usize];
         self.file.read_anew(at, &mut compressed, bounce)?;
-        Ok(inflate(self.header.compression, &compressed, cluster))
+        Ok(inflate(self.header.compression, &compressed, cluster).is_some())
     }
 }
 

@@ -5,6 +5,7 @@
 mod allocator;
 mod chain;
 mod damages;
+mod encoded;
 pub mod entry;
 mod facts;
 mod header;

@@ -4,6 +4,7 @@ use std::{path::Path, time::SystemTime};
 
 use super::{
     damages::Damages,
+    encoded::decode,
     facts::image_facts,
     header::Header,
     image::{Damage, Image, Source, Stretch},
@@ -11,7 +12,8 @@ use super::{
 };
 use crate::{
     member::{
-        self, Extent, Facts, HostFile, ImageError, Member, MemberName, RawMember, ReadError, Readable, Rewritable, Structure, Unsound,
+        self, Encoded, Extent, Facts, HostFile, ImageError, Member, MemberName, RawMember, ReadError, Readable, Rewritable, Structure,
+        Unsound,
     },
     sys::{
         buffer::Buffer,
@@ -176,6 +178,14 @@ impl Readable for Qcow2Member {
     /// Its tables are believed as they were read: they are checked by what they say.
     fn read_anew(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
         self.read_by(Way::Anew, offset, bytes, bounce)
+    }
+
+    fn encoded(&self, range: ByteRange, bytes_max: usize, into: &mut Encoded, bounce: &mut Option<Buffer>) -> bool {
+        self.encode(range, bytes_max, into, bounce).unwrap_or(false)
+    }
+
+    fn decode(&self, encoded: &mut Encoded, bytes: &mut [u8]) -> bool {
+        decode(encoded, bytes)
     }
 
     fn window(&self, range: ByteRange) -> Option<Window> {

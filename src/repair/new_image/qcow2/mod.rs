@@ -172,7 +172,7 @@ impl<'a> Qcow2Image<'a> {
         let mut whole = vec![0; self.options.cluster_bytes() as usize];
         let mut compressed = vec![0; length as usize];
         let read = self.file.read(at, &mut compressed)?;
-        if !inflate(self.options.compression, &compressed[..read], &mut whole) {
+        if inflate(self.options.compression, &compressed[..read], &mut whole).is_none() {
             return Err(io::Error::other("a cluster just written can't be inflated"));
         }
         let cluster_bits = self.options.cluster_bits;
