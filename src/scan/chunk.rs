@@ -81,6 +81,7 @@ impl Worker<'_> {
             match self.attempt(&mut chunk, &mark) {
                 Ok(()) => {
                     self.keep_heard();
+                    self.dense = self.found.differing_since(&mark, range) >= range.length() / 2;
                     return true;
                 }
                 Err(Interruption::Again) => self.found.go_back(&mark),
@@ -115,7 +116,7 @@ impl Worker<'_> {
         }
         for member in chunk.with_state(|state| state == State::Data) {
             let wanted = member == reference && (self.shared.job.output.is_some() || self.hashes());
-            if !self.map(member) || wanted {
+            if self.dense || !self.map(member) || wanted {
                 self.copy_or_twin(chunk, member)?;
             }
         }
@@ -147,6 +148,10 @@ impl Worker<'_> {
             }
             self.count_alike(chunk, reference, chunk.range);
             self.alike_range(chunk, &vote, chunk.range)?;
+        } else if self.dense {
+            // All is at hand already, and little would be spared by looking for the rest.
+            chunk.voted = self.shared.job.output.is_some();
+            self.sectors(chunk, chunk.range)?;
         } else {
             self.narrow(chunk, reference, &vote, chunk.range)?;
         }
@@ -294,12 +299,13 @@ impl Worker<'_> {
         }
         let keeps = job.output.is_some() || job.hashed.is_some();
         let Self { copies, zeros, voted, found, unstable, words, heard, gifts, .. } = self;
+        let mut ballots = [Ballot::Unasked; MEMBERS_MAX];
+        let ballots = &mut ballots[..chunk.states.len()];
         let mut at = range.start;
         while at < range.end {
             let sector = ByteRange::new(at, at.saturating_add(u64::from(job.sector)).min(range.end));
             let (in_chunk, length) = (chunk.at(at), sector.length() as usize);
-            let mut ballots = [Ballot::Unasked; MEMBERS_MAX];
-            let ballots = &mut ballots[..chunk.states.len()];
+            ballots.fill(Ballot::Unasked);
             for (member, ballot) in ballots.iter_mut().enumerate() {
                 *ballot = match chunk.states[member] {
                     State::Failed => Ballot::Failed,

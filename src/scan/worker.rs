@@ -40,6 +40,8 @@ pub(super) struct Worker<'a> {
     pub(super) mapped: ByteRange,
     /// Whether the piece at hand is to be mapped where members can be.
     pub(super) maps: bool,
+    /// Whether most of the chunk before differed: then the next one is copied as a whole, and voted on sector by sector.
+    pub(super) dense: bool,
     /// A chunk of zeros, to compare with.
     pub(super) zeros: Buffer,
     /// The voted bytes of a chunk that isn't alike in all members.
@@ -106,6 +108,11 @@ impl Found {
         ByteRange::joined(new.filter_map(|run| run.range.and(range)))
     }
 
+    /// How many bytes of `range` differ that weren't known to at that place.
+    pub(super) fn differing_since(&self, mark: &Mark, range: ByteRange) -> u64 {
+        if self.grew_since(mark) { self.since(mark, range).iter().map(|place| place.length()).sum() } else { 0 }
+    }
+
     pub(super) fn go_back(&mut self, mark: &Mark) {
         self.runs.truncate(mark.runs);
         if let (Some(last), Some(then)) = (self.runs.last_mut(), mark.last) {
@@ -154,6 +161,7 @@ impl<'a> Worker<'a> {
             slots: (0..members).map(|_| Slot::Unknown).collect(),
             mapped: ByteRange::new(0, 0),
             maps: true,
+            dense: false,
             zeros: Buffer::new(shared.chunk_bytes),
             voted: Buffer::new(shared.chunk_bytes),
             found: Found::default(),

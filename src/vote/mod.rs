@@ -286,8 +286,12 @@ pub fn mask_of(members: impl IntoIterator<Item = usize>) -> u64 {
 }
 
 /// The members of a mask, ascending.
-pub fn members_of(mask: u64) -> impl Iterator<Item = usize> {
-    (0..MEMBERS_MAX).filter(move |member| mask >> member & 1 == 1)
+pub fn members_of(mut mask: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let member = (mask != 0).then(|| mask.trailing_zeros() as usize);
+        mask &= mask.wrapping_sub(1);
+        member
+    })
 }
 
 #[cfg(test)]
