@@ -214,9 +214,27 @@ pub trait Readable: Send + Sync {
     /// Starts reading `range` without waiting, where the system wouldn't by itself.
     fn prefetch(&self, _range: ByteRange) {}
 
+    /// Whether [`read_ahead`](Self::read_ahead) keeps several reads in flight by itself: then one thread does the work of many.
+    fn reads_ahead(&self) -> bool {
+        false
+    }
+
+    /// Starts reading `range` to memory of its own, from where [`read`](Self::read) takes it once; of any amount, at most 64 MiB are kept.
+    fn read_ahead(&self, _range: ByteRange) {}
+
+    /// Forgets what was read ahead: from now on it is read anew.
+    fn forget_ahead(&self) {}
+
     /// The smallest number of bytes that it can tell to be unreadable.
     fn read_unit(&self) -> u64 {
         u64::from(crate::vote::SECTOR_MIN)
+    }
+
+    /// The same file, opened for reading past the page cache: whoever keeps many readings anew in flight reads it by himself, in whole blocks
+    /// of [`ALIGNMENT`](crate::sys::buffer::ALIGNMENT) bytes, and comes to [`read_anew`](Self::read_anew) with what fails or ends too soon.
+    /// None where such a reading may never end, or bytes aren't what a guest sees.
+    fn direct_file(&self) -> Option<&File> {
+        None
     }
 
     /// The file whose bytes are just what a guest sees, where there is one: it can be cloned.

@@ -4,6 +4,7 @@ use super::{
     hashed::hears,
     hearing::Heard,
     job::Job,
+    look_ahead::LookAhead,
     shared::{Shared, WINDOW_ALIGNMENT},
 };
 use crate::{
@@ -47,10 +48,11 @@ pub(super) struct Feeder<'a> {
     idle_bytes: u64,
     /// What witnesses say of what is skipped.
     heard: Heard,
+    ahead: Option<LookAhead>,
 }
 
 impl<'a> Feeder<'a> {
-    pub(super) fn new(job: &'a Job<'a>, window_bytes: u64) -> Self {
+    pub(super) fn new(job: &'a Job<'a>, window_bytes: u64, ahead: Option<LookAhead>) -> Self {
         let at = job.ranges.first().map_or(0, |range| range.start);
         let cursors = job.hearing.iter().flat_map(|hearing| &hearing.witnesses).map(|witness| witness.digest.cursor()).collect();
         let alignment = WINDOW_ALIGNMENT.max(job.grain());
@@ -67,6 +69,7 @@ impl<'a> Feeder<'a> {
             alignment,
             idle_bytes,
             heard: Heard::default(),
+            ahead,
         }
     }
 
@@ -108,7 +111,11 @@ impl<'a> Feeder<'a> {
             let window_end = (self.at - self.at % self.window_bytes).saturating_add(self.window_bytes);
             // Where nothing has to be read, one window is as good as thousands.
             let end = window_end.max(aligned_end.min(self.at.saturating_add(self.idle_bytes))).min(range.end);
-            let task = WindowTask { index: self.given, range: ByteRange::new(self.at, end), before: self.before + (self.at - range.start) };
+            let before = self.before + (self.at - range.start);
+            if let Some(ahead) = &mut self.ahead {
+                ahead.ask(self.job, (self.range, self.at), before);
+            }
+            let task = WindowTask { index: self.given, range: ByteRange::new(self.at, end), before };
             self.given += 1;
             self.at = end;
             self.prefetch(range);

@@ -284,6 +284,6 @@ pub fn sizes(members: &[&dyn Member]) -> Vec<Option<u64>> {
 /// Threads that keep `threads` processors busy: more of them where they wait for the medium, for several requests in flight.
 #[must_use]
 pub fn workers(threads: usize, members: &[&dyn Member]) -> usize {
-    let direct = members.iter().any(|member| member.origin() != Origin::Cache);
+    let direct = members.iter().any(|member| member.origin() != Origin::Cache && !member.reads_ahead());
     if direct { (threads * DIRECT_THREADS_FACTOR).min(THREADS_MAX) } else { threads }
 }

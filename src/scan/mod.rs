@@ -26,6 +26,7 @@ mod heard_zeros;
 mod hearing;
 mod job;
 mod joined;
+mod look_ahead;
 mod lost;
 mod merged;
 mod misplaced;

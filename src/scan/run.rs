@@ -11,6 +11,7 @@ use std::{
 use super::{
     feeder::Feeder,
     job::{Job, Outcome, ScanError},
+    look_ahead::LookAhead,
     ordered::Delivery,
     poll::THREADS_MAX,
     shared::Shared,
@@ -75,7 +76,9 @@ pub fn scan_as_far(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Se
         donor_failures: job.donors.iter().map(|_| OnceLock::new()).collect(),
         donor_unread: job.donors.iter().map(|_| AtomicU64::new(0)).collect(),
     };
-    let feeder = Mutex::new(Feeder::new(job, window_bytes(threads)));
+    let ahead = LookAhead::of(job);
+    let window_bytes = ahead.as_ref().map_or_else(|| window_bytes(threads), LookAhead::window_bytes);
+    let feeder = Mutex::new(Feeder::new(job, window_bytes, ahead));
     let delivery = Delivery::new(threads, job.sector, job.members.len(), job.hashed, sink);
     let pool = match rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|n| format!("scan-{n}")).build() {
         Ok(pool) => pool,
@@ -95,6 +98,7 @@ pub fn scan_as_far(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Se
         }
         delivery.wake_all();
     });
+    job.members.iter().for_each(|member| member.forget_ahead());
     let mut late = Vec::new();
     // Up to here it was read; whether that was a member that can still be asked, under locks that still hold, shows now.
     for (index, member) in job.members.iter().enumerate() {

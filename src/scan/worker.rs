@@ -15,7 +15,7 @@ use crate::{
     digest::{Cursor, Entry},
     evidence::Evidence,
     member::{Encoded, ReadError},
-    sys::{buffer::Buffer, mapping::Window},
+    sys::{buffer::Buffer, mapping::Window, ring::Ring},
     vote::{ByteRange, Run, Verdict},
 };
 
@@ -47,6 +47,8 @@ pub(super) struct Worker<'a> {
     /// The voted bytes of a chunk that isn't alike in all members.
     pub(super) voted: Buffer,
     pub(super) found: Found,
+    /// Keeps direct readings of what differs in flight, once anything does; none in it where that can't be had.
+    pub(super) ring: Option<Option<Ring>>,
     /// Sectors of the chunk at hand in which a member answered differently when it was read again.
     pub(super) unstable: Vec<(usize, ByteRange)>,
     /// What witnesses said in the chunk at hand: their words on what differs, what was counted, and what a digest in the making takes.
@@ -165,6 +167,7 @@ impl<'a> Worker<'a> {
             zeros: Buffer::new(shared.chunk_bytes),
             voted: Buffer::new(shared.chunk_bytes),
             found: Found::default(),
+            ring: None,
             unstable: Vec::new(),
             words: Vec::new(),
             heard: Heard::default(),

@@ -1,13 +1,16 @@
 //! Page-aligned private memory, as direct I/O wants it.
 
 use std::{
-    alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
+    alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error},
     ops::{Deref, DerefMut},
     ptr::NonNull,
 };
 
 /// What direct I/O is aligned to here, in memory and in files: no device in use asks for more.
 pub const ALIGNMENT: usize = 4096;
+
+/// Bytes of a huge page where there are any: buffers as large as this ask for them.
+const HUGE_BYTES: usize = 2 << 20;
 
 /// Bytes aligned to [`ALIGNMENT`], zero at first.
 pub struct Buffer {
@@ -30,12 +33,22 @@ impl Buffer {
         assert!(length > 0);
         let layout = Self::layout(length);
         // SAFETY: the layout isn't empty.
-        let bytes = unsafe { alloc_zeroed(layout) };
-        Self { bytes: NonNull::new(bytes).unwrap_or_else(|| handle_alloc_error(layout)), length }
+        let bytes = unsafe { if length < HUGE_BYTES { alloc_zeroed(layout) } else { alloc(layout) } };
+        let bytes = NonNull::new(bytes).unwrap_or_else(|| handle_alloc_error(layout));
+        if length >= HUGE_BYTES {
+            // SAFETY: both calls concern just the bytes that were allocated. The advice changes nothing of what they hold, and may be refused;
+            // a device is served by a few long pieces of memory at a time rather than by hundreds of pages.
+            unsafe {
+                libc::madvise(bytes.as_ptr().cast(), length, libc::MADV_HUGEPAGE);
+                bytes.write_bytes(0, length);
+            }
+        }
+        Self { bytes, length }
     }
 
     fn layout(length: usize) -> Layout {
-        Layout::from_size_align(length, ALIGNMENT).expect("buffers are a few MiB at most")
+        let alignment = if length < HUGE_BYTES { ALIGNMENT } else { HUGE_BYTES };
+        Layout::from_size_align(length, alignment).expect("buffers are a few MiB at most")
     }
 }
 
@@ -67,7 +80,7 @@ mod tests {
 
     #[test]
     fn buffers_are_aligned_and_zero() {
-        for length in [1, 511, 65536, 1 << 20] {
+        for length in [1, 511, 65536, 1 << 20, 2 << 20, (4 << 20) + 4096] {
             let mut buffer = Buffer::new(length);
             assert_eq!(buffer.as_ptr() as usize % ALIGNMENT, 0);
             assert!(buffer.len() == length && buffer.iter().all(|&byte| byte == 0));

@@ -26,6 +26,7 @@ pub mod open_files;
 pub mod overlay;
 pub mod prefetch;
 pub mod random;
+pub mod ring;
 pub mod served;
 pub mod storage;
 pub mod stream;

@@ -11,11 +11,11 @@ use std::{
     time::SystemTime,
 };
 
-use super::facts::device_facts;
+use super::{ahead::Ahead, facts::device_facts};
 use crate::{
-    member::{Cache, Extent, Facts, HostFile, Member, MemberName, OpenError, ReadError, Readable, Rewritable},
+    member::{Cache, Extent, Facts, HostFile, KnownExtent, Member, MemberName, OpenError, ReadError, Readable, Rewritable},
     sys::{
-        buffer::Buffer,
+        buffer::{ALIGNMENT, Buffer},
         direct, holes,
         mapping::{self, Window},
         prefetch,
@@ -30,6 +30,8 @@ pub struct RawMember {
     host: HostFile,
     /// For direct reading, where that was asked for and works, with its alignment in bytes.
     direct: Option<(ServedFile, usize)>,
+    /// What was read by that way before anybody asked; none where it can't be, and made when it is first wanted.
+    ahead: OnceLock<Option<Ahead>>,
     /// Whether that way holds the file's locks as well: it is opened before they are taken.
     covered: AtomicBool,
     /// The same for a second reading past the page cache; opened when it is first needed.
@@ -108,6 +110,7 @@ impl RawMember {
             mappable,
             no_holes,
             read_ahead,
+            ahead: OnceLock::new(),
             covered: AtomicBool::new(false),
             second: OnceLock::new(),
             padding: 0,
@@ -208,6 +211,12 @@ impl RawMember {
             self.pread(direct, other.start, &mut bytes[..PROBE_BYTES], &mut None).is_ok_and(|count| count > 0)
         };
         others.is_empty() || others.iter().any(&mut read)
+    }
+
+    /// What reads ahead, and by which file; none where reads go through the page cache, and of a server, who may never answer.
+    fn ahead(&self) -> Option<(&Ahead, &ServedFile)> {
+        let (direct, _) = self.direct.as_ref().filter(|_| self.host.network().is_none())?;
+        Some((self.ahead.get_or_init(Ahead::new).as_ref()?, direct))
     }
 
     /// For reading past the page cache, where that works.
@@ -312,6 +321,11 @@ impl Readable for RawMember {
     }
 
     fn read(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
+        if let Some(Some(ahead)) = self.ahead.get()
+            && ahead.take(offset, bytes)
+        {
+            return Ok(());
+        }
         self.read_by(self.direct.as_ref(), offset, bytes, bounce)
     }
 
@@ -353,9 +367,38 @@ impl Readable for RawMember {
         }
     }
 
+    fn reads_ahead(&self) -> bool {
+        self.ahead().is_some()
+    }
+
+    fn read_ahead(&self, range: ByteRange) {
+        let Some((ahead, direct)) = self.ahead() else { return };
+        let (mut at, end) = (range.start, range.end.min(self.host.size()));
+        let mut known = KnownExtent::default();
+        while at < end {
+            let Ok(extent) = known.at(self, at) else { return };
+            let extent_end = extent.end().min(end);
+            if let Extent::Data(_) = extent {
+                let unit = ALIGNMENT as u64;
+                ahead.start(direct.file(), ByteRange::new(at - at % unit, extent_end));
+            }
+            at = extent_end.max(at + 1);
+        }
+    }
+
+    fn forget_ahead(&self) {
+        if let Some(Some(ahead)) = self.ahead.get() {
+            ahead.forget();
+        }
+    }
+
     fn read_unit(&self) -> u64 {
         // Direct reads come in aligned blocks: an error can't be narrowed down further.
         self.direct.as_ref().map_or(u64::from(crate::vote::SECTOR_MIN), |&(_, unit)| unit as u64)
+    }
+
+    fn direct_file(&self) -> Option<&File> {
+        self.past_cache().filter(|_| self.host.network().is_none() && self.failed.get().is_none()).map(|(direct, _)| direct.file())
     }
 
     fn plain_file(&self) -> Option<&File> {

@@ -1,5 +1,6 @@
 //! Raw images: regular files and block devices.
 
+mod ahead;
 mod facts;
 mod file;
 
