@@ -38,8 +38,10 @@ pub(super) struct Chunk<'c> {
     /// Members whose copy holds the whole chunk, and those whose copy was begun, as masks.
     pub(super) filled: u64,
     begun: u64,
-    /// Who was decoded first, and as a mask those who keep the same bytes: they have no copies of their own.
-    pub(super) decoded: Option<usize>,
+    /// Whose copy holds what others hold as well, whether `Worker::encoded` tells how that is kept, and as a mask those others: they have no
+    /// copies of their own.
+    pub(super) original: Option<usize>,
+    pub(super) encoded: bool,
     pub(super) twins: u64,
     /// Whether `Worker::voted` holds the chunk's voted bytes.
     voted: bool,
@@ -52,6 +54,15 @@ impl<'c> Chunk<'c> {
 
     pub(super) fn has_filled(&self, member: usize) -> bool {
         self.filled >> member & 1 == 1
+    }
+
+    pub(super) fn is_twin(&self, member: usize) -> bool {
+        self.twins >> member & 1 == 1
+    }
+
+    /// Whose copy holds the member's bytes.
+    pub(super) fn source(&self, member: usize) -> usize {
+        self.original.filter(|_| self.is_twin(member)).unwrap_or(member)
     }
 
     /// Notes that the member's copy holds the whole chunk.
@@ -77,7 +88,7 @@ impl Worker<'_> {
                     *state = State::Failed;
                 }
             }
-            let mut chunk = Chunk { range, states, rule, filled: 0, begun: 0, decoded: None, twins: 0, voted: false };
+            let mut chunk = Chunk { range, states, rule, filled: 0, begun: 0, original: None, encoded: false, twins: 0, voted: false };
             match self.attempt(&mut chunk, &mark) {
                 Ok(()) => {
                     self.keep_heard();
@@ -116,7 +127,9 @@ impl Worker<'_> {
         }
         for member in chunk.with_state(|state| state == State::Data) {
             let wanted = member == reference && (self.shared.job.output.is_some() || self.hashes());
-            if self.dense || !self.map(member) || wanted {
+            if self.dense && !wanted && self.is_twin_by_bytes(chunk, member) {
+                chunk.twins |= 1 << member;
+            } else if self.dense || !self.map(member) || wanted {
                 self.copy_or_twin(chunk, member)?;
             }
         }
@@ -250,7 +263,7 @@ impl Worker<'_> {
         chunk.states.iter().enumerate().skip(reference_or_zero(chunk, reference)).all(|(member, &state)| {
             let other = match state {
                 // Whom it is the twin of is compared.
-                _ if member == reference || chunk.twins >> member & 1 == 1 => return true,
+                _ if member == reference || chunk.is_twin(member) => return true,
                 State::Zero => Some(&self.zeros[..length]),
                 State::Data => chunk.has_filled(member).then(|| self.copies[member].bytes(in_chunk, length)),
                 State::Partial | State::Absent | State::Failed => return true,
@@ -274,6 +287,7 @@ impl Worker<'_> {
             }
             self.shared.job.watch.pause();
             self.found.go_back(&mark);
+            self.part_twins(chunk);
             for member in chunk.with_state(|state| matches!(state, State::Data | State::Partial)) {
                 self.copy(chunk, member, range)?;
             }
@@ -285,11 +299,13 @@ impl Worker<'_> {
     /// Copies what isn't copied yet of `range`, and votes on each of its sectors.
     fn sectors_once(&mut self, chunk: &mut Chunk, range: ByteRange) -> Result<(), Interruption> {
         let job = self.shared.job;
-        self.part_twins(chunk);
+        if self.hashes() {
+            self.part_twins(chunk);
+        }
         let first_only = chunk.rule == Rule::First;
         for member in chunk.with_state(|state| matches!(state, State::Data | State::Partial)) {
             // Under fifo the one who was asked last is the last one needed.
-            if !chunk.has_filled(member) && !first_only {
+            if !chunk.has_filled(member) && !chunk.is_twin(member) && !first_only {
                 self.copy(chunk, member, range)?;
             }
         }
@@ -313,7 +329,7 @@ impl Worker<'_> {
                     State::Zero => Ballot::Data(&zeros[..length]),
                     State::Partial if sector.end > job.members[member].size() => Ballot::Absent,
                     _ if unstable.iter().any(|&(whose, place)| whose == member && place.and(sector).is_some()) => Ballot::Unstable,
-                    State::Data | State::Partial => of_copy(&copies[member], sector, in_chunk),
+                    State::Data | State::Partial => of_copy(&copies[chunk.source(member)], sector, in_chunk),
                 };
                 if first_only && matches!(ballot, Ballot::Data(_)) {
                     break;
@@ -356,7 +372,7 @@ impl Worker<'_> {
     }
 
     /// Maps the window of a member unless that was done; whether its bytes can be compared there.
-    fn map(&mut self, index: usize) -> bool {
+    pub(super) fn map(&mut self, index: usize) -> bool {
         if !self.maps {
             return false;
         }

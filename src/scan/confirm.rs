@@ -55,7 +55,7 @@ impl Worker<'_> {
         self.read_directly(&mut readings);
         let (shared, copies) = (self.shared, &self.copies);
         // A reading waits for the medium: several are under way at once.
-        let one = |reading: &mut Reading| (reading.member, reading.compare(shared, chunk, &copies[reading.member]));
+        let one = |reading: &mut Reading| (reading.member, reading.compare(shared, chunk, &copies[chunk.source(reading.member)]));
         let (mut at_hand, mut others): (Vec<Reading>, Vec<Reading>) = readings.into_iter().partition(|reading| reading.bytes.is_some());
         let mut said: Vec<(usize, Said)> = at_hand.iter_mut().map(one).collect();
         said.extend(match shared.rereaders().filter(|_| others.len() > 1) {
@@ -77,7 +77,7 @@ impl Worker<'_> {
         if !readings.iter().any(|reading| direct(reading).is_some()) {
             return;
         }
-        let Some(ring) = self.ring.get_or_insert_with(|| Ring::new(DIRECT_MAX).ok()) else { return };
+        let Ok(ring) = self.ring.get_or_insert_with(|| Ring::new(DIRECT_MAX)) else { return };
         for some in readings.chunks_mut(DIRECT_MAX as usize) {
             for (token, reading) in (0u64..).zip(some.iter()) {
                 if let Some(file) = direct(reading) {
@@ -132,15 +132,14 @@ impl Reading {
                 Err(Said::Failed)
             }
         };
-        let (mut bytes, start, whole) = match self.bytes.take() {
-            Some(bytes) => (bytes, self.blocks().start, true),
-            None => {
-                shared.job.watch.spend(self.all.length());
-                let mut bytes = Buffer::new(self.all.length() as usize);
-                match read(self.all, &mut bytes[..self.all.length() as usize]) {
-                    Ok(whole) => (bytes, self.all.start, whole),
-                    Err(failed) => return failed,
-                }
+        let (mut bytes, start, whole) = if let Some(bytes) = self.bytes.take() {
+            (bytes, self.blocks().start, true)
+        } else {
+            shared.job.watch.spend(self.all.length());
+            let mut bytes = Buffer::new(self.all.length() as usize);
+            match read(self.all, &mut bytes[..self.all.length() as usize]) {
+                Ok(whole) => (bytes, self.all.start, whole),
+                Err(failed) => return failed,
             }
         };
         let mut otherwise = Vec::new();

@@ -36,7 +36,7 @@ impl Worker<'_> {
         }
         for member in chunk.with_state(|state| matches!(state, State::Data | State::Partial)) {
             let held = ByteRange::new(range.start, range.end.min(self.shared.job.members[member].size()).max(range.start));
-            let content = content_bytes(self.copies[member].bytes(chunk.at(held.start), held.length() as usize));
+            let content = content_bytes(self.copies[chunk.source(member)].bytes(chunk.at(held.start), held.length() as usize));
             self.found.count_content(chunk.states.len(), member, content);
         }
     }

@@ -46,6 +46,8 @@ mod worker;
 mod heard_oracle;
 #[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod oracle_stale;
 
 pub use check::{Checked, Listener, Weighed, check, make_report, newer_warnings, structures};
 pub use diagnosis::{Held, LOOKED_AT_BYTES, described, holds_as_known, losers, versions};

@@ -170,14 +170,14 @@ impl Output for Collected {
 }
 
 /// What a test expects.
-struct Expected {
+pub(super) struct Expected {
     runs: Vec<Run>,
     tally: Tally,
     bytes: Vec<u8>,
     unfilled: u64,
 }
 
-fn expected(members: &[Memory], size: usize, rules: &Rules, fill: Fill, threshold: usize) -> Expected {
+pub(super) fn expected(members: &[Memory], size: usize, rules: &Rules, fill: Fill, threshold: usize) -> Expected {
     let (mut collector, mut runs, mut bytes, mut unfilled) = (Runs::default(), Vec::new(), vec![0; size], 0);
     let mut lost = vec![Lost::default(); members.len()];
     for start in (0..size).step_by(SECTOR) {
@@ -280,7 +280,15 @@ pub(super) fn plain<'a>(
 }
 
 /// Scans and compares with what is expected.
-fn compare(members: &[&dyn Member], size: usize, rules: &Rules, fill: Fill, threshold: usize, threads: usize, expected: &Expected) {
+pub(super) fn compare(
+    members: &[&dyn Member],
+    size: usize,
+    rules: &Rules,
+    fill: Fill,
+    threshold: usize,
+    threads: usize,
+    expected: &Expected,
+) {
     for with_output in [false, true] {
         let collected = Collected::default();
         let ranges = [ByteRange::new(0, size as u64)];
@@ -349,11 +357,30 @@ fn members() -> impl Strategy<Value = Vec<Memory>> {
     })
 }
 
-fn fill() -> impl Strategy<Value = Fill> {
+/// The same as real files, with holes where they hold whole blocks of zeros.
+pub(super) fn as_files(members: &[Memory], folder: &Path, direct: bool) -> Vec<RawMember> {
+    let as_file = |member: &Memory| {
+        let path = folder.join(member.name.as_os_str());
+        let mut file = std::fs::File::create(&path).expect("it can be created");
+        for block in member.bytes.chunks(4096) {
+            if block.iter().any(|&byte| byte != 0) {
+                file.write_all(block).expect("it can be written");
+            } else {
+                io::Seek::seek_relative(&mut file, i64::try_from(block.len()).expect("4 KiB")).expect("it can be sought");
+            }
+        }
+        file.set_len(member.bytes.len() as u64).expect("it can grow");
+        let cache = if direct { Cache::None } else { Cache::Writeback };
+        RawMember::open(member.name.clone(), &path, cache).expect("it can be opened")
+    };
+    members.iter().map(as_file).collect()
+}
+
+pub(super) fn fill() -> impl Strategy<Value = Fill> {
     prop::sample::select(&[Fill::Fail, Fill::First, Fill::Zero, Fill::Marker, Fill::Bytes][..])
 }
 
-fn rules(threshold: usize) -> impl Strategy<Value = Rules> {
+pub(super) fn rules(threshold: usize) -> impl Strategy<Value = Rules> {
     let rule = prop_oneof![Just(Rule::Member(0)), Just(Rule::Member(1)), Just(Rule::Unanimity), Just(Rule::First)];
     let general = prop_oneof![6 => Just(Rule::Threshold(threshold)), 1 => Just(Rule::First), 1 => Just(Rule::Member(1))];
     (general, vec((0u64..300, 0u64..20, rule), 0..3)).prop_map(|(general, exceptions)| {
@@ -388,23 +415,7 @@ proptest! {
         let members: Vec<Memory> =
             members.into_iter().map(|member| Memory { fails: false, unreadable: Vec::new(), unstable: Vec::new(), ..member }).collect();
         let folder = tempfile::tempdir().expect("a folder");
-        let files: Vec<RawMember> = members
-            .iter()
-            .map(|member| {
-                let path = folder.path().join(member.name.as_os_str());
-                let mut file = std::fs::File::create(&path).expect("it can be created");
-                for block in member.bytes.chunks(4096) {
-                    if block.iter().any(|&byte| byte != 0) {
-                        file.write_all(block).expect("it can be written");
-                    } else {
-                        io::Seek::seek_relative(&mut file, i64::try_from(block.len()).expect("4 KiB")).expect("it can be sought");
-                    }
-                }
-                file.set_len(member.bytes.len() as u64).expect("it can grow");
-                let cache = if direct { Cache::None } else { Cache::Writeback };
-                RawMember::open(member.name.clone(), &path, cache).expect("it can be opened")
-            })
-            .collect();
+        let files = as_files(&members, folder.path(), direct);
         let size = members.iter().map(|member| member.bytes.len()).max().unwrap_or(0);
         let expected = expected(&members, size, &rules, fill, 2);
         let listed: Vec<&dyn Member> = files.iter().map(|file| file as &dyn Member).collect();

@@ -1,8 +1,9 @@
-//! Members that keep a chunk encoded, and alike: it is decoded once, and neither copied nor compared for the others.
+//! Members that hold a chunk of which another has a copy already: they have none of their own. What several keep encoded, and alike, is decoded
+//! once; and where most of the image differs, those who are alike are copied once.
 
 use super::{
     chunk::{Chunk, Interruption},
-    worker::Worker,
+    worker::{Slot, Worker},
 };
 use crate::vote::members_of;
 
@@ -11,32 +12,51 @@ impl Worker<'_> {
     pub(super) fn copy_or_twin(&mut self, chunk: &mut Chunk, member: usize) -> Result<(), Interruption> {
         let reader = self.shared.job.members[member];
         let [decoded, encoded] = &mut self.encoded;
-        let to = if chunk.decoded.is_none() { &mut *decoded } else { &mut *encoded };
+        let to = if chunk.original.is_none() { &mut *decoded } else { &mut *encoded };
         if !reader.encoded(chunk.range, self.shared.chunk_bytes, to, self.copies[member].bounce()) {
             return self.copy_chunk(chunk, member);
         }
-        if chunk.decoded.is_some() && encoded.is_twin_of(decoded) {
+        if chunk.encoded && encoded.is_twin_of(decoded) {
             chunk.twins |= 1 << member;
             return Ok(());
         }
-        let (to, first) = if chunk.decoded.is_none() { (decoded, true) } else { (encoded, false) };
+        let (to, first) = if chunk.original.is_none() { (decoded, true) } else { (encoded, false) };
         let length = chunk.range.length() as usize;
         if !self.copies[member].decode(self.shared.chunk_bytes, length, |bytes| reader.decode(to, bytes)) {
             return self.copy_chunk(chunk, member);
         }
         chunk.holds(member);
         if first {
-            chunk.decoded = Some(member);
+            (chunk.original, chunk.encoded) = (Some(member), true);
         }
         Ok(())
     }
 
+    /// Whether the member's mapped bytes are those of another's copy; that one is then the original of all twins.
+    pub(super) fn is_twin_by_bytes(&mut self, chunk: &mut Chunk, member: usize) -> bool {
+        if !self.map(member) {
+            return false;
+        }
+        let Slot::Mapped(window) = &self.slots[member] else { return false };
+        let (start, length) = ((chunk.range.start - self.mapped.start) as usize, chunk.range.length() as usize);
+        let holds = |&other: &usize| {
+            let copy = &self.copies[other];
+            chunk.has_filled(other) && copy.whole() && window.alike_bytes(start, copy.bytes(0, length))
+        };
+        let original = match chunk.original {
+            Some(original) => Some(original).filter(holds),
+            None => (0..member).find(holds),
+        };
+        chunk.original = chunk.original.or(original);
+        original.is_some()
+    }
+
     /// Gives each member a copy of its own: something differs, and all are looked at sector by sector.
     pub(super) fn part_twins(&mut self, chunk: &mut Chunk) {
-        let Some(decoded) = chunk.decoded else { return };
+        let Some(original) = chunk.original else { return };
         let length = chunk.range.length() as usize;
         for member in members_of(std::mem::take(&mut chunk.twins)) {
-            if let Ok([from, to]) = self.copies.get_disjoint_mut([decoded, member]) {
+            if let Ok([from, to]) = self.copies.get_disjoint_mut([original, member]) {
                 let copied = to.decode(self.shared.chunk_bytes, length, |bytes| {
                     bytes.copy_from_slice(from.bytes(0, length));
                     true

@@ -1,5 +1,7 @@
 //! One thread's work: a window, piece by piece, chunk by chunk.
 
+use std::io;
+
 use super::{
     extents::{BLOCK_BYTES, Piece, State, Track, pieces, track},
     feeder::WindowTask,
@@ -47,8 +49,8 @@ pub(super) struct Worker<'a> {
     /// The voted bytes of a chunk that isn't alike in all members.
     pub(super) voted: Buffer,
     pub(super) found: Found,
-    /// Keeps direct readings of what differs in flight, once anything does; none in it where that can't be had.
-    pub(super) ring: Option<Option<Ring>>,
+    /// Keeps direct readings of what differs in flight, once anything does.
+    pub(super) ring: Option<io::Result<Ring>>,
     /// Sectors of the chunk at hand in which a member answered differently when it was read again.
     pub(super) unstable: Vec<(usize, ByteRange)>,
     /// What witnesses said in the chunk at hand: their words on what differs, what was counted, and what a digest in the making takes.
