@@ -7,15 +7,18 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 use super::oracle::{Memory, as_files, compare, expected, fill, image, rules};
 use crate::member::{Member, MemberName};
 
+/// Stretches that are stale, from one place to another and by what; places that differ beside that; and what it lacks at its end.
+type OneMember = (Vec<(Index, Index, u8)>, Vec<(Index, usize, u8)>, Option<usize>);
+
 /// Members of some MiB that hold a common image, and over long parts of it another one.
 fn stale_members() -> impl Strategy<Value = Vec<Memory>> {
     let at = any::<Index>;
     let stale = (at(), at(), 1u8..4);
     let change = (at(), 1usize..40, 0u8..4);
     let one = (vec(stale, 0..3), vec(change, 0..4), prop::option::weighted(0.2, 0usize..300_000));
-    (vec((0u8..4, 100usize..1200), 3..9), vec(one, 2..6)).prop_map(|(runs, ones)| {
+    (vec((1u8..4, 100usize..1200), 3..9), vec(one, 2..6)).prop_map(|(runs, ones)| {
         let common: Vec<u8> = runs.iter().flat_map(|&(kind, count)| vec![kind; count]).collect();
-        let member = |(index, (stale, changes, cut)): (usize, (Vec<(Index, Index, u8)>, Vec<(Index, usize, u8)>, Option<usize>))| {
+        let member = |(index, (stale, changes, cut)): (usize, OneMember)| {
             let mut kinds = common.clone();
             for (one, other, by) in stale {
                 let (one, other) = (one.index(kinds.len()), other.index(kinds.len()));
