@@ -211,6 +211,11 @@ pub trait Readable: Send + Sync {
         false
     }
 
+    /// Whether `range` seems to be in the page cache, from where [`window`](Self::window) and [`read`](Self::read) both take it.
+    fn is_cached(&self, _range: ByteRange) -> bool {
+        false
+    }
+
     /// Starts reading `range` without waiting, where the system wouldn't by itself.
     fn prefetch(&self, _range: ByteRange) {}
 

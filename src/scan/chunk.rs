@@ -373,7 +373,7 @@ impl Worker<'_> {
 
     /// Maps the window of a member unless that was done; whether its bytes can be compared there.
     pub(super) fn map(&mut self, index: usize) -> bool {
-        if !self.maps {
+        if !self.maps || self.shared.manners.reads(index) {
             return false;
         }
         if let Slot::Unknown = self.slots[index] {

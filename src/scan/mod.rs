@@ -28,6 +28,7 @@ mod job;
 mod joined;
 mod look_ahead;
 mod lost;
+mod manner;
 mod merged;
 mod misplaced;
 mod ordered;

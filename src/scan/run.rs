@@ -12,6 +12,7 @@ use super::{
     feeder::Feeder,
     job::{Job, Outcome, ScanError},
     look_ahead::LookAhead,
+    manner::Manners,
     ordered::Delivery,
     poll::THREADS_MAX,
     shared::Shared,
@@ -29,7 +30,7 @@ const CHUNKS_BYTES_MAX: usize = 96 << 20;
 /// Memory that reads of all threads together may take beside that: a thread reads one member at a time.
 const SCRATCH_BYTES_MAX: usize = 64 << 20;
 /// The chunk compared at a glance where members are mapped: the first one's part stays in the processor's cache for the others.
-const CHUNK_BYTES: usize = 128 << 10;
+const CHUNK_BYTES: usize = 256 << 10;
 /// The chunk where members are read: fewer, larger requests keep a device busy.
 const CHUNK_BYTES_READ: usize = 1 << 20;
 /// The smallest chunk: a largest sector.
@@ -67,6 +68,7 @@ pub fn scan_as_far(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Se
         error: Mutex::new(None),
         ended: AtomicBool::new(false),
         chunk_bytes,
+        manners: Manners::new(job.members.len()),
         waited_ms: job.members.iter().map(|_| AtomicU64::new(0)).collect(),
         rereaders: OnceLock::new(),
         unconfirmed: AtomicU64::new(job.confirmed_bytes),

@@ -10,7 +10,10 @@ use std::{
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::job::{Job, ScanError};
+use super::{
+    job::{Job, ScanError},
+    manner::Manners,
+};
 use crate::digest::Geometry;
 
 /// Where windows start: a multiple of every page size in use.
@@ -29,6 +32,7 @@ pub(super) struct Shared<'a> {
     pub(super) error: Mutex<Option<ScanError>>,
     pub(super) ended: AtomicBool,
     pub(super) chunk_bytes: usize,
+    pub(super) manners: Manners,
     /// For each member the milliseconds that readings took which failed.
     pub(super) waited_ms: Vec<AtomicU64>,
     /// Bytes of differences that may still be read again.

@@ -188,6 +188,9 @@ impl<'a> Worker<'a> {
         let mut reached = range.start;
         let pieces = pieces(range, &tracks);
         let alone = pieces.len() == 1;
+        if alone {
+            self.try_manners(task, &pieces[0].states);
+        }
         for mut piece in pieces {
             self.maps = piece.range.length() >= if alone { MAPPED_ALONE_BYTES_MIN } else { MAPPED_BYTES_MIN };
             reached = self.piece(&mut piece);

@@ -54,7 +54,8 @@ pub fn forget(file: &File, range: Range<u64>) {
 }
 
 /// Whether the byte at `offset` can be had without waiting; false where the file system can't tell.
-fn cached(file: &File, offset: u64) -> bool {
+#[must_use]
+pub fn cached(file: &File, offset: u64) -> bool {
     let Ok(offset) = i64::try_from(offset) else { return true };
     let mut byte = [0];
     let slices = [IoSliceMut::new(&mut byte)];

@@ -197,6 +197,20 @@ impl Readable for Qcow2Member {
         self.image.files().iter().all(|file| file.mappable())
     }
 
+    fn is_cached(&self, range: ByteRange) -> bool {
+        let mut at = range.start;
+        while at < range.end {
+            let Ok(stretch) = self.image.stretch(at, range.end) else { return false };
+            match stretch.source {
+                Source::Stored { file, at: host } if file.is_cached(ByteRange::new(host, host + (stretch.end - at))) => {}
+                Source::Zero => {}
+                Source::Stored { .. } | Source::Compressed { .. } | Source::Damaged { .. } => return false,
+            }
+            at = stretch.end;
+        }
+        true
+    }
+
     fn prefetch(&self, range: ByteRange) {
         let end = range.end.min(self.image.size);
         let mut at = range.start;

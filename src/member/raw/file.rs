@@ -348,6 +348,11 @@ impl Readable for RawMember {
         self.mappable
     }
 
+    fn is_cached(&self, range: ByteRange) -> bool {
+        let step = ((range.length() / 8).max(1)) as usize;
+        self.mappable && (range.start..range.end).step_by(step).all(|at| prefetch::cached(self.host.file(), at))
+    }
+
     fn prefetch(&self, range: ByteRange) {
         if let (Some(read_ahead), true) = (self.read_ahead, self.direct.is_none()) {
             let end = range.end.min(self.host.size());
