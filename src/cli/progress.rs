@@ -223,6 +223,10 @@ impl Watch for Control {
         self.state.stop.load(Relaxed)
     }
 
+    fn is_limited(&self) -> bool {
+        self.state.rate.is_some()
+    }
+
     fn spend(&self, bytes: u64) {
         let Some(rate) = &self.state.rate else { return };
         let cost = Duration::from_secs_f64(bytes as f64 / rate.bytes_per_second as f64);

@@ -4,6 +4,7 @@
 //! file or folder here that implements them, and its place in the one match of `electorate/source.rs`, which opens what a name means.
 //! Nobody above asks a member which kind it is.
 
+mod ahead;
 pub mod blockdev;
 mod facts;
 mod failed;
@@ -24,6 +25,6 @@ pub use name::{MemberName, escaped, is_heeded};
 pub use nbd::{NbdMember, NbdOpenError};
 pub use open_error::{OpenError, STALE_HANDLE};
 pub use raw::RawMember;
-pub use reading::{Cache, Encoded, EncodedPart, Extent, Form, KnownExtent, ReadError, Readable};
+pub use reading::{Cache, Encoded, EncodedPart, Extent, Form, KnownExtent, ReadError, Readable, ReadsAhead};
 pub use rewriting::{Allocator, Image, Obstacle, Rewritable, Unsound};
 pub use who::{ImageError, Member, Structure};

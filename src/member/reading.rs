@@ -85,6 +85,17 @@ impl Extent {
     }
 }
 
+/// Whether a member reads before it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadsAhead {
+    /// It doesn't.
+    Never,
+    /// It does, and is the faster for it.
+    Always,
+    /// It does; that is worth its price where answers take their time.
+    IfLate,
+}
+
 /// How a part of a member is kept in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -220,8 +231,8 @@ pub trait Readable: Send + Sync {
     fn prefetch(&self, _range: ByteRange) {}
 
     /// Whether [`read_ahead`](Self::read_ahead) keeps several reads in flight by itself: then one thread does the work of many.
-    fn reads_ahead(&self) -> bool {
-        false
+    fn reads_ahead(&self) -> ReadsAhead {
+        ReadsAhead::Never
     }
 
     /// Starts reading `range` to memory of its own, from where [`read`](Self::read) takes it once; of any amount, at most 64 MiB are kept.
@@ -282,4 +293,20 @@ impl KnownExtent {
         self.0 = Some((offset, extent));
         Ok(extent)
     }
+}
+
+/// The stretches of `range` that `member` isn't known to hold zeros in, ascending; it ends early where that can't be told.
+pub(super) fn data_of<R: Readable + ?Sized>(member: &R, range: ByteRange) -> impl Iterator<Item = ByteRange> {
+    let mut at = range.start;
+    std::iter::from_fn(move || {
+        while at < range.end {
+            let extent = member.extent(at).ok()?;
+            let here = ByteRange::new(at, extent.end().max(at + 1).min(range.end));
+            at = here.end;
+            if let Extent::Data(_) = extent {
+                return Some(here);
+            }
+        }
+        None
+    })
 }

@@ -113,7 +113,7 @@ impl<'a> Feeder<'a> {
             let end = window_end.max(aligned_end.min(self.at.saturating_add(self.idle_bytes))).min(range.end);
             let before = self.before + (self.at - range.start);
             if let Some(ahead) = &mut self.ahead {
-                ahead.ask(self.job, (self.range, self.at), before);
+                ahead.ask(shared, (self.range, self.at), before);
             }
             let task = WindowTask { index: self.given, range: ByteRange::new(self.at, end), before };
             self.given += 1;

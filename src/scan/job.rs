@@ -12,7 +12,7 @@ use super::{
 use crate::{
     digest::{Geometry, Hearing},
     evidence::Evidence,
-    member::Member,
+    member::{Member, ReadsAhead},
     sys::storage::Origin,
     vote::{ByteRange, Fill, Fillers, Rules},
 };
@@ -31,6 +31,10 @@ pub trait Watch: Sync {
     }
     /// So many bytes are about to be read or written; it may wait here.
     fn spend(&self, _bytes: u64) {}
+    /// Whether it waits there, so that reading before it is needed would be against somebody's wish.
+    fn is_limited(&self) -> bool {
+        false
+    }
     /// What differs is about to be read again: time to let writers catch up.
     fn pause(&self) {}
     /// Time that has gone by since the run began, as whoever runs it tells; zero where nobody looks at a clock.
@@ -284,6 +288,6 @@ pub fn sizes(members: &[&dyn Member]) -> Vec<Option<u64>> {
 /// Threads that keep `threads` processors busy: more of them where they wait for the medium, for several requests in flight.
 #[must_use]
 pub fn workers(threads: usize, members: &[&dyn Member]) -> usize {
-    let direct = members.iter().any(|member| member.origin() != Origin::Cache && !member.reads_ahead());
+    let direct = members.iter().any(|member| member.origin() != Origin::Cache && member.reads_ahead() == ReadsAhead::Never);
     if direct { (threads * DIRECT_THREADS_FACTOR).min(THREADS_MAX) } else { threads }
 }

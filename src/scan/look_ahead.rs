@@ -1,8 +1,16 @@
 //! Reading ahead of the windows that are given out, by members that can: window after window, and in each member after member, so that a
 //! disk has long stretches to serve.
 
-use super::job::Job;
-use crate::vote::ByteRange;
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use super::{job::Job, shared::Shared};
+use crate::{
+    member::ReadsAhead,
+    vote::{ByteRange, Rule},
+};
 
 /// Memory in bytes for what all members together have read ahead.
 const AHEAD_BYTES_MAX: u64 = 64 << 20;
@@ -12,9 +20,38 @@ const WINDOWS_AHEAD: u64 = 2;
 const WINDOW_BYTES_MAX: u64 = 4 << 20;
 const WINDOW_BYTES_MIN: u64 = 256 << 10;
 
+/// A reading of a chunk that takes as long as this, in the best case, is late.
+const LATE: Duration = Duration::from_millis(3);
+/// Readings by which that is judged.
+const JUDGED: u64 = 4;
+
+/// How long it took a member to answer.
+#[derive(Default)]
+pub(super) struct Answers {
+    count: AtomicU64,
+    /// Whether one came at once.
+    quick: AtomicBool,
+}
+
+impl Answers {
+    /// Notes one.
+    pub(super) fn took(&self, time: Duration) {
+        if self.count.load(Relaxed) < JUDGED {
+            self.quick.fetch_or(time < LATE, Relaxed);
+            self.count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// By the first ones, before anything was read ahead.
+    fn are_late(&self) -> bool {
+        self.count.load(Relaxed) >= JUDGED && !self.quick.load(Relaxed)
+    }
+}
+
 /// What was asked for already.
 pub(super) struct LookAhead {
-    members: Vec<usize>,
+    /// Who reads ahead, and whether only where it is late.
+    members: Vec<(usize, bool)>,
     window_bytes: u64,
     /// The range that comes next, and where in it.
     range: usize,
@@ -26,8 +63,14 @@ pub(super) struct LookAhead {
 impl LookAhead {
     /// Of those members who read ahead; none where nobody does.
     pub(super) fn of(job: &Job) -> Option<Self> {
-        let members: Vec<usize> = (0..job.members.len()).filter(|&member| job.members[member].reads_ahead()).collect();
-        if members.is_empty() {
+        let how = |member: usize| match job.members[member].reads_ahead() {
+            ReadsAhead::Never => None,
+            ReadsAhead::Always => Some((member, false)),
+            ReadsAhead::IfLate => Some((member, true)),
+        };
+        let members: Vec<(usize, bool)> = (0..job.members.len()).filter_map(how).collect();
+        // Who is to read slowly has no use for it.
+        if members.is_empty() || job.watch.is_limited() {
             return None;
         }
         let windows = job.threads as u64 + WINDOWS_AHEAD;
@@ -42,7 +85,12 @@ impl LookAhead {
     }
 
     /// Asks for what comes next; the window at `at` bytes in the range of that number, with `before` bytes of the ranges before it, is given out.
-    pub(super) fn ask(&mut self, job: &Job, (range, at): (usize, u64), before: u64) {
+    pub(super) fn ask(&mut self, shared: &Shared, (range, at): (usize, u64), before: u64) {
+        let job = shared.job;
+        let asks = |&&(member, if_late): &&(usize, bool)| !if_late || shared.answers[member].are_late();
+        if !self.members.iter().any(|member| asks(&member)) {
+            return;
+        }
         if (self.range, self.at) < (range, at) {
             (self.range, self.at, self.asked) = (range, at, before);
         }
@@ -50,15 +98,16 @@ impl LookAhead {
         while self.asked < until {
             let Some(range) = job.ranges.get(self.range) else { return };
             self.at = self.at.max(range.start);
-            let window = ByteRange::new(self.at, (self.at - self.at % self.window_bytes).saturating_add(self.window_bytes).min(range.end));
+            let window_end = (self.at - self.at % self.window_bytes).saturating_add(self.window_bytes);
+            let window = ByteRange::new(self.at, window_end.min(range.end).min(job.rules.next_change(self.at)));
             if window.is_empty() {
                 self.range += 1;
                 self.at = 0;
                 continue;
             }
-            for &member in &self.members {
-                job.members[member].read_ahead(window);
-            }
+            // Under fifo most aren't asked at all.
+            let asked = self.members.iter().filter(|_| job.rules.at(window.start) != Rule::First).filter(asks);
+            asked.for_each(|&(member, _)| job.members[member].read_ahead(window));
             self.asked += window.length();
             self.at = window.end;
         }

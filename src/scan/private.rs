@@ -105,7 +105,10 @@ impl Reading<'_> {
         loop {
             let begun = self.shared.job.watch.elapsed();
             let flaw = match self.member.read(range.start, bytes, bounce) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.shared.answers[self.index].took(self.shared.job.watch.elapsed().saturating_sub(begun));
+                    return Ok(());
+                }
                 Err(ReadError::Member(error)) => {
                     self.shared.member_failed(self.index, error.to_string());
                     return Err(NoCopy::MemberFailed);

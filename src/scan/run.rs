@@ -11,7 +11,7 @@ use std::{
 use super::{
     feeder::Feeder,
     job::{Job, Outcome, ScanError},
-    look_ahead::LookAhead,
+    look_ahead::{Answers, LookAhead},
     manner::Manners,
     ordered::Delivery,
     poll::THREADS_MAX,
@@ -69,6 +69,7 @@ pub fn scan_as_far(job: &Job, sink: &mut (dyn FnMut(&Run) -> io::Result<()> + Se
         ended: AtomicBool::new(false),
         chunk_bytes,
         manners: Manners::new(job.members.len()),
+        answers: job.members.iter().map(|_| Answers::default()).collect(),
         waited_ms: job.members.iter().map(|_| AtomicU64::new(0)).collect(),
         rereaders: OnceLock::new(),
         unconfirmed: AtomicU64::new(job.confirmed_bytes),

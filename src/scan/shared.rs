@@ -12,6 +12,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{
     job::{Job, ScanError},
+    look_ahead::Answers,
     manner::Manners,
 };
 use crate::digest::Geometry;
@@ -33,6 +34,7 @@ pub(super) struct Shared<'a> {
     pub(super) ended: AtomicBool,
     pub(super) chunk_bytes: usize,
     pub(super) manners: Manners,
+    pub(super) answers: Vec<Answers>,
     /// For each member the milliseconds that readings took which failed.
     pub(super) waited_ms: Vec<AtomicU64>,
     /// Bytes of differences that may still be read again.

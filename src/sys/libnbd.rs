@@ -74,6 +74,8 @@ pub struct Export {
     pub can_flush: bool,
     /// Whether single writes can be durable.
     pub can_fua: bool,
+    /// Whether several connections see the same (NBD's doc/proto.md, `NBD_FLAG_CAN_MULTI_CONN`).
+    pub can_multi_conn: bool,
     /// Whether it can be told not to fragment a reply.
     pub can_df: bool,
     /// Whether it tells holes and zeros.
@@ -137,6 +139,7 @@ impl Connection {
             read_only: true,
             can_flush: false,
             can_fua: false,
+            can_multi_conn: false,
             can_df: false,
             block_status: false,
             minimum: None,
@@ -187,6 +190,7 @@ impl Connection {
                 read_only: (functions.is_read_only)(handle) != 0,
                 can_flush: (functions.can_flush)(handle) == 1,
                 can_fua: (functions.can_fua)(handle) == 1,
+                can_multi_conn: (functions.can_multi_conn)(handle) == 1,
                 can_df: (functions.can_df)(handle) == 1,
                 block_status: (functions.can_meta_context)(handle, META_CONTEXT.as_ptr()) == 1,
                 minimum: bytes(SIZE_MINIMUM),

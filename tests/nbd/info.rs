@@ -24,17 +24,17 @@ fn tells_what_the_server_says() {
         (
             "modern",
             MODERN,
-            json!({ "read-only": false, "can-flush": true, "can-fua": true, "can-df": true, "block-status": true, "tls": false }),
+            json!({ "read-only": false, "can-flush": true, "can-fua": true, "can-multi-conn": false, "can-df": true, "block-status": true, "tls": false }),
         ),
         (
             "simple",
             Kind { read_only: true, can_flush: false, can_fua: false, ..SIMPLE },
-            json!({ "read-only": true, "can-flush": false, "can-fua": false, "can-df": false, "block-status": false, "tls": false }),
+            json!({ "read-only": true, "can-flush": false, "can-fua": false, "can-multi-conn": false, "can-df": false, "block-status": false, "tls": false }),
         ),
         (
             "sizes",
             Kind { block_sizes: Some([512, 4096, 1 << 20]), can_df: false, ..MODERN },
-            json!({ "read-only": false, "can-flush": true, "can-fua": true, "can-df": false, "block-status": true, "tls": false,
+            json!({ "read-only": false, "can-flush": true, "can-fua": true, "can-multi-conn": false, "can-df": false, "block-status": true, "tls": false,
                 "block-size-minimum": 512, "block-size-maximum": 1 << 20 }),
         ),
     ] {
@@ -69,6 +69,7 @@ fn agrees_with_nbdinfo() {
             ("read-only", "is_read_only"),
             ("can-flush", "can_flush"),
             ("can-fua", "can_fua"),
+            ("can-multi-conn", "can_multi_conn"),
             ("can-df", "can_df"),
             ("block-size-minimum", "block_size_minimum"),
             ("block-size-maximum", "block_size_maximum"),

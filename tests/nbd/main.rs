@@ -4,6 +4,7 @@
 mod support;
 
 mod damage;
+mod far;
 mod formats;
 mod holes_and_speed;
 mod hostile;

@@ -13,6 +13,7 @@ pub(super) fn export_facts(export: Export) -> Facts {
         .with("read-only", export.read_only)
         .with("can-flush", export.can_flush)
         .with("can-fua", export.can_fua)
+        .with("can-multi-conn", export.can_multi_conn)
         .with("can-df", export.can_df)
         .with("block-status", export.block_status)
         .with_some("block-size-minimum", minimum)
@@ -22,6 +23,7 @@ pub(super) fn export_facts(export: Export) -> Facts {
     let flags = [
         (export.can_flush, "flush"),
         (export.can_fua, "FUA"),
+        (export.can_multi_conn, "several connections"),
         (export.can_df, "DF"),
         (export.block_status, "block status"),
         (export.tls, "TLS"),

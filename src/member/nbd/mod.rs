@@ -2,6 +2,8 @@
 
 mod export;
 mod facts;
+mod lines;
+mod link;
 mod storage;
 
 pub use export::{NbdMember, NbdOpenError};

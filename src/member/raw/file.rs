@@ -11,9 +11,12 @@ use std::{
     time::SystemTime,
 };
 
-use super::{ahead::Ahead, facts::device_facts};
+use super::{direct::Direct, facts::device_facts};
 use crate::{
-    member::{Cache, Extent, Facts, HostFile, KnownExtent, Member, MemberName, OpenError, ReadError, Readable, Rewritable},
+    member::{
+        Cache, Extent, Facts, HostFile, Member, MemberName, OpenError, ReadError, Readable, ReadsAhead, Rewritable, ahead::Ahead,
+        reading::data_of,
+    },
     sys::{
         buffer::{ALIGNMENT, Buffer},
         direct, holes,
@@ -31,7 +34,7 @@ pub struct RawMember {
     /// For direct reading, where that was asked for and works, with its alignment in bytes.
     direct: Option<(ServedFile, usize)>,
     /// What was read by that way before anybody asked; none where it can't be, and made when it is first wanted.
-    ahead: OnceLock<Option<Ahead>>,
+    ahead: OnceLock<Option<Ahead<Direct>>>,
     /// Whether that way holds the file's locks as well: it is opened before they are taken.
     covered: AtomicBool,
     /// The same for a second reading past the page cache; opened when it is first needed.
@@ -213,10 +216,10 @@ impl RawMember {
         others.is_empty() || others.iter().any(&mut read)
     }
 
-    /// What reads ahead, and by which file; none where reads go through the page cache, and of a server, who may never answer.
-    fn ahead(&self) -> Option<(&Ahead, &ServedFile)> {
+    /// What reads ahead; none where reads go through the page cache, and of a server, who may never answer.
+    fn ahead(&self) -> Option<&Ahead<Direct>> {
         let (direct, _) = self.direct.as_ref().filter(|_| self.host.network().is_none())?;
-        Some((self.ahead.get_or_init(Ahead::new).as_ref()?, direct))
+        self.ahead.get_or_init(|| Direct::of(direct.file()).map(Ahead::by)).as_ref()
     }
 
     /// For reading past the page cache, where that works.
@@ -372,22 +375,14 @@ impl Readable for RawMember {
         }
     }
 
-    fn reads_ahead(&self) -> bool {
-        self.ahead().is_some()
+    fn reads_ahead(&self) -> ReadsAhead {
+        if self.ahead().is_some() { ReadsAhead::Always } else { ReadsAhead::Never }
     }
 
     fn read_ahead(&self, range: ByteRange) {
-        let Some((ahead, direct)) = self.ahead() else { return };
-        let (mut at, end) = (range.start, range.end.min(self.host.size()));
-        let mut known = KnownExtent::default();
-        while at < end {
-            let Ok(extent) = known.at(self, at) else { return };
-            let extent_end = extent.end().min(end);
-            if let Extent::Data(_) = extent {
-                let unit = ALIGNMENT as u64;
-                ahead.start(direct.file(), ByteRange::new(at - at % unit, extent_end));
-            }
-            at = extent_end.max(at + 1);
+        if let Some(ahead) = self.ahead() {
+            let data = data_of(self, ByteRange::new(range.start, range.end.min(self.host.size())));
+            data.for_each(|data| ahead.start(ByteRange::new(data.start - data.start % ALIGNMENT as u64, data.end)));
         }
     }
 

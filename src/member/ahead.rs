@@ -1,16 +1,14 @@
-//! What is going to be read soon, read already: several direct reads are in flight in the order of the file, which a disk serves at twice
-//! the speed of reads that come from many threads.
+//! What is going to be read soon, read already: many reads are in flight, in the order of the member, while processors compare.
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     sync::{Mutex, PoisonError},
 };
 
 use crate::{
     sys::{
         buffer::{ALIGNMENT, Buffer},
-        ring::Ring,
+        ring::Done,
     },
     vote::ByteRange,
 };
@@ -18,17 +16,29 @@ use crate::{
 /// Bytes of one read at most: as many as a disk takes for one request.
 const BLOCK_BYTES: u64 = 4 << 20;
 /// Blocks that are on their way or wait to be taken. How many bytes they are is for those to say who ask for them.
-const BLOCKS_MAX: usize = 64;
+pub(super) const BLOCKS_MAX: usize = 64;
 /// Calls to [`Ahead::start`] after which a block that nobody took isn't waited for any more.
 const CALLS_KEPT: u64 = 64;
 /// Buffers that are kept for the next blocks.
 const SPARE_MAX: usize = 4;
 
-/// Reads ahead of one file.
-pub(super) struct Ahead(Mutex<State>);
+/// How reads are got under way.
+pub(super) trait Transport: Send {
+    /// How many more reads it takes.
+    fn room(&self) -> usize;
 
-struct State {
-    ring: Ring,
+    /// Starts reads, each from an offset on, in bytes, of so many bytes, to a buffer that has room for them; the token names it.
+    fn start(&mut self, reads: Vec<(u64, usize, Buffer, u64)>);
+
+    /// Waits for one that is done, in any order; none where none is on its way.
+    fn wait(&mut self) -> Option<Done>;
+}
+
+/// Reads ahead of one member.
+pub(super) struct Ahead<T>(Mutex<State<T>>);
+
+struct State<T> {
+    transport: T,
     /// By where they start, in bytes.
     blocks: BTreeMap<u64, Block>,
     spare: Vec<Buffer>,
@@ -45,16 +55,15 @@ struct Block {
     call: u64,
 }
 
-impl Ahead {
-    /// None where the kernel lets nobody do so.
-    pub(super) fn new() -> Option<Self> {
-        let ring = Ring::new(BLOCKS_MAX as u32).ok()?;
-        Some(Self(Mutex::new(State { ring, blocks: BTreeMap::new(), spare: Vec::new(), calls: 0 })))
+impl<T: Transport> Ahead<T> {
+    /// Nothing is on its way yet.
+    pub(super) fn by(transport: T) -> Self {
+        Self(Mutex::new(State { transport, blocks: BTreeMap::new(), spare: Vec::new(), calls: 0 }))
     }
 
-    /// Starts reading `range` of `file`, as far as there is room.
-    pub(super) fn start(&self, file: &File, range: ByteRange) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).start(file, range);
+    /// Starts reading `range`, as far as there is room.
+    pub(super) fn start(&self, range: ByteRange) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).start(range);
     }
 
     /// Fills `bytes` with what lies at `offset`, where all of that was read ahead, and nobody took it yet.
@@ -65,7 +74,7 @@ impl Ahead {
     /// Forgets all of it: it may be old by the time that somebody asks.
     pub(super) fn forget(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(done) = state.ring.wait() {
+        while let Some(done) = state.transport.wait() {
             state.keep(done.buffer);
         }
         state.blocks.clear();
@@ -73,15 +82,15 @@ impl Ahead {
     }
 }
 
-impl State {
-    fn start(&mut self, file: &File, range: ByteRange) {
+impl<T: Transport> State<T> {
+    fn start(&mut self, range: ByteRange) {
         self.calls += 1;
         if self.blocks.len() + range.length().div_ceil(BLOCK_BYTES) as usize > BLOCKS_MAX {
             let old = self.calls.saturating_sub(CALLS_KEPT);
             self.blocks.retain(|_, block| block.buffer.is_none() || block.call > old);
         }
-        let room = (BLOCKS_MAX - self.blocks.len().min(BLOCKS_MAX)).min(self.ring.room());
-        let Self { ring, blocks, spare, calls } = self;
+        let room = (BLOCKS_MAX - self.blocks.len().min(BLOCKS_MAX)).min(self.transport.room());
+        let Self { transport, blocks, spare, calls } = self;
         let reads = range.pieces(BLOCK_BYTES).take(room).filter_map(|piece| {
             let length = piece.length() as usize;
             let known = blocks.range(..piece.end).next_back().is_some_and(|(&at, block)| at + block.length as u64 > piece.start);
@@ -95,7 +104,8 @@ impl State {
             let buffer = fits.map_or_else(|| Buffer::new(wanted), |index| spare.swap_remove(index));
             Some((piece.start, wanted, buffer, piece.start))
         });
-        ring.start(file, reads);
+        let reads: Vec<_> = reads.collect();
+        transport.start(reads);
     }
 
     fn take(&mut self, offset: u64, bytes: &mut [u8]) -> bool {
@@ -125,7 +135,7 @@ impl State {
     /// Waits for a block; false where it couldn't be read as a whole: whoever reads it finds out why.
     fn arrived(&mut self, start: u64) -> bool {
         while self.blocks.get(&start).is_some_and(|block| block.buffer.is_none()) {
-            let Some(done) = self.ring.wait() else {
+            let Some(done) = self.transport.wait() else {
                 self.blocks.remove(&start);
                 return false;
             };
@@ -153,8 +163,14 @@ mod tests {
     use std::{fs::File, io::Write};
 
     use super::{Ahead, ByteRange};
+    use crate::member::raw::Direct;
 
     const MIB: u64 = 1 << 20;
+
+    /// None where the kernel lets nobody do so; the test of rings says that aloud.
+    fn ahead(file: &File) -> Option<Ahead<Direct>> {
+        Direct::of(file).map(Ahead::by)
+    }
 
     fn file(length: usize) -> (File, Vec<u8>) {
         let mut file = tempfile::tempfile().expect("a temporary file");
@@ -166,8 +182,8 @@ mod tests {
     #[test]
     fn what_was_read_ahead_is_given_once() {
         let (file, bytes) = file(13 * MIB as usize + 1000);
-        let Some(ahead) = Ahead::new() else { return };
-        ahead.start(&file, ByteRange::new(64 << 10, bytes.len() as u64));
+        let Some(ahead) = ahead(&file) else { return };
+        ahead.start(ByteRange::new(64 << 10, bytes.len() as u64));
         let mut part = vec![0; 300_000];
         for start in (65536..bytes.len() - part.len()).step_by(part.len()) {
             assert!(ahead.take(start as u64, &mut part), "{start}");
@@ -183,13 +199,13 @@ mod tests {
     #[test]
     fn what_is_forgotten_or_was_cut_is_not_given() {
         let (file, bytes) = file(9 * MIB as usize);
-        let Some(ahead) = Ahead::new() else { return };
+        let Some(ahead) = ahead(&file) else { return };
         let mut part = vec![0; 4096];
-        ahead.start(&file, ByteRange::new(0, bytes.len() as u64));
+        ahead.start(ByteRange::new(0, bytes.len() as u64));
         ahead.forget();
         assert!(!ahead.take(0, &mut part));
         file.set_len(8 * MIB + 4096).expect("it can shrink");
-        ahead.start(&file, ByteRange::new(0, bytes.len() as u64));
+        ahead.start(ByteRange::new(0, bytes.len() as u64));
         assert!(ahead.take(MIB, &mut part) && part == bytes[MIB as usize..][..4096]);
         assert!(!ahead.take(8 * MIB, &mut part), "that block came too short");
     }
@@ -198,11 +214,11 @@ mod tests {
     #[test]
     fn its_memory_is_bounded() {
         let (file, bytes) = file(2 * MIB as usize);
-        let Some(ahead) = Ahead::new() else { return };
+        let Some(ahead) = ahead(&file) else { return };
         file.set_len(1000 * MIB).expect("it can grow");
         let mut part = vec![0; 4096];
         for start in 0..900 {
-            ahead.start(&file, ByteRange::new(start * MIB, (start + 1) * MIB));
+            ahead.start(ByteRange::new(start * MIB, (start + 1) * MIB));
             assert!(ahead.0.lock().expect("no panics").blocks.len() <= super::BLOCKS_MAX);
             if start == 63 {
                 assert!(ahead.take(MIB, &mut part) && part == bytes[MIB as usize..][..4096]);
