@@ -15,11 +15,15 @@ mod race {
     pub mod contest;
     pub mod data;
     pub mod digests;
+    pub mod far;
+    pub mod fio;
     pub mod images;
     pub mod in_place;
     pub mod machine;
+    pub mod many;
     pub mod options;
     pub mod races;
+    pub mod stale;
     pub mod write_ceiling;
     pub mod xfs;
 }
@@ -75,6 +79,7 @@ fn race(options: Options) -> Outcome<ExitCode> {
         options,
         peers,
         targets: Vec::new(),
+        limits: Vec::new(),
     };
 
     let mut aborted = Vec::new();
@@ -101,6 +106,7 @@ fn race(options: Options) -> Outcome<ExitCode> {
     if !aborted.is_empty() {
         println!("  aborted: {}", aborted.join(", "));
     }
+    lab.print_limits();
     let complete = aborted.is_empty() && !machine::interrupted();
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

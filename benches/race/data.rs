@@ -33,6 +33,10 @@ pub enum Kind {
     LargeWrites,
     /// The same bytes by `cp`: smaller folios (where the file system clones, those of its read-ahead).
     Copied,
+    /// The same bytes in writes of 4 KiB, as a guest writes them: each page has a folio of its own.
+    SmallWrites,
+    /// As `LargeWrites`, other bytes, the first image alone.
+    Other,
     /// As `LargeWrites`, with bad sectors, never two at one offset.
     Damaged,
     /// As `LargeWrites`, for a race that damages and repairs the third itself.
@@ -57,6 +61,8 @@ impl Kind {
         match self {
             Self::LargeWrites => "race-large-writes",
             Self::Copied => "race-cp",
+            Self::SmallWrites => "race-small-writes",
+            Self::Other => "race-other",
             Self::Damaged => "race-damaged",
             Self::InPlace => "race-in-place",
             Self::Converted => "race-converted",
@@ -114,6 +120,14 @@ impl Sets {
             Kind::Qcow2 => self.convert(&folder, &["-O", "qcow2"]),
             Kind::Zlib => self.compress(&folder, "zlib"),
             Kind::Zstd => self.compress(&folder, "zstd"),
+            Kind::SmallWrites => {
+                let [original, ..] = self.trio(Kind::LargeWrites);
+                trio_in(&folder).iter().try_for_each(|path| copy_in_blocks(&original, path, self.size_bytes, 4096))
+            }
+            Kind::Other => {
+                let [first, ..] = trio_in(&folder);
+                write_other(&first, self.size_bytes)
+            }
             Kind::Copied => {
                 let [original, ..] = self.trio(Kind::LargeWrites);
                 for path in trio_in(&folder) {
@@ -162,7 +176,7 @@ impl Sets {
     pub fn keep_only(&mut self, needed: &[Kind]) -> Outcome<()> {
         for kind in self.built.clone() {
             if self.keep && !needed.contains(&kind) {
-                machine::drop_cached(&self.trio(kind))?;
+                machine::drop_cached(&self.trio(kind).into_iter().filter(|path| path.exists()).collect::<Vec<_>>())?;
             } else if !needed.contains(&kind) {
                 self.delete(kind)?;
             }
@@ -270,6 +284,40 @@ pub fn write_full(folder: &Path, size_bytes: u64, bad_sectors: u64) -> Outcome<(
     }
     files.iter().try_for_each(File::sync_all)?;
     Ok(())
+}
+
+/// Copies so many bytes, in large writes.
+pub fn copy_part(from: &Path, to: &Path, bytes: u64) -> Outcome<()> {
+    copy_in_blocks(from, to, bytes, WRITE_BYTES)
+}
+
+/// The same in writes of so many bytes.
+fn copy_in_blocks(from: &Path, to: &Path, bytes: u64, block: usize) -> Outcome<()> {
+    let (from, to) = (File::open(from)?, File::create(to)?);
+    let mut buffer = vec![0; WRITE_BYTES];
+    for offset in (0..bytes).step_by(WRITE_BYTES) {
+        machine::go_on()?;
+        buffer.truncate((bytes - offset).min(WRITE_BYTES as u64) as usize);
+        from.read_exact_at(&mut buffer, offset)?;
+        for (part, at) in buffer.chunks(block).zip((offset..).step_by(block)) {
+            to.write_all_at(part, at)?;
+        }
+    }
+    Ok(to.sync_all()?)
+}
+
+/// Bytes of which no sector is as in [`write_full`].
+fn write_other(path: &Path, size_bytes: u64) -> Outcome<()> {
+    let file = File::create_new(path)?;
+    let (mut random, mut bytes) = (Random::new(), vec![0; WRITE_BYTES]);
+    for offset in (0..size_bytes).step_by(WRITE_BYTES) {
+        machine::go_on()?;
+        bytes.truncate((size_bytes - offset) as usize);
+        random.fill(&mut bytes);
+        bytes.iter_mut().for_each(|byte| *byte = !*byte);
+        file.write_all_at(&bytes, offset)?;
+    }
+    Ok(file.sync_all()?)
 }
 
 /// Data of which each 4 KiB are noise by a half, and repeat themselves otherwise.

@@ -14,8 +14,8 @@ Races quorum-img against its peers on data made for it.
                       and 6 times in memory for warm to be warm
   --runs N            counted rounds of each race [default: 5]
   --dir DIR           where the data goes [default: target/race]
-  --only NAME[,NAME]  only these races: warm, warm-cp, damaged, cold, direct, repair, sparse,
-                      qcow2, qcow2-zlib, qcow2-zstd, in-place-1000, in-place-100000
+  --only NAME[,NAME]  only these races: warm, warm-cp, warm-4k, members, stale, nbd, damaged, digest, witness, set,
+                      cold, direct, repair, sparse, qcow2, qcow2-zlib, qcow2-zstd, in-place-1000, in-place-100000
   --keep              delete no data, neither between the races nor at the end
 
 QUORUM_IMG in the environment names another binary to race. As root, `cold` drops all of the machine's caches and `repair`

@@ -9,9 +9,11 @@ use std::{
 use super::{
     contest::{Cache, Contest, Contestant, Lane, Times},
     data::{self, BAD_SECTORS, Kind, Sets, Trio},
-    digests, images, in_place,
+    digests, far, fio, images, in_place,
     machine::{Outcome, Peers},
+    many,
     options::Options,
+    stale,
     xfs::Xfs,
 };
 
@@ -26,9 +28,13 @@ pub struct Race {
 }
 
 /// All of them, in an order that needs few sets at once, and large writes' folios before `cold` throws them away.
-pub const RACES: [Race; 15] = [
+pub const RACES: [Race; 19] = [
     Race { name: "warm", needs: &[Kind::LargeWrites], run: warm },
     Race { name: "warm-cp", needs: &[Kind::LargeWrites, Kind::Copied], run: warm_copied },
+    Race { name: "warm-4k", needs: &[Kind::LargeWrites, Kind::SmallWrites], run: warm_small },
+    Race { name: "members", needs: &[Kind::LargeWrites], run: many::members },
+    Race { name: "stale", needs: &[Kind::LargeWrites, Kind::Other], run: stale::check_and_repair },
+    Race { name: "nbd", needs: &[Kind::LargeWrites], run: far::exports },
     Race { name: "damaged", needs: &[Kind::LargeWrites, Kind::Damaged], run: damaged },
     Race { name: "digest", needs: &[Kind::LargeWrites], run: digests::made },
     Race { name: "witness", needs: &[Kind::LargeWrites], run: digests::heard },
@@ -60,6 +66,18 @@ pub struct Lab {
     pub peers: Peers,
     /// What was measured for the summary.
     pub targets: Vec<Target>,
+    /// What is left of the way to the limits.
+    pub limits: Vec<Limit>,
+}
+
+/// How close a row came to what the machine can do.
+pub struct Limit {
+    /// Of what.
+    row: String,
+    /// What limits it, and who told.
+    by: &'static str,
+    /// Its time in times of the limit's.
+    ratio: f64,
 }
 
 /// A figure for the summary.
@@ -85,6 +103,10 @@ impl fmt::Display for Target {
 const CEILING_SHARE_MIN: f64 = 85.0;
 /// The most that [`BAD_SECTORS`] may cost, in percent.
 const DAMAGE_COST_MAX: f64 = 10.0;
+/// The most time for data in islands, in times of that for one piece.
+const ISLANDS_RATIO_MAX: f64 = 1.5;
+/// The least share of the speed of fio's best way, in percent.
+const FIO_SHARE_MIN: f64 = 90.0;
 /// The most time against `cat` on cold files.
 const CAT_RATIO_MAX: f64 = 1.0;
 
@@ -155,11 +177,29 @@ impl Lab {
         contest.run(self.options.runs)
     }
 
+    /// Notes a row for the last table: its time in times of that of the limit.
+    pub fn limit(&mut self, row: String, by: &'static str, ratio: f64) {
+        self.limits.push(Limit { row, by, ratio });
+    }
+
+    /// The last table: what is left, at a glance.
+    pub fn print_limits(&self) {
+        println!("\nTo the limit (time in times of the limit's; 1 is as good as this machine allows)");
+        let width = self.limits.iter().map(|limit| limit.row.len()).max().unwrap_or(0);
+        for Limit { row, by, ratio } in &self.limits {
+            println!("  {row:width$}  {ratio:6.2}  {by}");
+        }
+        if self.limits.is_empty() {
+            println!("  none measured");
+        }
+    }
+
     /// Notes how close we come to a ceiling.
     fn note_ceiling(&mut self, label: &str, threads: usize, times: &Times, ours: Lane, ceiling: Lane) {
         let percent = 100.0 * times.ratio(ceiling, ours);
         let what = format!("ceiling's speed reached {label}, {}: {percent:.0} % (target {CEILING_SHARE_MIN})", counted(threads));
         self.targets.push(Target { what, met: Some(percent >= CEILING_SHARE_MIN) });
+        self.limit(format!("{label}, {}", counted(threads)), "memory", times.ratio(ours, ceiling));
     }
 
     /// Notes what a repair takes beside a check.
@@ -214,6 +254,19 @@ fn warm_copied(lab: &mut Lab) -> Outcome<()> {
     Ok(())
 }
 
+/// Pages that came one by one cost the most to map.
+fn warm_small(lab: &mut Lab) -> Outcome<()> {
+    let trio = lab.sets.trio(Kind::SmallWrites);
+    let mut contest = Contest::new(lab.title("warm-4k", "three images", "alike, by writes of 4 KiB, in the page cache"), Cache::Warm);
+    let pairs = lab.add_both_threads(&mut contest, &trio);
+    contest.note("The ceiling maps: where that is dear, reading is allowed to beat it.");
+    let times = lab.hold(&contest)?;
+    for (threads, ours, ceiling) in pairs {
+        lab.note_ceiling("warm, by 4 KiB", threads, &times, ours, ceiling);
+    }
+    Ok(())
+}
+
 /// What bad sectors cost.
 fn damaged(lab: &mut Lab) -> Outcome<()> {
     let (bad, clean) = (lab.sets.trio(Kind::Damaged), lab.sets.trio(Kind::LargeWrites));
@@ -228,6 +281,7 @@ fn damaged(lab: &mut Lab) -> Outcome<()> {
     let percent = 100.0 * (times.ratio(ours, ours_clean) - 1.0);
     let what = format!("{BAD_SECTORS} bad sectors: {percent:+.0} % (target at most {DAMAGE_COST_MAX})");
     lab.targets.push(Target { what, met: Some(percent <= DAMAGE_COST_MAX) });
+    lab.limit(format!("{BAD_SECTORS} bad sectors, warm"), "memory (a check without them)", times.ratio(ours, ours_clean));
     Ok(())
 }
 
@@ -245,6 +299,7 @@ fn cold(lab: &mut Lab) -> Outcome<()> {
     let ratio = times.ratio(ours, cat);
     let what = format!("cold against cat: {ratio:.2} (target at most {CAT_RATIO_MAX:.2})");
     lab.targets.push(Target { what, met: Some(ratio <= CAT_RATIO_MAX) });
+    lab.limit("cold".into(), "disk (cat)", ratio);
     Ok(())
 }
 
@@ -252,9 +307,22 @@ fn cold(lab: &mut Lab) -> Outcome<()> {
 fn direct(lab: &mut Lab) -> Outcome<()> {
     let trio = lab.sets.trio(Kind::LargeWrites);
     let mut contest = Contest::new(lab.title("direct", "three images", "alike, direct I/O, caches dropped before each run"), Cache::Cold);
-    contest.add(lab.check("quorum-img check -T none", 0, &["-T", "none"], &trio));
+    let ours = contest.add(lab.check("quorum-img check -T none", 0, &["-T", "none"], &trio));
     lab.add_compare(&mut contest, &["-T", "none"], &trio);
-    lab.hold(&contest)?;
+    let times = lab.hold(&contest)?;
+    match fio::best(&trio, lab.options.size_bytes, lab.options.runs) {
+        Ok(best) => {
+            // The disk may have become faster or slower meanwhile.
+            let again = lab.hold(&contest)?;
+            let seconds = f64::midpoint(times.median(ours), again.median(ours));
+            println!("  fio's best way took {:.2} s: {}", best.seconds, best.how);
+            let share = 100.0 * best.seconds / seconds;
+            let what = format!("-T none: {share:.0} % of the speed of fio's best way, {} (target at least {FIO_SHARE_MIN})", best.how);
+            lab.targets.push(Target { what, met: Some(share >= FIO_SHARE_MIN) });
+            lab.limit("-T none".into(), "disk (fio's best way)", seconds / best.seconds);
+        }
+        Err(error) => println!("  fio: LEFT OUT: {error}"),
+    }
     Ok(())
 }
 
@@ -297,10 +365,14 @@ fn sparse(lab: &mut Lab) -> Outcome<()> {
     let (trio, full) = (lab.sets.trio(Kind::Sparse), lab.sets.trio(Kind::SparseAsFull));
     let title = lab.title("sparse", "four times the length", "10 % of it data, which is read in before each run");
     let mut contest = Contest::new(title, Cache::Refilled);
-    contest.add(lab.check("quorum-img check", 0, &[], &trio));
-    contest.add(lab.check("quorum-img check, as much data without holes", 0, &[], &full));
+    let ours = contest.add(lab.check("quorum-img check", 0, &[], &trio));
+    let whole = contest.add(lab.check("quorum-img check, as much data without holes", 0, &[], &full));
     lab.add_compare(&mut contest, &[], &trio);
     lab.add_cmp(&mut contest, &trio);
-    lab.hold(&contest)?;
+    let times = lab.hold(&contest)?;
+    let ratio = times.ratio(ours, whole);
+    let what = format!("islands against as much data in one piece: {ratio:.2} (target at most {ISLANDS_RATIO_MAX})");
+    lab.targets.push(Target { what, met: Some(ratio <= ISLANDS_RATIO_MAX) });
+    lab.limit("islands of 1 MiB, warm".into(), "memory (one piece)", ratio);
     Ok(())
 }

@@ -75,6 +75,11 @@ impl ByteRange {
 }
 
 impl ByteRange {
+    /// What of it lies below `end`; nothing where it begins there or behind.
+    pub fn up_to(self, end: u64) -> Self {
+        Self::new(self.start.min(end), self.end.min(end))
+    }
+
     /// Pieces of at most `step` bytes, cut at its multiples.
     pub fn pieces(self, step: u64) -> impl Iterator<Item = Self> {
         let mut at = self.start;

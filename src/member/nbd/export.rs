@@ -181,8 +181,8 @@ impl Readable for NbdMember {
         let connections = if self.link.export.can_multi_conn && !self.writes { CONNECTIONS } else { 1 };
         let ahead = self.ahead.get_or_init(|| Ahead::by(Lines::new(&self.link, connections)));
         let unit = self.link.unit().max(PAGE_BYTES);
-        let range = ByteRange::new(range.start, range.end.min(self.link.export.size));
-        data_of(self, range).for_each(|data| ahead.start(ByteRange::new(data.start - data.start % unit, data.end)));
+        data_of(self, range.up_to(self.link.export.size))
+            .for_each(|data| ahead.start(ByteRange::new(data.start - data.start % unit, data.end)));
     }
 
     fn forget_ahead(&self) {

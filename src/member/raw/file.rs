@@ -381,7 +381,7 @@ impl Readable for RawMember {
 
     fn read_ahead(&self, range: ByteRange) {
         if let Some(ahead) = self.ahead() {
-            let data = data_of(self, ByteRange::new(range.start, range.end.min(self.host.size())));
+            let data = data_of(self, range.up_to(self.host.size()));
             data.for_each(|data| ahead.start(ByteRange::new(data.start - data.start % ALIGNMENT as u64, data.end)));
         }
     }
