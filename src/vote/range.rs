@@ -76,6 +76,7 @@ impl ByteRange {
 
 impl ByteRange {
     /// What of it lies below `end`; nothing where it begins there or behind.
+    #[must_use]
     pub fn up_to(self, end: u64) -> Self {
         Self::new(self.start.min(end), self.end.min(end))
     }
