@@ -126,7 +126,11 @@ impl Sets {
             }
             Kind::Other => {
                 let [first, ..] = trio_in(&folder);
-                write_other(&first, self.size_bytes)
+                write_other(&first, self.size_bytes)?;
+                // As old as the others: it is the content that differs.
+                let [original, ..] = self.trio(Kind::LargeWrites);
+                let time = File::open(original)?.metadata()?.modified()?;
+                Ok(File::options().write(true).open(&first)?.set_modified(time)?)
             }
             Kind::Copied => {
                 let [original, ..] = self.trio(Kind::LargeWrites);
@@ -314,7 +318,9 @@ fn write_other(path: &Path, size_bytes: u64) -> Outcome<()> {
         machine::go_on()?;
         bytes.truncate((size_bytes - offset) as usize);
         random.fill(&mut bytes);
-        bytes.iter_mut().for_each(|byte| *byte = !*byte);
+        for byte in &mut bytes {
+            *byte = !*byte;
+        }
         file.write_all_at(&bytes, offset)?;
     }
     Ok(file.sync_all()?)

@@ -13,26 +13,39 @@ use crate::{sys::buffer::Buffer, vote::ByteRange};
 /// What is mapped for a try: a huge page, so that who has such isn't wronged. Half as many bytes behind it are read.
 const MAPPED_BYTES: u64 = 2 << 20;
 const READ_BYTES: u64 = MAPPED_BYTES / 2;
-/// Tries in a window; the best of each kind counts, since anything else may take a processor's time meanwhile.
-const TRIES: u64 = 2;
-/// Windows that are tried: some at the beginning, and then one in so many, since a file may be mixed.
-const FIRST: [u64; 2] = [0, 8];
+/// Windows that are tried: some near the beginning of what is long enough for it to pay, and then one in so many, since a file may be mixed.
+const FIRST: [u64; 2] = [4, 6];
 const EVERY: u64 = 64;
 /// Reading must be better by this, in percent of the time that mapping takes.
 const BETTER_BY: u32 = 10;
 
 /// Who is read though it could be mapped.
-pub(super) struct Manners(Vec<AtomicBool>);
+pub(super) struct Manners(Vec<Manner>);
+
+/// One member's. Anything else may take a processor's time meanwhile: one try alone changes nothing.
+#[derive(Default)]
+struct Manner {
+    reads: AtomicBool,
+    /// What the last try said.
+    last: AtomicBool,
+}
 
 impl Manners {
     /// All are mapped.
     pub(super) fn new(members: usize) -> Self {
-        Self((0..members).map(|_| AtomicBool::new(false)).collect())
+        Self((0..members).map(|_| Manner::default()).collect())
+    }
+
+    /// Takes what a try said; with the one before it that counts.
+    fn tried(&self, member: usize, better: bool) {
+        if self.0[member].last.swap(better, Relaxed) == better {
+            self.0[member].reads.store(better, Relaxed);
+        }
     }
 
     /// Whether the member is better read.
     pub(super) fn reads(&self, member: usize) -> bool {
-        self.0[member].load(Relaxed)
+        self.0[member].reads.load(Relaxed)
     }
 }
 
@@ -44,21 +57,15 @@ fn is_better(mapping: Duration, reading: Duration) -> bool {
 impl Worker<'_> {
     /// Tries both ways on a part of some windows that are in the page cache, where somebody tells the time.
     pub(super) fn try_manners(&mut self, task: &WindowTask, states: &[State]) {
-        let due = FIRST.contains(&task.index) || task.index.is_multiple_of(EVERY);
-        if !due || self.shared.job.watch.elapsed() == Duration::ZERO {
+        let due = FIRST.contains(&task.index) || (task.index > 0 && task.index.is_multiple_of(EVERY));
+        let start = task.range.start.next_multiple_of(MAPPED_BYTES);
+        let place = ByteRange::new(start, start.saturating_add(MAPPED_BYTES + READ_BYTES));
+        if !due || place.end > task.range.end || self.shared.job.watch.elapsed() == Duration::ZERO {
             return;
         }
-        let start = task.range.start.next_multiple_of(MAPPED_BYTES);
-        let places: Vec<ByteRange> = (0..TRIES)
-            .map(|number| start.saturating_add(2 * MAPPED_BYTES * number))
-            .map(|start| ByteRange::new(start, start.saturating_add(MAPPED_BYTES + READ_BYTES)))
-            .filter(|place| place.end <= task.range.end)
-            .collect();
         for member in (0..states.len()).filter(|&member| states[member] == State::Data) {
-            let tries: Vec<(Duration, Duration)> = places.iter().filter_map(|&place| self.try_both(member, place)).collect();
-            let best = |of: fn(&(Duration, Duration)) -> Duration| tries.iter().map(of).min();
-            if let (Some(mapping), Some(reading)) = (best(|both| both.0), best(|both| both.1)) {
-                self.shared.manners.0[member].store(is_better(mapping, reading), Relaxed);
+            if let Some((mapping, reading)) = self.try_both(member, place) {
+                self.shared.manners.tried(member, is_better(mapping, reading));
             }
         }
     }
@@ -95,7 +102,7 @@ impl Worker<'_> {
 mod tests {
     use std::time::Duration;
 
-    use super::is_better;
+    use super::{Manners, is_better};
 
     /// Mapping stays where both are as good: noise decides nothing.
     #[test]
@@ -104,5 +111,16 @@ mod tests {
         assert!(is_better(micros(1000), micros(899)));
         assert!(!is_better(micros(1000), micros(901)));
         assert!(!is_better(Duration::ZERO, Duration::ZERO));
+    }
+
+    #[test]
+    fn two_tries_decide() {
+        let manners = Manners::new(2);
+        for (better, reads) in
+            [(true, false), (false, false), (true, false), (true, true), (false, true), (true, true), (false, true), (false, false)]
+        {
+            manners.tried(1, better);
+            assert_eq!((manners.reads(0), manners.reads(1)), (false, reads), "after {better}");
+        }
     }
 }

@@ -289,27 +289,12 @@ pub(super) fn compare(
     threads: usize,
     expected: &Expected,
 ) {
-    compare_by(&(), members, size, rules, fill, threshold, threads, expected);
-}
-
-/// The same by somebody's clock.
-#[allow(clippy::too_many_arguments)] // what a job has
-pub(super) fn compare_by(
-    watch: &dyn Watch,
-    members: &[&dyn Member],
-    size: usize,
-    rules: &Rules,
-    fill: Fill,
-    threshold: usize,
-    threads: usize,
-    expected: &Expected,
-) {
     for with_output in [false, true] {
         let collected = Collected::default();
         let ranges = [ByteRange::new(0, size as u64)];
         let fillers = Fillers::default();
         let output: Option<(&dyn Output, Fill)> = with_output.then_some((&collected, fill));
-        let job = Job { threshold, threads, output, watch, ..plain(members, size as u64, &ranges, rules, &fillers) };
+        let job = Job { threshold, threads, output, ..plain(members, size as u64, &ranges, rules, &fillers) };
         let mut runs = Vec::new();
         let outcome: Outcome = scan(&job, &mut |run| {
             runs.push(*run);
