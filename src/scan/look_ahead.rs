@@ -1,11 +1,6 @@
 //! Reading ahead of the windows that are given out, by members that can: window after window, and in each member after member, so that a
 //! disk has long stretches to serve.
 
-use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    time::Duration,
-};
-
 use super::{job::Job, shared::Shared};
 use crate::{
     member::ReadsAhead,
@@ -19,34 +14,6 @@ const WINDOWS_AHEAD: u64 = 2;
 /// Bytes of a window: a read of each member.
 const WINDOW_BYTES_MAX: u64 = 4 << 20;
 const WINDOW_BYTES_MIN: u64 = 256 << 10;
-
-/// A reading of a chunk that takes as long as this, in the best case, is late.
-const LATE: Duration = Duration::from_millis(3);
-/// Readings by which that is judged.
-const JUDGED: u64 = 4;
-
-/// How long it took a member to answer.
-#[derive(Default)]
-pub(super) struct Answers {
-    count: AtomicU64,
-    /// Whether one came at once.
-    quick: AtomicBool,
-}
-
-impl Answers {
-    /// Notes one.
-    pub(super) fn took(&self, time: Duration) {
-        if self.count.load(Relaxed) < JUDGED {
-            self.quick.fetch_or(time < LATE, Relaxed);
-            self.count.fetch_add(1, Relaxed);
-        }
-    }
-
-    /// By the first ones, before anything was read ahead.
-    fn are_late(&self) -> bool {
-        self.count.load(Relaxed) >= JUDGED && !self.quick.load(Relaxed)
-    }
-}
 
 /// What was asked for already.
 pub(super) struct LookAhead {

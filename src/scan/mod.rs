@@ -4,6 +4,7 @@
 //! A [`Poll`] settles what is known before, a [`Job`] what to scan; [`scan`] goes through it, and [`check`] makes a report of it. Inside,
 //! `feeder` hands out windows, `worker` works through one by `chunk`s, `private` copies what differs, `ordered` puts results in order.
 
+mod answers;
 mod check;
 mod chunk;
 mod composed;
@@ -29,6 +30,7 @@ mod joined;
 mod look_ahead;
 mod lost;
 mod manner;
+mod manner_tries;
 mod merged;
 mod misplaced;
 mod ordered;
@@ -36,6 +38,7 @@ mod poll;
 mod private;
 mod recorded;
 mod run;
+mod sectors;
 mod shard;
 mod shared;
 mod shared_looks;

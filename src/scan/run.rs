@@ -9,9 +9,10 @@ use std::{
 };
 
 use super::{
+    answers::Answers,
     feeder::Feeder,
     job::{Job, Outcome, ScanError},
-    look_ahead::{Answers, LookAhead},
+    look_ahead::LookAhead,
     manner::Manners,
     ordered::Delivery,
     poll::THREADS_MAX,

@@ -11,8 +11,8 @@ use std::{
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{
+    answers::Answers,
     job::{Job, ScanError},
-    look_ahead::Answers,
     manner::Manners,
 };
 use crate::digest::Geometry;

@@ -64,7 +64,7 @@ impl fmt::Display for NbdError {
 }
 
 /// What a server says of an export.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Export {
     /// Bytes.
     pub size: u64,
@@ -134,18 +134,7 @@ impl Connection {
         if handle.is_null() {
             return Err(lost());
         }
-        let nothing = Export {
-            size: 0,
-            read_only: true,
-            can_flush: false,
-            can_fua: false,
-            can_multi_conn: false,
-            can_df: false,
-            block_status: false,
-            minimum: None,
-            maximum: None,
-            tls: false,
-        };
+        let nothing = Export { read_only: true, ..Export::default() };
         let mut connection = Self { functions, handle, export: nothing, stop: Arc::clone(stop) };
         // SAFETY: the handle is live, and the texts end with zero and are copied by libnbd.
         let begun = unsafe {

@@ -2,9 +2,8 @@
 
 use super::{
     header::Compression,
-    image::{Source, Stretch},
+    image::{Image, Source, Stretch},
     inflate::inflate,
-    voter::Qcow2Member,
 };
 use crate::{
     member::{Encoded, EncodedPart, Form, Readable},
@@ -21,40 +20,38 @@ impl Form {
     }
 }
 
-impl Qcow2Member {
-    /// See [`Readable::encoded`]; none is false as well.
-    pub(super) fn encode(&self, range: ByteRange, bytes_max: usize, into: &mut Encoded, bounce: &mut Option<Buffer>) -> Option<bool> {
-        into.clear();
-        let mut compressed = false;
-        let mut at = range.start;
-        while at < range.end {
-            let stretch = self.image.stretch(at, range.end).ok()?;
-            let length = usize::try_from(stretch.end - at).ok()?;
-            let (form, held) = match &stretch.source {
-                Source::Zero => (Form::Zero, 0),
-                Source::Stored { .. } => (Form::Stored, length),
-                Source::Compressed { image, at: from, length: held, .. } => {
-                    // A part of a cluster is read from what is kept of it.
-                    if length as u64 != image.header.cluster_bytes() {
-                        return None;
-                    }
-                    (Form::of(image.header.compression), usize::try_from(image.held(*from, *held)).ok()?)
+/// See [`Readable::encoded`]; none is false as well.
+pub(super) fn encode(image: &Image, range: ByteRange, bytes_max: usize, into: &mut Encoded, bounce: &mut Option<Buffer>) -> Option<bool> {
+    into.clear();
+    let mut compressed = false;
+    let mut at = range.start;
+    while at < range.end {
+        let stretch = image.stretch(at, range.end).ok()?;
+        let length = usize::try_from(stretch.end - at).ok()?;
+        let (form, held) = match &stretch.source {
+            Source::Zero => (Form::Zero, 0),
+            Source::Stored { .. } => (Form::Stored, length),
+            Source::Compressed { image: own, at: from, length: held, .. } => {
+                // A part of a cluster is read from what is kept of it.
+                if length as u64 != own.header.cluster_bytes() {
+                    return None;
                 }
-                Source::Damaged { .. } => return None,
-            };
-            // A stretch that is stored tells nothing that reading it wouldn't.
-            compressed |= matches!(form, Form::Deflate | Form::Zstd);
-            if !compressed && stretch.end == range.end {
-                return None;
+                (Form::of(own.header.compression), usize::try_from(own.held(*from, *held)).ok()?)
             }
-            let part = EncodedPart { form, length, held, needed: held };
-            if !into.push(part, bytes_max, |bytes| read(&stretch, bytes, bounce)) {
-                return None;
-            }
-            at = stretch.end;
+            Source::Damaged { .. } => return None,
+        };
+        // A stretch that is stored tells nothing that reading it wouldn't.
+        compressed |= matches!(form, Form::Deflate | Form::Zstd);
+        if !compressed && stretch.end == range.end {
+            return None;
         }
-        Some(compressed)
+        let part = EncodedPart { form, length, held, needed: held };
+        if !into.push(part, bytes_max, |bytes| read(&stretch, bytes, bounce)) {
+            return None;
+        }
+        at = stretch.end;
     }
+    Some(compressed)
 }
 
 fn read(stretch: &Stretch, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> bool {

@@ -4,7 +4,7 @@ use std::{path::Path, time::SystemTime};
 
 use super::{
     damages::Damages,
-    encoded::decode,
+    encoded::{decode, encode},
     facts::image_facts,
     header::Header,
     image::{Damage, Image, Source, Stretch},
@@ -181,7 +181,7 @@ impl Readable for Qcow2Member {
     }
 
     fn encoded(&self, range: ByteRange, bytes_max: usize, into: &mut Encoded, bounce: &mut Option<Buffer>) -> bool {
-        self.encode(range, bytes_max, into, bounce).unwrap_or(false)
+        encode(&self.image, range, bytes_max, into, bounce).unwrap_or(false)
     }
 
     fn decode(&self, encoded: &mut Encoded, bytes: &mut [u8]) -> bool {
