@@ -1,10 +1,14 @@
 //! Many reads in flight by one thread, handed to the kernel in their order: `io_uring(7)`.
 
-use std::{fs::File, io, os::fd::AsRawFd};
+use std::{fs::File, io, os::fd::AsRawFd, time::Duration};
 
 use io_uring::{IoUring, opcode, types::Fd};
 
 use super::buffer::Buffer;
+
+/// How long a kernel that has no memory for a request is left alone, and how often before it is asked no more.
+const PAUSE: Duration = Duration::from_millis(1);
+const PAUSES_MAX: u32 = 1000;
 
 /// A read that came to its end.
 pub struct Done {
@@ -72,6 +76,7 @@ impl Ring {
 
     /// Hands over what was pushed, and waits for so many to be done.
     fn hand_over(&mut self, wanted: usize) {
+        let mut pauses = 0;
         loop {
             let result = self.kernel.submit_and_wait(wanted);
             let left = !self.kernel.submission().is_empty();
@@ -80,7 +85,10 @@ impl Ring {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // No memory for a request at this moment, or too many that are done: one of them makes room.
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY)) => std::thread::yield_now(),
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY)) && pauses < PAUSES_MAX => {
+                    pauses += 1;
+                    std::thread::sleep(PAUSE);
+                }
                 Err(_) => {
                     self.broken = true;
                     return;
