@@ -312,33 +312,34 @@ fn copy_in_blocks(from: &Path, to: &Path, bytes: u64, block: usize) -> Outcome<(
 
 /// Bytes of which no sector is as in [`write_full`].
 fn write_other(path: &Path, size_bytes: u64) -> Outcome<()> {
-    let file = File::create_new(path)?;
-    let (mut random, mut bytes) = (Random::new(), vec![0; WRITE_BYTES]);
-    for offset in (0..size_bytes).step_by(WRITE_BYTES) {
-        machine::go_on()?;
-        bytes.truncate((size_bytes - offset) as usize);
-        random.fill(&mut bytes);
-        for byte in &mut bytes {
+    write_filled(path, size_bytes, |random, bytes| {
+        random.fill(bytes);
+        for byte in bytes {
             *byte = !*byte;
         }
-        file.write_all_at(&bytes, offset)?;
-    }
-    Ok(file.sync_all()?)
+    })
 }
 
 /// Data of which each 4 KiB are noise by a half, and repeat themselves otherwise.
 fn write_compressible(path: &Path, size_bytes: u64) -> Outcome<()> {
-    let file = File::create_new(path)?;
-    let (mut random, mut bytes) = (Random::new(), vec![0; WRITE_BYTES]);
-    for offset in (0..size_bytes).step_by(WRITE_BYTES) {
-        machine::go_on()?;
-        bytes.truncate((size_bytes - offset) as usize);
+    write_filled(path, size_bytes, |random, bytes| {
         for block in bytes.chunks_mut(4096) {
             let (noise, rest) = block.split_at_mut(block.len() / 2);
             random.fill(noise);
             let word = random.next().to_le_bytes();
             rest.iter_mut().enumerate().for_each(|(index, byte)| *byte = word[index / 64 % 8] ^ (index % 64) as u8);
         }
+    })
+}
+
+/// A new file, in large writes whose bytes `content` makes one after the other.
+fn write_filled(path: &Path, size_bytes: u64, mut content: impl FnMut(&mut Random, &mut [u8])) -> Outcome<()> {
+    let file = File::create_new(path)?;
+    let (mut random, mut bytes) = (Random::new(), vec![0; WRITE_BYTES]);
+    for offset in (0..size_bytes).step_by(WRITE_BYTES) {
+        machine::go_on()?;
+        bytes.truncate((size_bytes - offset) as usize);
+        content(&mut random, &mut bytes);
         file.write_all_at(&bytes, offset)?;
     }
     Ok(file.sync_all()?)

@@ -20,9 +20,9 @@ pub struct Best {
 /// Finds it; an error where fio isn't there.
 pub fn best(files: &[PathBuf], size_bytes: u64, rounds: usize) -> Outcome<Best> {
     let ways = ["psync", "libaio", "io_uring"].into_iter().flat_map(|engine| BLOCKS.map(|block| (engine, block)));
-    let mut ways = ways.flat_map(|(engine, block)| DEPTHS.map(|depth| (engine, block, depth))).collect::<Vec<_>>();
+    let ways = ways.flat_map(|(engine, block)| DEPTHS.map(|depth| (engine, block, depth)));
     let mut found = Vec::new();
-    for way in ways.drain(..) {
+    for way in ways {
         machine::go_on()?;
         found.push((run(files, size_bytes, way)?, way));
     }

@@ -73,8 +73,9 @@ impl LookAhead {
                 continue;
             }
             // Under fifo most aren't asked at all.
-            let asked = self.members.iter().filter(|_| job.rules.at(window.start) != Rule::First).filter(asks);
-            asked.for_each(|&(member, _)| job.members[member].read_ahead(window));
+            if job.rules.at(window.start) != Rule::First {
+                self.members.iter().filter(asks).for_each(|&(member, _)| job.members[member].read_ahead(window));
+            }
             self.asked += window.length();
             self.at = window.end;
         }

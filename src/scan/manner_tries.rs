@@ -11,6 +11,7 @@ const READ_BYTES: u64 = MAPPED_BYTES / 2;
 /// Windows that are tried: some near the beginning of what is long enough for it to pay, and then one in so many, since a file may be mixed.
 const FIRST: [u64; 2] = [4, 6];
 const EVERY: u64 = 64;
+
 impl Worker<'_> {
     /// Tries both ways on a part of some windows that are in the page cache, where somebody tells the time.
     pub(super) fn try_manners(&mut self, task: &WindowTask, states: &[State]) {

@@ -11,18 +11,19 @@ impl Worker<'_> {
     /// Copies the member's chunk. Where it is kept encoded, just as that of another who was decoded, that is noted instead.
     pub(super) fn copy_or_twin(&mut self, chunk: &mut Chunk, member: usize) -> Result<(), Interruption> {
         let reader = self.shared.job.members[member];
-        let [decoded, encoded] = &mut self.encoded;
-        let to = if chunk.original.is_none() { &mut *decoded } else { &mut *encoded };
-        if !reader.encoded(chunk.range, self.shared.chunk_bytes, to, self.copies[member].bounce()) {
+        let first = chunk.original.is_none();
+        let [decoded, other] = &mut self.encoded;
+        let encoded = if first { &mut *decoded } else { &mut *other };
+        if !reader.encoded(chunk.range, self.shared.chunk_bytes, encoded, self.copies[member].bounce()) {
             return self.copy_chunk(chunk, member);
         }
-        if chunk.encoded && encoded.is_twin_of(decoded) {
+        if chunk.encoded && other.is_twin_of(decoded) {
             chunk.twins |= 1 << member;
             return Ok(());
         }
-        let (to, first) = if chunk.original.is_none() { (decoded, true) } else { (encoded, false) };
+        let encoded = if first { decoded } else { other };
         let length = chunk.range.length() as usize;
-        if !self.copies[member].decode(self.shared.chunk_bytes, length, |bytes| reader.decode(to, bytes)) {
+        if !self.copies[member].decode(self.shared.chunk_bytes, length, |bytes| reader.decode(encoded, bytes)) {
             return self.copy_chunk(chunk, member);
         }
         chunk.holds(member);

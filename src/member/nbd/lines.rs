@@ -10,12 +10,9 @@ use std::{
     thread,
 };
 
-use super::link::Link;
+use super::link::{Link, as_io};
 use crate::{
-    member::{
-        ReadError,
-        ahead::{BLOCKS_MAX, Transport},
-    },
+    member::ahead::{BLOCKS_MAX, Transport},
     sys::{buffer::Buffer, libnbd::Connection, ring::Done},
 };
 
@@ -88,12 +85,7 @@ fn read(link: &Link, mut request: Request, by: impl FnOnce(u64, &mut [u8]) -> io
 
 fn over_its_own(link: &Link, requests: &Requests, done: &Sender<Done>) {
     while let Some(request) = next(requests) {
-        let by = |offset, bytes: &mut [u8]| {
-            link.read_units(offset, bytes).map_err(|error| match error {
-                ReadError::Medium(error) | ReadError::Member(error) => error,
-                ReadError::Ended => io::ErrorKind::UnexpectedEof.into(),
-            })
-        };
+        let by = |offset, bytes: &mut [u8]| link.read_units(offset, bytes).map_err(as_io);
         if done.send(read(link, request, by)).is_err() {
             return;
         }

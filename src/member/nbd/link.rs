@@ -154,3 +154,11 @@ fn numbered(errno: i32, words: &str) -> io::Error {
         _ => io::Error::from_raw_os_error(errno),
     }
 }
+
+/// As the system would say it.
+pub(super) fn as_io(error: ReadError) -> io::Error {
+    match error {
+        ReadError::Medium(error) | ReadError::Member(error) => error,
+        ReadError::Ended => io::ErrorKind::UnexpectedEof.into(),
+    }
+}

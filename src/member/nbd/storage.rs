@@ -2,22 +2,14 @@
 
 use std::io;
 
-use super::export::NbdMember;
+use super::{export::NbdMember, link::as_io};
 use crate::{
-    member::{ReadError, Readable},
+    member::Readable,
     sys::{
         libnbd::Connection,
         storage::{PAGE_BYTES, Storage},
     },
 };
-
-/// As the system would say it.
-fn as_io(error: ReadError) -> io::Error {
-    match error {
-        ReadError::Medium(error) | ReadError::Member(error) => error,
-        ReadError::Ended => io::ErrorKind::UnexpectedEof.into(),
-    }
-}
 
 impl Storage for NbdMember {
     fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
