@@ -293,6 +293,18 @@ impl KnownExtent {
         self.0 = Some((offset, extent));
         Ok(extent)
     }
+
+    /// The same where it may be asked for hours: zeros are forgotten, since somebody may put data there.
+    ///
+    /// # Errors
+    /// As for [`Readable::extent`].
+    pub fn data_at(&mut self, member: &(impl Readable + ?Sized), offset: u64) -> Result<Extent, ReadError> {
+        let extent = self.at(member, offset)?;
+        if matches!(extent, Extent::Zero(_)) {
+            self.0 = None;
+        }
+        Ok(extent)
+    }
 }
 
 /// The stretches of `range` that `member` isn't known to hold zeros in, ascending; it ends early where that can't be told.

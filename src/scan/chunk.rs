@@ -80,6 +80,7 @@ impl Worker<'_> {
     pub(super) fn chunk(&mut self, range: ByteRange, states: &mut [State], rule: Rule) -> bool {
         let mark = self.found.mark();
         self.unstable.clear();
+        self.unstable.extend(self.doubts.unstable_in(range));
         loop {
             for (state, failure) in states.iter_mut().zip(&self.shared.failures) {
                 if failure.get().is_some() {

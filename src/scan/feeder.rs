@@ -19,11 +19,24 @@ const STEPS_BETWEEN: u64 = 4096;
 /// Longest window in which nothing has to be read, where digests are heard: they may say something else of each chunk.
 const HEARD_BYTES_MAX: u64 = 4 << 30;
 
-/// A part of the image for one thread.
-#[derive(Clone, Copy, Debug)]
+/// Ranges of no more than so many bytes are given out together, up to so many: each by itself would cost more than looking at it.
+const SHORT_BYTES_MAX: u64 = 64 << 10;
+const TOGETHER_MAX: usize = 64;
+/// Windows that each thread has at least.
+const WINDOWS_MIN: usize = 16;
+
+/// Work for one thread: a window, or a few short ranges.
+#[derive(Clone, Debug)]
 pub(super) struct WindowTask {
     /// Counted from 0 in the order of the image.
     pub(super) index: u64,
+    /// Ascending, at least one.
+    pub(super) parts: Vec<Part>,
+}
+
+/// A part of the image.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
     /// Where.
     pub(super) range: ByteRange,
     /// Bytes of the job's ranges before it.
@@ -39,6 +52,8 @@ pub(super) struct Feeder<'a> {
     at: u64,
     before: u64,
     given: u64,
+    /// How many short ranges are given out together.
+    together: usize,
     /// For each member the last extent it told.
     known: Vec<KnownExtent>,
     /// Where witnesses are read.
@@ -64,6 +79,8 @@ impl<'a> Feeder<'a> {
             at,
             before: 0,
             given: 0,
+            // What is read ahead is asked for window by window.
+            together: if ahead.is_some() { 1 } else { (job.ranges.len() / (job.threads * WINDOWS_MIN)).clamp(1, TOGETHER_MAX) },
             known: vec![KnownExtent::default(); job.members.len()],
             cursors,
             alignment,
@@ -85,6 +102,25 @@ impl<'a> Feeder<'a> {
 
     /// The next window; none at the end, or where the scan was stopped.
     pub(super) fn next(&mut self, shared: &Shared) -> Option<WindowTask> {
+        let short = self.is_short_next();
+        let mut parts = vec![self.part(shared)?];
+        while short && parts.len() < self.together && self.is_short_next() {
+            let Some(part) = self.part(shared) else { break };
+            parts.push(part);
+        }
+        let index = self.given;
+        self.given += 1;
+        Some(WindowTask { index, parts })
+    }
+
+    /// Whether the range that comes next is short.
+    fn is_short_next(&self) -> bool {
+        let ranges = &self.job.ranges[self.range..];
+        ranges.iter().find(|range| self.at < range.end).is_some_and(|range| range.length() <= SHORT_BYTES_MAX)
+    }
+
+    /// What comes next.
+    fn part(&mut self, shared: &Shared) -> Option<Part> {
         loop {
             let range = *self.job.ranges.get(self.range)?;
             if self.at >= range.end {
@@ -115,11 +151,10 @@ impl<'a> Feeder<'a> {
             if let Some(ahead) = &mut self.ahead {
                 ahead.ask(shared, (self.range, self.at), before);
             }
-            let task = WindowTask { index: self.given, range: ByteRange::new(self.at, end), before };
-            self.given += 1;
+            let part = Part { range: ByteRange::new(self.at, end), before };
             self.at = end;
             self.prefetch(range);
-            return Some(task);
+            return Some(part);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, time::Duration};
 
-use super::{extents::State, feeder::WindowTask, manner::is_better, worker::Worker};
+use super::{extents::State, manner::is_better, worker::Worker};
 use crate::{sys::buffer::Buffer, vote::ByteRange};
 
 /// What is mapped for a try: a huge page, so that who has such isn't wronged. Half as many bytes behind it are read.
@@ -14,11 +14,11 @@ const EVERY: u64 = 64;
 
 impl Worker<'_> {
     /// Tries both ways on a part of some windows that are in the page cache, where somebody tells the time.
-    pub(super) fn try_manners(&mut self, task: &WindowTask, states: &[State]) {
-        let due = FIRST.contains(&task.index) || (task.index > 0 && task.index.is_multiple_of(EVERY));
-        let start = task.range.start.checked_next_multiple_of(MAPPED_BYTES).unwrap_or(u64::MAX);
+    pub(super) fn try_manners(&mut self, index: u64, window: ByteRange, states: &[State]) {
+        let due = FIRST.contains(&index) || (index > 0 && index.is_multiple_of(EVERY));
+        let start = window.start.checked_next_multiple_of(MAPPED_BYTES).unwrap_or(u64::MAX);
         let place = ByteRange::new(start, start.saturating_add(MAPPED_BYTES + READ_BYTES));
-        if !due || place.end > task.range.end || self.shared.job.watch.elapsed() == Duration::ZERO {
+        if !due || place.end > window.end || self.shared.job.watch.elapsed() == Duration::ZERO {
             return;
         }
         for member in (0..states.len()).filter(|&member| states[member] == State::Data) {

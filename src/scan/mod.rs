@@ -51,6 +51,8 @@ mod heard_oracle;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod oracle_ranges;
+#[cfg(test)]
 mod oracle_stale;
 
 pub use check::{Checked, Listener, Weighed, check, make_report, newer_warnings, structures};

@@ -171,7 +171,7 @@ impl Output for Collected {
 
 /// What a test expects.
 pub(super) struct Expected {
-    runs: Vec<Run>,
+    pub(super) runs: Vec<Run>,
     tally: Tally,
     bytes: Vec<u8>,
     unfilled: u64,
@@ -319,7 +319,7 @@ pub(super) fn image(kinds: &[u8], tail: usize) -> Vec<u8> {
 }
 
 /// A few members that mostly agree: a common image, and changes to it.
-fn members() -> impl Strategy<Value = Vec<Memory>> {
+pub(super) fn members() -> impl Strategy<Value = Vec<Memory>> {
     let run = (0u8..4, 1usize..40);
     let change = (any::<prop::sample::Index>(), 1usize..12, 0u8..4);
     let one = (

@@ -3,8 +3,9 @@
 use std::io;
 
 use super::{
+    confirm::Doubts,
     extents::{BLOCK_BYTES, Piece, State, Track, pieces, track},
-    feeder::WindowTask,
+    feeder::{Part, WindowTask},
     gift::Gift,
     hashed::Word,
     hearing::Heard,
@@ -16,7 +17,7 @@ use super::{
 use crate::{
     digest::{Cursor, Entry},
     evidence::Evidence,
-    member::{Encoded, ReadError},
+    member::{Encoded, Extent, KnownExtent, ReadError},
     sys::{buffer::Buffer, mapping::Window, ring::Ring},
     vote::{ByteRange, Run, Verdict},
 };
@@ -37,6 +38,8 @@ pub(super) struct Worker<'a> {
     pub(super) copies: Vec<Copy>,
     /// The chunk at hand as a member keeps it: the first one's, which was decoded, and that of the one looked at.
     pub(super) encoded: [Encoded; 2],
+    /// For each member the last stretch of data that it told of.
+    known: Vec<KnownExtent>,
     pub(super) slots: Vec<Slot>,
     /// Where the slots' mappings start, and where the window ends.
     pub(super) mapped: ByteRange,
@@ -51,6 +54,8 @@ pub(super) struct Worker<'a> {
     pub(super) found: Found,
     /// Keeps direct readings of what differs in flight, once anything does.
     pub(super) ring: Option<io::Result<Ring>>,
+    /// What is to be read a second time before the window is through.
+    pub(super) doubts: Doubts,
     /// Sectors of the chunk at hand in which a member answered differently when it was read again.
     pub(super) unstable: Vec<(usize, ByteRange)>,
     /// What witnesses said in the chunk at hand: their words on what differs, what was counted, and what a digest in the making takes.
@@ -162,6 +167,7 @@ impl<'a> Worker<'a> {
             shared,
             copies: (0..members).map(|_| Copy::default()).collect(),
             encoded: Default::default(),
+            known: vec![KnownExtent::default(); members],
             slots: (0..members).map(|_| Slot::Unknown).collect(),
             mapped: ByteRange::new(0, 0),
             maps: true,
@@ -170,6 +176,7 @@ impl<'a> Worker<'a> {
             voted: Buffer::new(shared.chunk_bytes),
             found: Found::default(),
             ring: None,
+            doubts: Doubts::default(),
             unstable: Vec::new(),
             words: Vec::new(),
             heard: Heard::default(),
@@ -182,14 +189,49 @@ impl<'a> Worker<'a> {
 
     /// Works through a window.
     pub(super) fn window(&mut self, task: &WindowTask) -> WindowResult {
-        let range = task.range;
+        let (mut scanned, mut complete) = self.parts(task);
+        if !self.confirm_waiting() {
+            // Somebody answers differently when asked again: once more, and each chunk is seen to before the next one.
+            self.found = Found::default();
+            self.doubts.again = true;
+            (scanned, complete) = self.parts(task);
+            self.doubts = Doubts::default();
+        }
+        let found = std::mem::take(&mut self.found);
+        WindowResult {
+            runs: found.runs,
+            unfilled: found.unfilled,
+            lost: found.lost,
+            scanned,
+            complete,
+            heard: found.heard,
+            entries: found.entries,
+        }
+    }
+
+    /// Works through all parts of the window; returns how far it came, in bytes of the job's ranges, and whether to its end.
+    fn parts(&mut self, task: &WindowTask) -> (u64, bool) {
+        let mut scanned = 0;
+        for part in &task.parts {
+            let reached = self.part(task.index, part);
+            scanned = part.before + (reached - part.range.start);
+            if reached < part.range.end {
+                return (scanned, false);
+            }
+        }
+        (scanned, true)
+    }
+
+    /// Works through a part of the window of that number; returns how far it came.
+    fn part(&mut self, index: u64, part: &Part) -> u64 {
+        let range = part.range;
         self.mapped = ByteRange::new(range.start - range.start % WINDOW_ALIGNMENT, range.end);
         let tracks: Vec<Track> = (0..self.shared.job.members.len()).map(|member| self.track(member, range)).collect();
         let mut reached = range.start;
         let pieces = pieces(range, &tracks);
         let alone = pieces.len() == 1;
         if alone {
-            self.try_manners(task, &pieces[0].states);
+            self.try_manners(index, range, &pieces[0].states);
         }
         for mut piece in pieces {
             self.maps = piece.range.length() >= if alone { MAPPED_ALONE_BYTES_MIN } else { MAPPED_BYTES_MIN };
@@ -199,26 +241,16 @@ impl<'a> Worker<'a> {
             }
         }
         self.slots.iter_mut().for_each(|slot| *slot = Slot::Unknown);
-        let found = std::mem::take(&mut self.found);
-        WindowResult {
-            runs: found.runs,
-            unfilled: found.unfilled,
-            lost: found.lost,
-            scanned: task.before + (reached - range.start),
-            complete: reached == range.end,
-            heard: found.heard,
-            entries: found.entries,
-        }
+        reached
     }
 
-    fn track(&self, index: usize, range: ByteRange) -> Track {
-        let job = self.shared.job;
-        let member = job.members[index];
-        let block = self.shared.grain;
+    fn track(&mut self, index: usize, range: ByteRange) -> Track {
+        let (job, block) = (self.shared.job, self.shared.grain);
+        let (member, known) = (job.members[index], &mut self.known[index]);
         if self.shared.failures[index].get().is_some() {
             return vec![(range.end, State::Failed)];
         }
-        match track(range, block, job.size, member.size(), |at| member.extent(at)) {
+        match track(range, block, job.size, member.size(), |at| known.data_at(member, at)) {
             Ok(track) => track,
             Err(ReadError::Member(error)) => {
                 self.shared.member_failed(index, error.to_string());
@@ -226,7 +258,7 @@ impl<'a> Worker<'a> {
             }
             // Where it can't tell its holes, reading tells all.
             Err(ReadError::Medium(_) | ReadError::Ended) => {
-                let all_data = |_| Ok::<_, std::convert::Infallible>(crate::member::Extent::Data(member.size()));
+                let all_data = |_| Ok::<_, std::convert::Infallible>(Extent::Data(member.size()));
                 let Ok(track) = track(range, block, job.size, member.size(), all_data);
                 track
             }
@@ -264,7 +296,9 @@ impl<'a> Worker<'a> {
             if !self.chunk(ByteRange::new(at, end), &mut piece.states, rule) {
                 break;
             }
-            job.watch.advanced(end - at);
+            if !self.doubts.again {
+                job.watch.advanced(end - at); // else it was told before
+            }
             at = end;
         }
         at

@@ -116,6 +116,10 @@ impl Storage for DiskFile {
         }
     }
 
+    fn direct_file(&self) -> Option<&File> {
+        self.direct().filter(|_| !self.network).map(|(direct, _)| direct.file())
+    }
+
     fn origin(&self) -> Origin {
         match (self.direct(), self.network) {
             (None, _) => Origin::Cache,

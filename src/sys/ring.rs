@@ -1,6 +1,6 @@
 //! Many reads in flight by one thread, handed to the kernel in their order: `io_uring(7)`.
 
-use std::{fs::File, io, os::fd::AsRawFd, time::Duration};
+use std::{fs::File, io, ops::Range, os::fd::AsRawFd, time::Duration};
 
 use io_uring::{IoUring, opcode, types::Fd};
 
@@ -9,6 +9,9 @@ use super::buffer::Buffer;
 /// How long a kernel that has no memory for a request is left alone, and how often before it is asked no more.
 const PAUSE: Duration = Duration::from_millis(1);
 const PAUSES_MAX: u32 = 1000;
+
+/// The least that a buffer holds that is used again, in bytes.
+const SPARE_BYTES_MIN: usize = 16 << 10;
 
 /// A read that came to its end.
 pub struct Done {
@@ -112,6 +115,35 @@ impl Ring {
             self.hand_over(1);
         }
     }
+
+    /// Does many reads, each of whole blocks of a file and with a number of its own, and hands on what was read of each, in any order; those of which nothing is
+    /// heard failed. From so many bytes in flight on no more are started.
+    pub fn read_each<'f>(
+        &mut self,
+        reads: impl IntoIterator<Item = (u64, &'f File, Range<u64>)>,
+        bytes_max: usize,
+        mut each: impl FnMut(u64, &[u8]),
+    ) {
+        let mut reads = reads.into_iter();
+        let mut spare: Vec<Buffer> = Vec::new();
+        let mut in_flight = 0;
+        loop {
+            while self.room() > 0 && in_flight < bytes_max {
+                let Some((token, file, range)) = reads.next() else { break };
+                let length = (range.end - range.start) as usize;
+                let fits = spare.pop().filter(|buffer| buffer.len() >= length);
+                let buffer = fits.unwrap_or_else(|| Buffer::new(length.max(SPARE_BYTES_MIN)));
+                in_flight += buffer.len();
+                self.start(file, [(range.start, length, buffer, token)]);
+            }
+            let Some(Done { token, buffer, read }) = self.wait() else { return };
+            in_flight -= buffer.len();
+            if let Ok(read) = read {
+                each(token, &buffer[..read]);
+            }
+            spare.push(buffer);
+        }
+    }
 }
 
 impl Drop for Ring {
@@ -167,6 +199,26 @@ mod tests {
             std::iter::from_fn(|| ring.wait()).map(|done| (done.token, done.read.expect("the end is no error"))).collect();
         ends.sort_unstable();
         assert_eq!(ends, [(7, 2000), (8, 0)]);
+    }
+
+    #[test]
+    fn more_reads_than_there_is_room_for() {
+        let Some(mut ring) = ring(4) else { return };
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        let bytes: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
+        file.write_all(&bytes).expect("it can be written");
+        let folder = std::fs::File::open("/").expect("a folder");
+        let wanted = |n: u64| n * 7919..n * 7919 + 1 + n * 300 % 40_000;
+        let reads = (0..140).map(|n| (n, if n % 10 == 3 { &folder } else { &file }, wanted(n)));
+        let mut seen = Vec::new();
+        ring.read_each(reads, 50_000, |n, read| {
+            let all = wanted(n);
+            let end = (all.end as usize).min(bytes.len()).max(all.start as usize).min(bytes.len());
+            assert_eq!(read, &bytes[(all.start as usize).min(end)..end], "read {n}");
+            seen.push(n);
+        });
+        seen.sort_unstable();
+        assert_eq!(seen, (0..140).filter(|n| n % 10 != 3).collect::<Vec<_>>(), "a folder can't be read");
     }
 
     #[test]

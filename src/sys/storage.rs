@@ -88,6 +88,11 @@ pub trait Storage: Send + Sync {
     fn read_medium(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
         self.read(offset, bytes)
     }
+    /// The file for such reads, many of them at once and each as long as its offset and length are multiples of
+    /// [`ALIGNMENT`](super::buffer::ALIGNMENT); none where they don't lead past the page cache, or where a server may leave them without an answer.
+    fn direct_file(&self) -> Option<&File> {
+        None
+    }
     /// Where the bytes of [`read_medium`](Self::read_medium) come from.
     fn origin(&self) -> Origin {
         Origin::Cache

@@ -10,6 +10,7 @@ use crate::{
     scan::Watch,
     sys::{
         buffer::{ALIGNMENT, Buffer},
+        ring::Ring,
         storage::{Origin, Storage},
     },
     vote::ByteRange,
@@ -17,8 +18,12 @@ use crate::{
 
 /// Longest read in bytes: one write at least.
 const READ_BYTES_MAX: u64 = 1 << 20;
-/// Bytes between two writes that are rather read than stepped over.
+/// Bytes between two writes that are rather read than stepped over: where one read follows the other, and where many are in flight.
 const GAP_BYTES_MAX: u64 = 64 << 10;
+const GAP_BYTES_MAX_AT_ONCE: u64 = 16 << 10;
+/// Reads in flight, and the memory in bytes from which on no more are started.
+const IN_FLIGHT_MAX: u32 = 64;
+const IN_FLIGHT_BYTES_MAX: usize = 16 << 20;
 
 /// Writes that are read in one go: neighbours on one member.
 struct Group {
@@ -43,7 +48,10 @@ pub(super) fn differences(
             store.forget_cached();
         }
     }
-    let groups = grouped(list);
+    let groups = match Ring::new(IN_FLIGHT_MAX) {
+        Ok(ring) => doubtful(ring, list, voted, stores, watch),
+        Err(_) => grouped(list, |_| GAP_BYTES_MAX),
+    };
     let next = AtomicUsize::new(0);
     let found = Mutex::new(Vec::new());
     let work = || {
@@ -65,13 +73,34 @@ pub(super) fn differences(
     found
 }
 
-fn grouped(list: &[Op]) -> Vec<Group> {
+/// Reads back with many reads in flight what can be read so, and returns the rest: what of it isn't as it was written has to be looked at more
+/// closely.
+fn doubtful(mut ring: Ring, list: &[Op], voted: &Voted, stores: &[Option<&dyn Storage>], watch: &dyn Watch) -> Vec<Group> {
+    let direct = |member: usize| stores[member].and_then(Storage::direct_file);
+    let groups = grouped(list, |member| if direct(member).is_some() { GAP_BYTES_MAX_AT_ONCE } else { GAP_BYTES_MAX });
+    let blocks = |group: &Group| group.range.widened(ALIGNMENT as u64, u64::MAX);
+    let reads = groups.iter().zip(0..).filter_map(|(group, number)| {
+        let (file, range) = (direct(list[group.first].member)?, blocks(group));
+        watch.spend(range.length());
+        Some((number, file, range.start..range.end))
+    });
+    let mut proven = vec![false; groups.len()];
+    ring.read_each(reads, IN_FLIGHT_BYTES_MAX, |number, bytes| {
+        let group = &groups[number as usize];
+        let start = blocks(group).start;
+        let written = |op: &Op| bytes.get((op.range.start - start) as usize..(op.range.end - start) as usize) == Some(&op.bytes(voted)[..]);
+        proven[number as usize] = list[group.first..=group.last].iter().all(written);
+    });
+    groups.into_iter().zip(proven).filter_map(|(group, proven)| (!proven).then_some(group)).collect()
+}
+
+fn grouped(list: &[Op], gap_bytes_max: impl Fn(usize) -> u64) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (index, op) in list.iter().enumerate() {
         match groups.last_mut() {
             Some(group)
                 if list[group.last].member == op.member
-                    && op.range.start - group.range.end <= GAP_BYTES_MAX
+                    && op.range.start - group.range.end <= gap_bytes_max(op.member)
                     && op.range.end - group.range.start <= READ_BYTES_MAX =>
             {
                 (group.last, group.range.end) = (index, op.range.end);

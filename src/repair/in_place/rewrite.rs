@@ -18,7 +18,7 @@ const VOTED_BYTES_MAX: usize = 40 << 20;
 /// Bytes that an earlier session wrote and that are written once more at a time.
 const AGAIN_BYTES: u64 = 32 << 20;
 /// Bytes between two ranges to be voted on again that are rather read than stepped over.
-const GAP_BYTES_MAX: u64 = 64 << 10;
+const GAP_BYTES_MAX: u64 = 8 << 10;
 /// The smallest piece of one long divergence that is worked on at a time, in bytes.
 const PIECE_BYTES_MIN: u64 = 1 << 20;
 

@@ -1,0 +1,112 @@
+//! The engine against the naive reading where only short ranges are looked at, many of which are given out together, and where members answer
+//! otherwise only once.
+
+use std::{collections::BTreeSet, sync::Mutex};
+
+use proptest::{collection::vec, prelude::*};
+
+use super::{
+    Job,
+    oracle::{Memory, SECTOR, expected, members, plain},
+    scan,
+};
+use crate::{
+    member::{Extent, Member, MemberName, ReadError, Readable, Rewritable},
+    sys::buffer::Buffer,
+    vote::{ByteRange, Fill, Fillers, Rule, Rules, Run},
+};
+
+/// Answers otherwise once for each of its sectors that are called so: who asks a third time hears nothing of it.
+struct Once<'a> {
+    member: &'a Memory,
+    still: Mutex<BTreeSet<usize>>,
+}
+
+impl Readable for Once<'_> {
+    fn size(&self) -> u64 {
+        self.member.size()
+    }
+
+    fn extent(&self, offset: u64) -> Result<Extent, ReadError> {
+        self.member.extent(offset)
+    }
+
+    fn read(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
+        self.member.read(offset, bytes, bounce)
+    }
+
+    fn read_anew(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
+        self.member.read(offset, bytes, bounce)?;
+        self.still.lock().expect("no panics").retain(|sector| {
+            let flipped = (sector * SECTOR + 77).checked_sub(offset as usize).and_then(|at| bytes.get_mut(at));
+            flipped.map(|byte| *byte ^= 4).is_none()
+        });
+        Ok(())
+    }
+}
+
+impl Rewritable for Once<'_> {}
+
+impl Member for Once<'_> {
+    fn name(&self) -> &MemberName {
+        self.member.name()
+    }
+
+    fn format(&self) -> &'static str {
+        "raw"
+    }
+
+    fn modified(&self) -> Option<std::time::SystemTime> {
+        None
+    }
+
+    fn changed(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Ranges of a few sectors, apart from each other.
+fn ranges() -> impl Strategy<Value = Vec<ByteRange>> {
+    let range = (1u64..9, 1u64..5);
+    vec(range, 1..150).prop_map(|ranges| {
+        let mut at = 0;
+        let sectors = |(gap, count): (u64, u64)| {
+            let start = at + gap;
+            at = start + count;
+            ByteRange::new(start * SECTOR as u64, at * SECTOR as u64)
+        };
+        ranges.into_iter().map(sectors).collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn agrees_on_short_ranges(members in members(), ranges in ranges(), threads in 1usize..4, once in any::<bool>()) {
+        let members: Vec<Memory> = members.into_iter().map(|member| Memory { fails: false, ..member }).collect();
+        let size = members.iter().map(|member| member.bytes.len()).max().unwrap_or(0);
+        let inside = |range: ByteRange| range.and(ByteRange::new(0, size as u64));
+        let ranges: Vec<ByteRange> = ranges.into_iter().filter_map(inside).collect();
+        let (rules, fillers) = (Rules::new(Rule::Threshold(2)), Fillers::default());
+        let all = expected(&members, size, &rules, Fill::Fail, 2).runs;
+        let parts = |range: &ByteRange| {
+            let range = *range;
+            all.iter().filter_map(move |run| Some(Run { range: run.range.and(range)?, ..*run })).collect::<Vec<_>>()
+        };
+        let expected: Vec<Run> = ranges.iter().flat_map(parts).collect();
+
+        let flaky: Vec<Once> =
+            members.iter().map(|member| Once { member, still: Mutex::new(member.unstable.iter().copied().collect()) }).collect();
+        let listed: Vec<&dyn Member> =
+            if once { flaky.iter().map(|it| it as &dyn Member).collect() } else { members.iter().map(|it| it as &dyn Member).collect() };
+        let job = Job { threads, ..plain(&listed, size as u64, &ranges, &rules, &fillers) };
+        let mut runs = Vec::new();
+        let outcome = scan(&job, &mut |run| {
+            runs.push(*run);
+            Ok(())
+        })
+        .expect("nothing fails here");
+        prop_assert_eq!(runs, expected);
+        prop_assert!(outcome.complete);
+        prop_assert_eq!(outcome.scanned_bytes, ranges.iter().map(|range| range.length()).sum::<u64>());
+    }
+}
