@@ -7,27 +7,14 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::{
     chunk::{Chunk, Interruption},
+    doubts::{Reading, Said},
     extents::{BLOCK_BYTES, State},
-    private::Copy,
-    shared::Shared,
     worker::{Mark, Worker},
 };
 use crate::{
-    member::ReadError,
-    sys::{
-        buffer::{ALIGNMENT, Buffer},
-        ring::Ring,
-    },
+    sys::ring::Ring,
     vote::{ByteRange, Rule},
 };
-
-/// What a second reading of one member says.
-enum Said {
-    /// It answers otherwise in these sectors, ascending.
-    Otherwise(Vec<ByteRange>),
-    /// It failed as a whole, which is remembered.
-    Failed,
-}
 
 /// Direct readings of one thread that are in flight at once, and the memory in bytes from which on no more are begun.
 const DIRECT_MAX: u32 = 64;
@@ -38,35 +25,6 @@ const TOGETHER_BYTES: u64 = 256 << 10;
 /// Bytes of what differs, in whole blocks and of all members, that wait for their second reading: of one thread, and of all together.
 const WAITING_BYTES_MAX: u64 = 4 << 20;
 const WAITING_BYTES_ALL: u64 = 32 << 20;
-
-/// Second readings that are still to be done.
-#[derive(Default)]
-pub(super) struct Doubts {
-    readings: Vec<Reading>,
-    bytes: u64,
-    /// Whether the window is gone through once more, since one of those that waited said something else: now none may wait.
-    pub(super) again: bool,
-    /// Sectors in which a member answered differently when it was its turn.
-    unstable: Vec<(usize, ByteRange)>,
-    /// Whether a member failed then.
-    failed: bool,
-}
-
-impl Doubts {
-    /// What is known of sectors of a chunk.
-    pub(super) fn unstable_in(&self, range: ByteRange) -> impl Iterator<Item = (usize, ByteRange)> {
-        self.unstable.iter().filter_map(move |&(member, sectors)| Some((member, sectors.and(range)?)))
-    }
-
-    fn take(&mut self, said: Vec<(usize, Said)>) {
-        for (member, said) in said {
-            match said {
-                Said::Otherwise(sectors) => self.unstable.extend(sectors.into_iter().map(|sectors| (member, sectors))),
-                Said::Failed => self.failed = true,
-            }
-        }
-    }
-}
 
 impl Worker<'_> {
     /// Reads once more what differs in the chunk since `mark`; where a member answers otherwise it is noted, and the chunk voted on anew.
@@ -89,7 +47,10 @@ impl Worker<'_> {
                 break;
             }
             for member in chunk.with_state(|state| matches!(state, State::Data | State::Partial)) {
-                if let Some(reading) = Reading::of(self.shared, chunk, member, near, &self.copies[chunk.source(member)]) {
+                let (sector, size) = (u64::from(job.sector), job.members[member].size());
+                let end = size - if chunk.states[member] == State::Partial { size % sector } else { 0 };
+                let places = near.iter().filter_map(|place| place.and(ByteRange::new(0, end)));
+                if let Some(reading) = Reading::of(member, places, sector, &self.copies[chunk.source(member)], chunk.range.start) {
                     self.doubts.bytes += reading.blocks().length();
                     self.doubts.readings.push(reading);
                 }
@@ -115,7 +76,7 @@ impl Worker<'_> {
     pub(super) fn confirm_waiting(&mut self) -> bool {
         let said = self.read_doubts();
         self.doubts.take(said);
-        self.doubts.unstable.is_empty() && !self.doubts.failed
+        self.doubts.are_cleared()
     }
 
     /// Does the readings that wait, and returns who said something else.
@@ -174,77 +135,5 @@ impl Worker<'_> {
         let mut read = lengths.into_iter().zip(read).flat_map(|(length, read)| std::iter::repeat_n(read, length));
         readings.retain(|_| !read.next().unwrap_or(false));
         (said, readings)
-    }
-}
-
-/// Places of a member that are near to each other, to be read once more.
-struct Reading {
-    member: usize,
-    /// What of them was read before, in whole sectors, and all of that with what lies between.
-    held: Vec<ByteRange>,
-    all: ByteRange,
-    /// What it was, one behind the other.
-    before: Vec<u8>,
-}
-
-impl Reading {
-    /// None where nothing was read of it.
-    fn of(shared: &Shared, chunk: &Chunk, member: usize, places: &[ByteRange], copy: &Copy) -> Option<Self> {
-        let (sector, size) = (u64::from(shared.job.sector), shared.job.members[member].size());
-        let end = size - if chunk.states[member] == State::Partial { size % sector } else { 0 };
-        let held = places.iter().filter_map(|place| place.and(ByteRange::new(0, end)));
-        let held = if copy.whole() {
-            held.collect::<Vec<_>>()
-        } else {
-            ByteRange::joined(held.flat_map(|place| place.pieces(sector)).filter(|&sector| copy.flaw(sector).is_none()))
-        };
-        let all = ByteRange::new(held.first()?.start, held.last()?.end);
-        let before = held.iter().flat_map(|place| copy.bytes(chunk.at(place.start), place.length() as usize)).copied().collect();
-        Some(Self { member, held, all, before })
-    }
-
-    /// The blocks that direct reading wants.
-    fn blocks(&self) -> ByteRange {
-        self.all.widened(ALIGNMENT as u64, u64::MAX)
-    }
-
-    /// Compares each of their sectors with what was read before, as `same` tells; None where all is as it was.
-    fn compare(&self, sector: u64, mut same: impl FnMut(ByteRange, &[u8]) -> Result<bool, Said>) -> Option<Said> {
-        let (mut otherwise, mut before) = (Vec::new(), &self.before[..]);
-        for sector in self.held.iter().flat_map(|place| place.pieces(sector)) {
-            let (then, rest) = before.split_at(sector.length() as usize);
-            before = rest;
-            match same(sector, then) {
-                Ok(true) => {}
-                Ok(false) => otherwise.push(sector),
-                Err(failed) => return Some(failed),
-            }
-        }
-        (!otherwise.is_empty()).then(|| Said::Otherwise(ByteRange::joined(otherwise)))
-    }
-
-    /// Reads and compares them; what can't be read is tried by itself.
-    fn read_with_care(&self, shared: &Shared) -> Option<Said> {
-        let member = self.member;
-        let read = |range: ByteRange, bytes: &mut [u8]| match shared.job.members[member].read_anew(range.start, bytes, &mut None) {
-            Ok(()) => Ok(true),
-            Err(ReadError::Medium(_) | ReadError::Ended) => Ok(false),
-            Err(ReadError::Member(error)) => {
-                shared.member_failed(member, error.to_string());
-                Err(Said::Failed)
-            }
-        };
-        shared.job.watch.spend(self.all.length());
-        let mut bytes = Buffer::new(self.all.length() as usize);
-        let whole = match read(self.all, &mut bytes[..self.all.length() as usize]) {
-            Ok(whole) => whole,
-            Err(failed) => return Some(failed),
-        };
-        self.compare(u64::from(shared.job.sector), |sector, before| {
-            let bytes = &mut bytes[(sector.start - self.all.start) as usize..][..before.len()];
-            // An unreadable place beside it spoils the reading of all; and only an error that repeats is believed.
-            let readable = whole || read(sector, bytes)? || read(sector, bytes)?;
-            Ok(readable && *bytes == *before)
-        })
     }
 }

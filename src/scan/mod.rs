@@ -15,6 +15,7 @@ mod diagnosis;
 mod digesting;
 mod digests;
 mod donors;
+mod doubts;
 mod extents;
 mod feeder;
 mod findings;

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{
-    confirm::Doubts,
+    doubts::Doubts,
     extents::{BLOCK_BYTES, Piece, State, Track, pieces, track},
     feeder::{Part, WindowTask},
     gift::Gift,
