@@ -70,7 +70,10 @@ impl Reading {
             ByteRange::joined(places.flat_map(|place| place.pieces(sector)).filter(|&sector| copy.flaw(sector).is_none()))
         };
         let all = ByteRange::new(held.first()?.start, held.last()?.end);
-        let before = held.iter().flat_map(|place| copy.bytes((place.start - start) as usize, place.length() as usize)).copied().collect();
+        let mut before = Vec::with_capacity(held.iter().map(|place| place.length() as usize).sum());
+        for place in &held {
+            before.extend_from_slice(copy.bytes((place.start - start) as usize, place.length() as usize));
+        }
         Some(Self { member, held, all, before })
     }
 

@@ -29,6 +29,8 @@ pub struct Ring {
     kernel: IoUring,
     slots: Vec<Option<(u64, Buffer)>>,
     in_flight: usize,
+    /// Buffers of reads that are done, for others.
+    spare: Vec<Buffer>,
     /// What the kernel made of a request can't be told any more.
     broken: bool,
 }
@@ -40,7 +42,7 @@ impl Ring {
     /// What the kernel says: it may know no rings, or let this program have none (`kernel.io_uring_disabled`, seccomp).
     pub fn new(depth: u32) -> io::Result<Self> {
         let kernel = IoUring::builder().dontfork().build(depth)?;
-        Ok(Self { kernel, slots: (0..depth).map(|_| None).collect(), in_flight: 0, broken: false })
+        Ok(Self { kernel, slots: (0..depth).map(|_| None).collect(), in_flight: 0, spare: Vec::new(), broken: false })
     }
 
     /// How many more reads it takes.
@@ -125,13 +127,12 @@ impl Ring {
         mut each: impl FnMut(u64, &[u8]),
     ) {
         let mut reads = reads.into_iter();
-        let mut spare: Vec<Buffer> = Vec::new();
         let mut in_flight = 0;
         loop {
             while self.room() > 0 && in_flight < bytes_max {
                 let Some((token, file, range)) = reads.next() else { break };
                 let length = (range.end - range.start) as usize;
-                let fits = spare.pop().filter(|buffer| buffer.len() >= length);
+                let fits = self.spare.pop().filter(|buffer| buffer.len() >= length);
                 let buffer = fits.unwrap_or_else(|| Buffer::new(length.max(SPARE_BYTES_MIN)));
                 in_flight += buffer.len();
                 self.start(file, [(range.start, length, buffer, token)]);
@@ -141,7 +142,7 @@ impl Ring {
             if let Ok(read) = read {
                 each(token, &buffer[..read]);
             }
-            spare.push(buffer);
+            self.spare.push(buffer);
         }
     }
 }
