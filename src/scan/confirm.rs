@@ -12,7 +12,7 @@ use super::{
     worker::{Mark, Worker},
 };
 use crate::{
-    sys::ring::Ring,
+    sys::ring::{Done, Ring},
     vote::{ByteRange, Rule},
 };
 
@@ -50,20 +50,24 @@ impl Worker<'_> {
                 let (sector, size) = (u64::from(job.sector), job.members[member].size());
                 let end = size - if chunk.states[member] == State::Partial { size % sector } else { 0 };
                 let places = near.iter().filter_map(|place| place.and(ByteRange::new(0, end)));
-                if let Some(reading) = Reading::of(member, places, sector, &self.copies[chunk.source(member)], chunk.range.start) {
-                    self.doubts.bytes += reading.blocks().length();
-                    self.doubts.readings.push(reading);
+                let copy = &self.copies[chunk.source(member)];
+                if let Some(reading) = Reading::of(member, places, sector, copy, chunk.range.start) {
+                    self.doubts.add(reading);
                 }
             }
         }
         if !self.doubts.again && job.output.is_none() && !self.hashes() {
-            if self.doubts.bytes >= WAITING_BYTES_MAX.min(WAITING_BYTES_ALL / job.threads as u64) {
-                let said = self.read_doubts();
-                self.doubts.take(said);
+            let most = WAITING_BYTES_MAX.min(WAITING_BYTES_ALL / job.threads as u64);
+            self.read_directly(most);
+            if self.doubts.bytes > most {
+                self.read_with_care();
             }
             return Ok(());
         }
-        for (member, said) in self.read_doubts() {
+        let before = self.doubts.said.len();
+        self.read_directly(0);
+        self.read_with_care();
+        for (member, said) in self.doubts.said.split_off(before) {
             match said {
                 Said::Otherwise(sectors) => self.unstable.extend(sectors.into_iter().map(|sector| (member, sector))),
                 Said::Failed => return Err(Interruption::Again),
@@ -74,66 +78,106 @@ impl Worker<'_> {
 
     /// Does what waits for its second reading; whether all that waited in the window is as it was.
     pub(super) fn confirm_waiting(&mut self) -> bool {
-        let said = self.read_doubts();
-        self.doubts.take(said);
-        self.doubts.are_cleared()
+        self.read_directly(0);
+        self.read_with_care();
+        self.doubts.said.is_empty()
     }
 
-    /// Does the readings that wait, and returns who said something else.
-    fn read_doubts(&mut self) -> Vec<(usize, Said)> {
-        self.doubts.bytes = 0;
-        let readings = std::mem::take(&mut self.doubts.readings);
-        let (mut said, left) = self.read_directly(readings);
-        let shared = self.shared;
-        let one = |reading: &Reading| Some((reading.member, reading.read_with_care(shared)?));
-        // A reading waits for the medium: several are under way at once.
-        said.extend(match shared.rereaders().filter(|_| left.len() > 1) {
-            Some(pool) => pool.install(|| left.par_iter().filter_map(one).collect::<Vec<_>>()),
-            None => left.iter().filter_map(one).collect(),
-        });
-        said
-    }
-
-    /// Reads what can be read so by this thread alone, many of it in flight at once. Returns who said something else, and what is left to a reading with
-    /// care.
-    fn read_directly(&mut self, mut readings: Vec<Reading>) -> (Vec<(usize, Said)>, Vec<Reading>) {
-        let direct = |reading: &Reading| self.shared.job.members[reading.member].direct_file();
-        if !readings.iter().any(|reading| direct(reading).is_some()) {
-            return (Vec::new(), readings);
+    /// Takes what was read meanwhile, and begins what there is room for; waits for it as long as more than so many bytes are still to be read.
+    fn read_directly(&mut self, bytes_max: u64) {
+        loop {
+            self.begin_reading();
+            let Self { shared, doubts, ring: Some(Ok(ring)), .. } = self else { return };
+            let waits = doubts.bytes > bytes_max;
+            let Some(Done { token, buffer, read }) = (if waits { ring.wait() } else { ring.ready() }) else {
+                if waits {
+                    doubts.give_up_waiting();
+                }
+                return;
+            };
+            doubts.bytes_under_way -= buffer.len();
+            let Some(group) = doubts.under_way.remove(&token) else { continue };
+            let blocks = blocks_of(&group);
+            let end = group.last().map_or(blocks.end, |last| last.all.end);
+            match read {
+                Ok(read) if blocks.start + read as u64 >= end => {
+                    for reading in &group {
+                        let same = |place: ByteRange, before: &[u8]| {
+                            Ok(buffer[(place.start - blocks.start) as usize..][..before.len()] == *before)
+                        };
+                        let said = reading.compare(u64::from(shared.job.sector), same);
+                        doubts.settle(reading, said);
+                    }
+                }
+                // It ends there, or can't be read.
+                _ => doubts.left.extend(group),
+            }
+            ring.keep(buffer);
         }
-        let Ok(ring) = self.ring.get_or_insert_with(|| Ring::new(DIRECT_MAX)) else { return (Vec::new(), readings) };
-        readings.sort_by_key(|reading| (reading.member, reading.all.start));
-        // Neighbours are read in one go.
-        let near = |a: &Reading, b: &Reading| {
-            a.member == b.member
-                && b.blocks().start.saturating_sub(a.blocks().end) <= GAP_BYTES_MAX
-                && a.blocks().end / TOGETHER_BYTES == b.blocks().end / TOGETHER_BYTES
-        };
-        let groups: Vec<&[Reading]> = readings.chunk_by(near).collect();
-        let blocks = |group: &[Reading]| ByteRange::new(group[0].blocks().start, group[group.len() - 1].blocks().end);
-        let reads = groups.iter().zip(0..).filter_map(|(group, number)| {
-            let (file, range) = (direct(&group[0])?, blocks(group));
-            self.shared.job.watch.spend(range.length());
-            Some((number, file, range.start..range.end))
-        });
-        let mut said = Vec::new();
-        let mut read = vec![false; groups.len()];
-        ring.read_each(reads, DIRECT_BYTES_MAX, |number, bytes| {
-            let group = groups[number as usize];
-            let start = blocks(group).start;
-            if (start + bytes.len() as u64) < group[group.len() - 1].all.end {
-                return; // it ends, or the kernel likes it shorter
-            }
-            let sector = u64::from(self.shared.job.sector);
-            for reading in group {
-                let same = |place: ByteRange, before: &[u8]| Ok(bytes[(place.start - start) as usize..][..before.len()] == *before);
-                said.extend(reading.compare(sector, same).map(|said| (reading.member, said)));
-            }
-            read[number as usize] = true;
-        });
-        let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
-        let mut read = lengths.into_iter().zip(read).flat_map(|(length, read)| std::iter::repeat_n(read, length));
-        readings.retain(|_| !read.next().unwrap_or(false));
-        (said, readings)
     }
+
+    /// Begins those readings that this thread can leave to the kernel, as many as there is room for.
+    fn begin_reading(&mut self) {
+        let Self { shared, doubts, ring, .. } = self;
+        if doubts.waiting.is_empty() {
+            return;
+        }
+        let direct = |reading: &Reading| shared.job.members[reading.member].direct_file();
+        let (mut waiting, left) =
+            std::mem::take(&mut doubts.waiting).into_iter().partition::<Vec<_>, _>(|reading| direct(reading).is_some());
+        doubts.left.extend(left);
+        if waiting.is_empty() {
+            return;
+        }
+        let Ok(ring) = ring.get_or_insert_with(|| Ring::new(DIRECT_MAX)) else {
+            doubts.left.append(&mut waiting);
+            return;
+        };
+        waiting.sort_by_key(|reading| (reading.member, reading.all.start));
+        let mut waiting = waiting.into_iter().peekable();
+        while ring.room() > 0 && doubts.bytes_under_way < DIRECT_BYTES_MAX {
+            let Some(first) = waiting.next() else { break };
+            let mut group = vec![first];
+            while let Some(next) = waiting.next_if(|next| goes_with(&group[group.len() - 1], next)) {
+                group.push(next);
+            }
+            let Some(file) = direct(&group[0]) else { continue };
+            let blocks = blocks_of(&group);
+            shared.job.watch.spend(blocks.length());
+            let buffer = ring.buffer(blocks.length() as usize);
+            doubts.bytes_under_way += buffer.len();
+            doubts.token += 1;
+            ring.start(file, [(blocks.start, blocks.length() as usize, buffer, doubts.token)]);
+            doubts.under_way.insert(doubts.token, group);
+        }
+        doubts.waiting = waiting.collect();
+    }
+
+    /// Reads with care what is left, and all that the kernel didn't do.
+    fn read_with_care(&mut self) {
+        let Self { shared, doubts, .. } = self;
+        let left = std::mem::take(&mut doubts.left);
+        let shared = *shared;
+        let one = |reading: &Reading| reading.read_with_care(shared);
+        // A reading waits for the medium: several are under way at once.
+        let said: Vec<Option<Said>> = match shared.rereaders().filter(|_| left.len() > 1) {
+            Some(pool) => pool.install(|| left.par_iter().map(one).collect()),
+            None => left.iter().map(one).collect(),
+        };
+        for (reading, said) in left.iter().zip(said) {
+            doubts.settle(reading, said);
+        }
+    }
+}
+
+/// The blocks of readings that are done in one go.
+fn blocks_of(group: &[Reading]) -> ByteRange {
+    let (first, last) = (group[0].blocks(), group[group.len() - 1].blocks());
+    ByteRange::new(first.start, last.end)
+}
+
+/// Whether two readings that follow each other are done in one go.
+fn goes_with(one: &Reading, next: &Reading) -> bool {
+    let (a, b) = (one.blocks(), next.blocks());
+    one.member == next.member && b.start.saturating_sub(a.end) <= GAP_BYTES_MAX && a.end / TOGETHER_BYTES == b.end / TOGETHER_BYTES
 }

@@ -1,5 +1,7 @@
 //! What is still to be read a second time, and what such a reading says.
 
+use std::collections::HashMap;
+
 use super::{private::Copy, shared::Shared};
 use crate::{
     member::ReadError,
@@ -10,36 +12,47 @@ use crate::{
 /// Second readings that are still to be done.
 #[derive(Default)]
 pub(super) struct Doubts {
-    pub(super) readings: Vec<Reading>,
-    /// What the medium reads for them, in bytes.
+    /// Those that weren't begun, those that the kernel does, by their token, and those that want care.
+    pub(super) waiting: Vec<Reading>,
+    pub(super) under_way: HashMap<u64, Vec<Reading>>,
+    pub(super) left: Vec<Reading>,
+    /// What the medium reads for all of them, in bytes.
     pub(super) bytes: u64,
+    /// Bytes under way, with what lies between the readings.
+    pub(super) bytes_under_way: usize,
+    pub(super) token: u64,
     /// Whether the window is gone through once more, since one of those that waited said something else: now none may wait.
     pub(super) again: bool,
-    /// Sectors in which a member answered differently when it was its turn.
-    unstable: Vec<(usize, ByteRange)>,
-    /// Whether a member failed then.
-    failed: bool,
+    /// Who said something else.
+    pub(super) said: Vec<(usize, Said)>,
 }
 
 impl Doubts {
-    /// What is known of sectors of a chunk.
+    /// Takes one more.
+    pub(super) fn add(&mut self, reading: Reading) {
+        self.bytes += reading.blocks().length();
+        self.waiting.push(reading);
+    }
+
+    /// Takes what became of one.
+    pub(super) fn settle(&mut self, reading: &Reading, said: Option<Said>) {
+        self.bytes -= reading.blocks().length();
+        self.said.extend(said.map(|said| (reading.member, said)));
+    }
+
+    /// Nothing more comes of what was left to the kernel: what it didn't do wants care.
+    pub(super) fn give_up_waiting(&mut self) {
+        self.left.append(&mut self.waiting);
+        self.left.extend(self.under_way.drain().flat_map(|(_, group)| group));
+        self.bytes_under_way = 0;
+    }
+
+    /// Where members are known to answer otherwise, of the sectors in `range`.
     pub(super) fn unstable_in(&self, range: ByteRange) -> impl Iterator<Item = (usize, ByteRange)> {
-        self.unstable.iter().filter_map(move |&(member, sectors)| Some((member, sectors.and(range)?)))
-    }
-
-    /// Takes what second readings said.
-    pub(super) fn take(&mut self, said: Vec<(usize, Said)>) {
-        for (member, said) in said {
-            match said {
-                Said::Otherwise(sectors) => self.unstable.extend(sectors.into_iter().map(|sectors| (member, sectors))),
-                Said::Failed => self.failed = true,
-            }
-        }
-    }
-
-    /// Whether all that was read a second time was as it was.
-    pub(super) fn are_cleared(&self) -> bool {
-        self.unstable.is_empty() && !self.failed
+        self.said.iter().flat_map(move |(member, said)| {
+            let sectors = if let Said::Otherwise(sectors) = said { &sectors[..] } else { &[] };
+            sectors.iter().filter_map(move |sectors| Some((*member, sectors.and(range)?)))
+        })
     }
 }
 

@@ -102,17 +102,37 @@ impl Ring {
         }
     }
 
+    /// A buffer for so many bytes, at least one: one of those that were kept, if it is long enough.
+    pub fn buffer(&mut self, length: usize) -> Buffer {
+        let fits = self.spare.pop().filter(|buffer| buffer.len() >= length);
+        fits.unwrap_or_else(|| Buffer::new(length.max(SPARE_BYTES_MIN)))
+    }
+
+    /// Keeps a buffer for other reads.
+    pub fn keep(&mut self, buffer: Buffer) {
+        self.spare.push(buffer);
+    }
+
+    /// One that is done, in any order, without waiting.
+    pub fn ready(&mut self) -> Option<Done> {
+        if self.broken {
+            return None;
+        }
+        let entry = self.kernel.completion().next()?;
+        let (token, buffer) = self.slots.get_mut(entry.user_data() as usize).and_then(Option::take)?;
+        self.in_flight -= 1;
+        let read = usize::try_from(entry.result()).map_err(|_| io::Error::from_raw_os_error(-entry.result()));
+        Some(Done { token, buffer, read })
+    }
+
     /// Waits for one that is done, in any order; none where none is on its way.
     pub fn wait(&mut self) -> Option<Done> {
         loop {
             if self.in_flight == 0 || self.broken {
                 return None;
             }
-            if let Some(entry) = self.kernel.completion().next() {
-                let (token, buffer) = self.slots.get_mut(entry.user_data() as usize).and_then(Option::take)?;
-                self.in_flight -= 1;
-                let read = usize::try_from(entry.result()).map_err(|_| io::Error::from_raw_os_error(-entry.result()));
-                return Some(Done { token, buffer, read });
+            if let Some(done) = self.ready() {
+                return Some(done);
             }
             self.hand_over(1);
         }
@@ -132,8 +152,7 @@ impl Ring {
             while self.room() > 0 && in_flight < bytes_max {
                 let Some((token, file, range)) = reads.next() else { break };
                 let length = (range.end - range.start) as usize;
-                let fits = self.spare.pop().filter(|buffer| buffer.len() >= length);
-                let buffer = fits.unwrap_or_else(|| Buffer::new(length.max(SPARE_BYTES_MIN)));
+                let buffer = self.buffer(length);
                 in_flight += buffer.len();
                 self.start(file, [(range.start, length, buffer, token)]);
             }
@@ -142,7 +161,7 @@ impl Ring {
             if let Ok(read) = read {
                 each(token, &buffer[..read]);
             }
-            self.spare.push(buffer);
+            self.keep(buffer);
         }
     }
 }
