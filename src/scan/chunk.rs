@@ -80,7 +80,9 @@ impl Worker<'_> {
     pub(super) fn chunk(&mut self, range: ByteRange, states: &mut [State], rule: Rule) -> bool {
         let mark = self.found.mark();
         self.unstable.clear();
-        self.unstable.extend(self.doubts.unstable_in(range));
+        // Who failed meanwhile, or holds zeros by now, isn't read: its ballot needs no such word.
+        let reads = |member: usize| matches!(states[member], State::Data | State::Partial);
+        self.unstable.extend(self.doubts.unstable_in(range).filter(|&(member, _)| reads(member)));
         loop {
             for (state, failure) in states.iter_mut().zip(&self.shared.failures) {
                 if failure.get().is_some() {

@@ -16,9 +16,11 @@ use crate::{
     vote::{ByteRange, Rule},
 };
 
-/// Direct readings of one thread that are in flight at once, and the memory in bytes from which on no more are begun.
+/// Direct readings of one thread that are in flight at once, and the memory in bytes from which on no more are begun: of one thread, and of all
+/// together.
 const DIRECT_MAX: u32 = 64;
 const DIRECT_BYTES_MAX: usize = 4 << 20;
+const DIRECT_BYTES_ALL: usize = 64 << 20;
 /// What lies between two readings is rather read than stepped over, up to so many bytes, and within blocks of so many.
 const GAP_BYTES_MAX: u64 = 16 << 10;
 const TOGETHER_BYTES: u64 = 256 << 10;
@@ -76,9 +78,13 @@ impl Worker<'_> {
         if self.unstable.is_empty() { Ok(()) } else { Err(Interruption::Again) }
     }
 
-    /// Does what waits for its second reading; whether all that waited in the window is as it was.
+    /// Does what waits for its second reading; whether all that waited in the window is as it was, and is known to be.
     pub(super) fn confirm_waiting(&mut self) -> bool {
         self.read_directly(0);
+        // What a dying disk takes minutes for isn't waited for: what wasn't confirmed doesn't count.
+        if self.shared.stopped() && !self.doubts.left.is_empty() {
+            return false;
+        }
         self.read_with_care();
         self.doubts.said.is_empty()
     }
@@ -135,13 +141,17 @@ impl Worker<'_> {
         };
         waiting.sort_by_key(|reading| (reading.member, reading.all.start));
         let mut waiting = waiting.into_iter().peekable();
-        while ring.room() > 0 && doubts.bytes_under_way < DIRECT_BYTES_MAX {
+        let most = DIRECT_BYTES_MAX.min(DIRECT_BYTES_ALL / shared.job.threads);
+        while ring.room() > 0 && doubts.bytes_under_way < most {
             let Some(first) = waiting.next() else { break };
             let mut group = vec![first];
             while let Some(next) = waiting.next_if(|next| goes_with(&group[group.len() - 1], next)) {
                 group.push(next);
             }
-            let Some(file) = direct(&group[0]) else { continue };
+            let Some(file) = direct(&group[0]) else {
+                doubts.left.extend(group); // it has failed meanwhile
+                continue;
+            };
             let blocks = blocks_of(&group);
             shared.job.watch.spend(blocks.length());
             let buffer = ring.buffer(blocks.length() as usize);

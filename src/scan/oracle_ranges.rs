@@ -65,6 +65,73 @@ impl Member for Once<'_> {
     }
 }
 
+/// Answers otherwise where it begins when it is asked again, and elsewhere fails then.
+struct Ailing(Memory);
+
+impl Readable for Ailing {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn extent(&self, offset: u64) -> Result<Extent, ReadError> {
+        self.0.extent(offset)
+    }
+
+    fn read(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
+        self.0.read(offset, bytes, bounce)
+    }
+
+    fn read_anew(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
+        if offset > 0 {
+            return Err(ReadError::Member(std::io::Error::from_raw_os_error(libc::EIO)));
+        }
+        self.read(offset, bytes, bounce)?;
+        bytes[0] ^= 1;
+        Ok(())
+    }
+}
+
+impl Rewritable for Ailing {}
+
+impl Member for Ailing {
+    fn name(&self) -> &MemberName {
+        self.0.name()
+    }
+
+    fn format(&self) -> &'static str {
+        "raw"
+    }
+
+    fn modified(&self) -> Option<std::time::SystemTime> {
+        None
+    }
+
+    fn changed(&self) -> Option<String> {
+        None
+    }
+}
+
+/// A copy whose second readings go wrong, and then end, beside one that is nothing but a hole: when the window is gone through once more all of it
+/// is one stretch in which nobody is read.
+#[test]
+fn a_member_that_fails_when_it_is_asked_again() {
+    let name = |name: &str| MemberName::from(std::path::Path::new(name));
+    let memory = |who: &str, byte: u8| Memory {
+        name: name(who),
+        bytes: vec![byte; 8 << 20],
+        unreadable: Vec::new(),
+        unstable: Vec::new(),
+        fails: false,
+    };
+    let (ailing, hole) = (Ailing(memory("ailing", 7)), memory("hole", 0));
+    let listed: [&dyn Member; 2] = [&ailing, &hole];
+    let (ranges, rules, fillers) = ([ByteRange::new(0, 8 << 20)], Rules::new(Rule::Threshold(2)), Fillers::default());
+    let job = Job { confirmed_bytes: 64 << 20, ..plain(&listed, 8 << 20, &ranges, &rules, &fillers) };
+    let outcome = scan(&job, &mut |_| Ok(())).expect("nothing is written");
+    assert!(outcome.complete && outcome.failures[0].is_some() && outcome.failures[1].is_none());
+    assert_eq!(outcome.tally.undecided, (8 << 20) / SECTOR as u64, "one hole alone decides nothing");
+}
+
 /// Ranges of a few sectors, apart from each other.
 fn ranges() -> impl Strategy<Value = Vec<ByteRange>> {
     let range = (1u64..9, 1u64..5);

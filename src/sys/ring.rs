@@ -10,8 +10,9 @@ use super::buffer::Buffer;
 const PAUSE: Duration = Duration::from_millis(1);
 const PAUSES_MAX: u32 = 1000;
 
-/// The least that a buffer holds that is used again, in bytes.
+/// The least that a buffer holds that is used again, in bytes, and what all of them take at most, about.
 const SPARE_BYTES_MIN: usize = 16 << 10;
+const SPARE_BYTES_MAX: usize = 1 << 20;
 
 /// A read that came to its end.
 pub struct Done {
@@ -108,9 +109,11 @@ impl Ring {
         fits.unwrap_or_else(|| Buffer::new(length.max(SPARE_BYTES_MIN)))
     }
 
-    /// Keeps a buffer for other reads.
+    /// Keeps a buffer for other reads, unless there are enough.
     pub fn keep(&mut self, buffer: Buffer) {
-        self.spare.push(buffer);
+        if self.spare.iter().map(|buffer| buffer.len()).sum::<usize>() < SPARE_BYTES_MAX {
+            self.spare.push(buffer);
+        }
     }
 
     /// One that is done, in any order, without waiting.

@@ -141,3 +141,34 @@ fn check(group: &Group, list: &[Op], voted: &Voted, store: &dyn Storage, bytes: 
     }
     wrong
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::voted::Collector, *};
+    use crate::sys::disk_file::DiskFile;
+
+    /// Near ones are read together, and only those are told of that aren't as they were written, or end before.
+    #[test]
+    fn only_what_reads_back_otherwise_is_told() {
+        let file = tempfile::tempfile().expect("a temporary file");
+        let disk = DiskFile::new(file).expect("it can be looked at");
+        let bytes = |n: u64| vec![n as u8 | 1; 512 + (n as usize % 3) * 7000];
+        let list: Vec<Op> = (0..300).map(|n| Op::to_file(0, n * n * 90 + n * 16_000, bytes(n))).collect();
+        for op in &list {
+            disk.write(op.range.start, op.own.as_ref().expect("its own bytes")).expect("it can be written");
+        }
+        let last = &list[299].range;
+        disk.set_length(last.end - 1).expect("it can be cut");
+        for at in [list[7].range.start, list[150].range.end - 1, list[151].range.start + 200] {
+            disk.write(at, &[0]).expect("it can be written");
+        }
+        disk.write(list[20].range.start - 1, &[0]).expect("what lies beside it is no matter");
+        disk.sync().expect("it can be synced");
+        let voted = Collector::new(&[], 0).finish();
+        for threads in [1, 3] {
+            let found = differences(&list, &voted, &[Some(&disk)], threads, &());
+            assert_eq!(found.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [7, 150, 151, 299]);
+            assert!(found.iter().all(|(_, what)| what.contains("reads back differently")), "{found:?}");
+        }
+    }
+}
