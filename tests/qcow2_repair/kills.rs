@@ -308,11 +308,12 @@ fn what_was_cut_off_is_not_looked_at() {
         // Another journal isn't the way around it, nor is none.
         let other = set.repair().args(["--journal", "other"]).output();
         if other.code() == Some(0) {
-            // The images were in order: then it is a repair like any other.
+            // The images were in order: then it is a repair like any other, or nothing was left to do but to say so in the journal.
             for name in ["a.q", "b.q"] {
                 assert_image(&set.lab, name, &night.good, &other);
             }
-            fs::remove_file(set.lab.path("other")).expect("a journal");
+            let removed = fs::remove_file(set.lab.path("other"));
+            assert!(removed.is_ok() || other.stdout().contains("Nothing to do"), "{other}");
         } else {
             night.is_undone(&set);
         }

@@ -157,8 +157,8 @@ mod tests {
         for op in &list {
             disk.write(op.range.start, op.own.as_ref().expect("its own bytes")).expect("it can be written");
         }
-        let last = &list[299].range;
-        disk.set_length(last.end - 1).expect("it can be cut");
+        let end = list[299].range.end;
+        disk.set_length(end - 1).expect("it can be cut");
         for at in [list[7].range.start, list[150].range.end - 1, list[151].range.start + 200] {
             disk.write(at, &[0]).expect("it can be written");
         }
