@@ -40,6 +40,7 @@ impl Worker<'_> {
             return Ok(());
         }
         let differing = self.found.since(mark, chunk.range);
+        let mut readings = Vec::new();
         for near in differing.chunk_by(|a, b| b.start - a.end < BLOCK_BYTES) {
             let Some(all) = near.first().zip(near.last()).map(|(first, last)| ByteRange::new(first.start, last.end)) else { continue };
             // What the medium reads counts.
@@ -53,11 +54,10 @@ impl Worker<'_> {
                 let end = size - if chunk.states[member] == State::Partial { size % sector } else { 0 };
                 let places = near.iter().filter_map(|place| place.and(ByteRange::new(0, end)));
                 let copy = &self.copies[chunk.source(member)];
-                if let Some(reading) = Reading::of(member, places, sector, copy, chunk.range.start) {
-                    self.doubts.add(reading);
-                }
+                readings.extend(Reading::of(member, places, sector, copy, chunk.range.start));
             }
         }
+        self.doubts.add(readings);
         if !self.doubts.again && job.output.is_none() && !self.hashes() {
             let most = WAITING_BYTES_MAX.min(WAITING_BYTES_ALL / job.threads as u64);
             self.read_directly(most);
@@ -125,33 +125,21 @@ impl Worker<'_> {
     /// Begins those readings that this thread can leave to the kernel, as many as there is room for.
     fn begin_reading(&mut self) {
         let Self { shared, doubts, ring, .. } = self;
-        if doubts.waiting.is_empty() {
-            return;
-        }
-        let direct = |reading: &Reading| shared.job.members[reading.member].direct_file();
-        let (mut waiting, left) =
-            std::mem::take(&mut doubts.waiting).into_iter().partition::<Vec<_>, _>(|reading| direct(reading).is_some());
-        doubts.left.extend(left);
-        if waiting.is_empty() {
-            return;
-        }
-        let Ok(ring) = ring.get_or_insert_with(|| Ring::new(DIRECT_MAX)) else {
-            doubts.left.append(&mut waiting);
-            return;
-        };
-        waiting.sort_by_key(|reading| (reading.member, reading.all.start));
-        let mut waiting = waiting.into_iter().peekable();
         let most = DIRECT_BYTES_MAX.min(DIRECT_BYTES_ALL / shared.job.threads);
-        while ring.room() > 0 && doubts.bytes_under_way < most {
-            let Some(first) = waiting.next() else { break };
-            let mut group = vec![first];
-            while let Some(next) = waiting.next_if(|next| goes_with(&group[group.len() - 1], next)) {
-                group.push(next);
-            }
-            let Some(file) = direct(&group[0]) else {
-                doubts.left.extend(group); // it has failed meanwhile
+        while doubts.bytes_under_way < most {
+            let Some(first) = doubts.waiting.front() else { return };
+            let Some(file) = shared.job.members[first.member].direct_file() else {
+                doubts.left.extend(doubts.waiting.pop_front());
                 continue;
             };
+            let Ok(ring) = ring.get_or_insert_with(|| Ring::new(DIRECT_MAX)) else {
+                doubts.left.extend(doubts.waiting.drain(..));
+                return;
+            };
+            if ring.room() == 0 {
+                return;
+            }
+            let group = doubts.next_group(goes_with);
             let blocks = blocks_of(&group);
             shared.job.watch.spend(blocks.length());
             let buffer = ring.buffer(blocks.length() as usize);
@@ -160,17 +148,19 @@ impl Worker<'_> {
             ring.start(file, [(blocks.start, blocks.length() as usize, buffer, doubts.token)]);
             doubts.under_way.insert(doubts.token, group);
         }
-        doubts.waiting = waiting.collect();
     }
 
     /// Reads with care what is left, and all that the kernel didn't do.
     fn read_with_care(&mut self) {
         let Self { shared, doubts, .. } = self;
         let left = std::mem::take(&mut doubts.left);
+        if left.is_empty() {
+            return;
+        }
         let shared = *shared;
         let one = |reading: &Reading| reading.read_with_care(shared);
         // A reading waits for the medium: several are under way at once.
-        let said: Vec<Option<Said>> = match shared.rereaders().filter(|_| left.len() > 1) {
+        let said: Vec<Option<Said>> = match (left.len() > 1).then(|| shared.rereaders()).flatten() {
             Some(pool) => pool.install(|| left.par_iter().map(one).collect()),
             None => left.iter().map(one).collect(),
         };

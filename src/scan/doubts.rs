@@ -1,6 +1,6 @@
 //! What is still to be read a second time, and what such a reading says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use super::{private::Copy, shared::Shared};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Doubts {
     /// Those that weren't begun, those that the kernel does, by their token, and those that want care.
-    pub(super) waiting: Vec<Reading>,
+    pub(super) waiting: VecDeque<Reading>,
     pub(super) under_way: HashMap<u64, Vec<Reading>>,
     pub(super) left: Vec<Reading>,
     /// What the medium reads for all of them, in bytes.
@@ -28,10 +28,20 @@ pub(super) struct Doubts {
 }
 
 impl Doubts {
-    /// Takes one more.
-    pub(super) fn add(&mut self, reading: Reading) {
-        self.bytes += reading.blocks().length();
-        self.waiting.push(reading);
+    /// Takes those of one chunk, to be read in the order of each file.
+    pub(super) fn add(&mut self, mut readings: Vec<Reading>) {
+        readings.sort_by_key(|reading| (reading.member, reading.all.start));
+        self.bytes += readings.iter().map(|reading| reading.blocks().length()).sum::<u64>();
+        self.waiting.extend(readings);
+    }
+
+    /// The first that waits, with those behind it that go with the one before them.
+    pub(super) fn next_group(&mut self, goes_with: impl Fn(&Reading, &Reading) -> bool) -> Vec<Reading> {
+        let mut group = Vec::from_iter(self.waiting.pop_front());
+        while group.last().zip(self.waiting.front()).is_some_and(|(last, next)| goes_with(last, next)) {
+            group.extend(self.waiting.pop_front());
+        }
+        group
     }
 
     /// Takes what became of one.
@@ -42,7 +52,7 @@ impl Doubts {
 
     /// Nothing more comes of what was left to the kernel: what it didn't do wants care.
     pub(super) fn give_up_waiting(&mut self) {
-        self.left.append(&mut self.waiting);
+        self.left.extend(self.waiting.drain(..));
         self.left.extend(self.under_way.drain().flat_map(|(_, group)| group));
         self.bytes_under_way = 0;
     }
