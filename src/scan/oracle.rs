@@ -423,35 +423,41 @@ proptest! {
     }
 }
 
-/// Holds something else at its first reading: a guest's write that has reached the others already.
-struct Flickering {
-    settled: Memory,
-    readings: AtomicU32,
+/// What becomes of the bytes of a reading, from an offset on.
+type Fate<'a> = &'a (dyn Fn(u64, &mut [u8]) -> Result<(), ReadError> + Sync);
+
+/// A member in memory of whose readings something else becomes, of first ones and of those once more.
+pub(super) struct Fated<'a> {
+    pub(super) member: &'a Memory,
+    pub(super) read: Fate<'a>,
+    pub(super) anew: Fate<'a>,
 }
 
-impl Readable for Flickering {
+impl Readable for Fated<'_> {
     fn size(&self) -> u64 {
-        self.settled.size()
+        self.member.size()
     }
 
     fn extent(&self, offset: u64) -> Result<Extent, ReadError> {
-        self.settled.extent(offset)
+        self.member.extent(offset)
     }
 
     fn read(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
-        self.settled.read(offset, bytes, bounce)?;
-        if self.readings.fetch_add(1, Ordering::Relaxed) == 0 {
-            bytes[5000] ^= 1;
-        }
-        Ok(())
+        self.member.read(offset, bytes, bounce)?;
+        (self.read)(offset, bytes)
+    }
+
+    fn read_anew(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
+        self.member.read(offset, bytes, bounce)?;
+        (self.anew)(offset, bytes)
     }
 }
 
-impl Rewritable for Flickering {}
+impl Rewritable for Fated<'_> {}
 
-impl Member for Flickering {
+impl Member for Fated<'_> {
     fn name(&self) -> &MemberName {
-        self.settled.name()
+        self.member.name()
     }
 
     fn format(&self) -> &'static str {
@@ -476,8 +482,15 @@ fn a_difference_that_passes_is_not_believed() {
     let mut persistent = memory("c");
     persistent.bytes[9000] = 8;
     for (rereads, expected) in [(0, 2), (1, 1), (3, 1)] {
-        let flickering = Flickering { settled: memory("b"), readings: AtomicU32::new(0) };
-        let steady = memory("a");
+        let (steady, settled, readings) = (memory("a"), memory("b"), AtomicU32::new(0));
+        // A guest's write that has reached the others already is missing in its first reading.
+        let fate = |_, bytes: &mut [u8]| {
+            if readings.fetch_add(1, Ordering::Relaxed) == 0 {
+                bytes[5000] ^= 1;
+            }
+            Ok(())
+        };
+        let flickering = Fated { member: &settled, read: &fate, anew: &fate };
         let members: [&dyn Member; 3] = [&steady, &flickering, &persistent];
         let ranges = [ByteRange::new(0, 20_000)];
         let (rules, fillers) = (Rules::new(Rule::Threshold(2)), Fillers::default());
@@ -487,53 +500,18 @@ fn a_difference_that_passes_is_not_believed() {
     }
 }
 
-/// Panics when it is read: a bug in a member.
-struct Broken(Memory);
-
-impl Readable for Broken {
-    fn size(&self) -> u64 {
-        64 << 20
-    }
-
-    fn extent(&self, _offset: u64) -> Result<Extent, ReadError> {
-        Ok(Extent::Data(self.size()))
-    }
-
-    fn read(&self, _offset: u64, _bytes: &mut [u8], _bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
-        panic!("a bug");
-    }
-}
-
-impl Rewritable for Broken {}
-
-impl Member for Broken {
-    fn name(&self) -> &MemberName {
-        self.0.name()
-    }
-
-    fn format(&self) -> &'static str {
-        "raw"
-    }
-
-    fn modified(&self) -> Option<std::time::SystemTime> {
-        None
-    }
-
-    fn changed(&self) -> Option<String> {
-        None
-    }
-}
-
 /// A thread that panicked never delivered its window, and the others waited for it for ever.
 #[test]
 fn a_panic_in_a_thread_ends_the_scan() {
-    let broken = Broken(Memory {
+    let memory = Memory {
         name: MemberName::from(Path::new("a")),
-        bytes: Vec::new(),
+        bytes: vec![7; 64 << 20],
         unreadable: Vec::new(),
         unstable: Vec::new(),
         fails: false,
-    });
+    };
+    let fate = |_, _: &mut [u8]| panic!("a bug");
+    let broken = Fated { member: &memory, read: &fate, anew: &fate };
     let ranges = [ByteRange::new(0, 64 << 20)];
     let rules = Rules::new(Rule::Threshold(2));
     let (members, fillers): ([&dyn Member; 2], _) = ([&broken, &broken], Fillers::default());

@@ -7,109 +7,13 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{
     Job,
-    oracle::{Memory, SECTOR, expected, members, plain},
+    oracle::{Fated, Memory, SECTOR, expected, members, plain},
     scan,
 };
 use crate::{
-    member::{Extent, Member, MemberName, ReadError, Readable, Rewritable},
-    sys::buffer::Buffer,
+    member::{Member, MemberName, ReadError},
     vote::{ByteRange, Fill, Fillers, Rule, Rules, Run},
 };
-
-/// Answers otherwise once for each of its sectors that are called so: who asks a third time hears nothing of it.
-struct Once<'a> {
-    member: &'a Memory,
-    still: Mutex<BTreeSet<usize>>,
-}
-
-impl Readable for Once<'_> {
-    fn size(&self) -> u64 {
-        self.member.size()
-    }
-
-    fn extent(&self, offset: u64) -> Result<Extent, ReadError> {
-        self.member.extent(offset)
-    }
-
-    fn read(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
-        self.member.read(offset, bytes, bounce)
-    }
-
-    fn read_anew(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
-        self.member.read(offset, bytes, bounce)?;
-        self.still.lock().expect("no panics").retain(|sector| {
-            let flipped = (sector * SECTOR + 77).checked_sub(offset as usize).and_then(|at| bytes.get_mut(at));
-            flipped.map(|byte| *byte ^= 4).is_none()
-        });
-        Ok(())
-    }
-}
-
-impl Rewritable for Once<'_> {}
-
-impl Member for Once<'_> {
-    fn name(&self) -> &MemberName {
-        self.member.name()
-    }
-
-    fn format(&self) -> &'static str {
-        "raw"
-    }
-
-    fn modified(&self) -> Option<std::time::SystemTime> {
-        None
-    }
-
-    fn changed(&self) -> Option<String> {
-        None
-    }
-}
-
-/// Answers otherwise where it begins when it is asked again, and elsewhere fails then.
-struct Ailing(Memory);
-
-impl Readable for Ailing {
-    fn size(&self) -> u64 {
-        self.0.size()
-    }
-
-    fn extent(&self, offset: u64) -> Result<Extent, ReadError> {
-        self.0.extent(offset)
-    }
-
-    fn read(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
-        self.0.read(offset, bytes, bounce)
-    }
-
-    fn read_anew(&self, offset: u64, bytes: &mut [u8], bounce: &mut Option<Buffer>) -> Result<(), ReadError> {
-        if offset > 0 {
-            return Err(ReadError::Member(std::io::Error::from_raw_os_error(libc::EIO)));
-        }
-        self.read(offset, bytes, bounce)?;
-        bytes[0] ^= 1;
-        Ok(())
-    }
-}
-
-impl Rewritable for Ailing {}
-
-impl Member for Ailing {
-    fn name(&self) -> &MemberName {
-        self.0.name()
-    }
-
-    fn format(&self) -> &'static str {
-        "raw"
-    }
-
-    fn modified(&self) -> Option<std::time::SystemTime> {
-        None
-    }
-
-    fn changed(&self) -> Option<String> {
-        None
-    }
-}
 
 /// A copy whose second readings go wrong, and then end, beside one that is nothing but a hole: when the window is gone through once more all of it
 /// is one stretch in which nobody is read.
@@ -123,7 +27,15 @@ fn a_member_that_fails_when_it_is_asked_again() {
         unstable: Vec::new(),
         fails: false,
     };
-    let (ailing, hole) = (Ailing(memory("ailing", 7)), memory("hole", 0));
+    let (sound, hole) = (memory("ailing", 7), memory("hole", 0));
+    let anew = |offset, bytes: &mut [u8]| {
+        if offset > 0 {
+            return Err(ReadError::Member(std::io::Error::from_raw_os_error(libc::EIO)));
+        }
+        bytes[0] ^= 1;
+        Ok(())
+    };
+    let ailing = Fated { member: &sound, read: &|_, _| Ok(()), anew: &anew };
     let listed: [&dyn Member; 2] = [&ailing, &hole];
     let (ranges, rules, fillers) = ([ByteRange::new(0, 8 << 20)], Rules::new(Rule::Threshold(2)), Fillers::default());
     let job = Job { confirmed_bytes: 64 << 20, ..plain(&listed, 8 << 20, &ranges, &rules, &fillers) };
@@ -161,8 +73,20 @@ proptest! {
         };
         let expected: Vec<Run> = ranges.iter().flat_map(parts).collect();
 
-        let flaky: Vec<Once> =
-            members.iter().map(|member| Once { member, still: Mutex::new(member.unstable.iter().copied().collect()) }).collect();
+        // Each answers otherwise once for each of its sectors that are called so: who asks a third time hears nothing of it.
+        let once_only = |member: &Memory| {
+            let still: Mutex<BTreeSet<usize>> = Mutex::new(member.unstable.iter().copied().collect());
+            move |offset: u64, bytes: &mut [u8]| {
+                still.lock().expect("no panics").retain(|sector| {
+                    let flipped = (sector * SECTOR + 77).checked_sub(offset as usize).and_then(|at| bytes.get_mut(at));
+                    flipped.map(|byte| *byte ^= 4).is_none()
+                });
+                Ok(())
+            }
+        };
+        let fates: Vec<_> = members.iter().map(once_only).collect();
+        let flaky: Vec<Fated> =
+            members.iter().zip(&fates).map(|(member, anew)| Fated { member, read: &|_, _| Ok(()), anew }).collect();
         let listed: Vec<&dyn Member> =
             if once { flaky.iter().map(|it| it as &dyn Member).collect() } else { members.iter().map(|it| it as &dyn Member).collect() };
         let job = Job { threads, ..plain(&listed, size as u64, &ranges, &rules, &fillers) };
